@@ -1,0 +1,96 @@
+"""Files that are either whole or not there: atomic writes, and reads that blame the right file."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save as encode_safetensors
+
+from segwild_addon.protocol.errors import InputError, ResourceError
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[BinaryIO]:
+    """A binary file that appears at `path` only when the block ends without an exception.
+
+    Temporary file beside it, fsync, rename: after a kill at any instant `path` holds the old content or
+    the new. Raises ResourceError if the disk is full or the folder cannot be written.
+    """
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+            temporary = Path(file.name)
+            yield file  # type: ignore[misc]
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+    except OSError as error:
+        raise disk_trouble(error, path) from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def disk_trouble(error: OSError, path: Path) -> ResourceError:
+    """The sentence for an operating-system error met while writing `path`."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return ResourceError("disk-full", f"The disk is full: {path} was not written.", "Free some space and run again.")
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return ResourceError(
+            "not-writable", f"Writing is not allowed: {path}.", "Choose another folder or change its permissions."
+        )
+    return ResourceError("write-failed", f"Writing failed ({error.strerror or error}): {path}.", "Check the disk.")
+
+
+def write_json(path: Path, value: Any) -> None:
+    with written_whole(path) as file:
+        file.write(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False).encode())
+
+
+def read_json(path: Path) -> Any:
+    """Raises InputError if the file is missing or not JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError("file-missing", f"A file is missing: {path}.") from error
+    except (OSError, ValueError) as error:
+        raise InputError(
+            "file-damaged", f"A file cannot be read as JSON ({error}): {path}.", "Restore it, or make it again."
+        ) from error
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None = None) -> None:
+    """Arrays by name as one safetensors file."""
+    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    with written_whole(path) as file:
+        file.write(encode_safetensors(contiguous, dict(metadata or {})))
+
+
+def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Arrays by name, and the metadata. Raises InputError if the file is missing or damaged."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+    except FileNotFoundError as error:
+        raise InputError("file-missing", f"A file is missing: {path}.") from error
+    except (SafetensorError, OSError, ValueError) as error:
+        raise InputError(
+            "file-damaged", f"A file is damaged ({error}): {path}.", "Delete it and run the stage that makes it again."
+        ) from error

@@ -1,0 +1,73 @@
+"""Photos of a workspace: one row each, found by name, never by position in a list."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from backend.scene.cameras import Camera
+
+Split = Literal["train", "test"]
+
+
+@dataclass(frozen=True, eq=False)
+class Photo:
+    """A photo that was offered to the scene, used or left out."""
+
+    name: str  # the file's stem, unique in a workspace
+    file: str  # path relative to the photo folder, as it was found
+    width: int  # pixels of the photo as taken, upright (0 if it could not be read)
+    height: int
+    split: Split = "train"  # test photos never shape geometry
+    camera: Camera | None = None  # of the undistorted picture, scene frame; None if left out
+    excluded: str = ""  # why it was left out; empty if it is used
+
+    @property
+    def used(self) -> bool:
+        return self.camera is not None and not self.excluded
+
+    def to_json(self) -> dict[str, Any]:
+        row: dict[str, Any] = {
+            "name": self.name,
+            "file": self.file,
+            "width": self.width,
+            "height": self.height,
+            "split": self.split,
+            "excluded": self.excluded,
+            "camera": None,
+        }
+        if self.camera is not None:
+            camera = self.camera
+            row["camera"] = {
+                "cam_from_world": camera.cam_from_world.tolist(),
+                "fx": camera.fx,
+                "fy": camera.fy,
+                "cx": camera.cx,
+                "cy": camera.cy,
+                "width": camera.width,
+                "height": camera.height,
+            }
+        return row
+
+    @classmethod
+    def from_json(cls, row: dict[str, Any]) -> Photo:
+        """Raises KeyError, TypeError or ValueError on a malformed row."""
+        camera = row["camera"]
+        if camera is not None:
+            matrix = np.array(camera["cam_from_world"], float).reshape(4, 4)
+            camera = Camera(
+                matrix,
+                *(float(camera[key]) for key in ("fx", "fy", "cx", "cy")),
+                *(int(camera[key]) for key in ("width", "height")),
+            )
+        return cls(
+            name=str(row["name"]),
+            file=str(row["file"]),
+            width=int(row["width"]),
+            height=int(row["height"]),
+            split="test" if row["split"] == "test" else "train",
+            camera=camera,
+            excluded=str(row["excluded"]),
+        )

@@ -1,0 +1,227 @@
+"""The workspace: one folder per scene, readable without our code, whole after a kill at any instant.
+
+    scene.json                 format version, photo folder, world similarity, what was made with which settings
+    photos.json                one row per photo: file, size, split, camera, left out or not and why
+    photos/<name>.jpg          upright, undistorted pictures: what the Gaussians are fitted to
+    cameras/                   COLMAP model of the capture, in the capture's own frame
+    cameras/points.safetensors sparse points in the scene frame
+    cameras/lenses.safetensors photo pixels <-> picture pixels
+    splats/base.safetensors    the Gaussians; splats/checkpoint.safetensors while training
+    appearance.safetensors     per-photo embeddings and the appearance model
+    transients/<name>.png      what was judged transient (255)
+    features/<name>.safetensors
+    segments.json, segments/<id>.npz
+    renders/ exports/ report/
+"""
+
+from __future__ import annotations
+
+import difflib
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from backend.scene.files import read_arrays, read_json, write_arrays, write_json
+from backend.scene.gaussians import Gaussians
+from backend.scene.lenses import Lens
+from backend.scene.photos import Photo
+from backend.scene.transforms import Similarity
+from segwild_addon.protocol.errors import InputError
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class SparsePoints:
+    """Points triangulated by the capture, scene frame."""
+
+    positions: np.ndarray  # (M, 3) float32
+    colors: np.ndarray  # (M, 3) uint8, RGB
+    errors: np.ndarray  # (M,) float32, mean reprojection error in pixels
+    tracks: np.ndarray  # (M,) int32, number of photos that see the point
+    seen_point: np.ndarray  # (S,) int32, observations: index of the point ...
+    seen_photo: np.ndarray  # (S,) int32, ... and row in photos.json of the photo that sees it
+
+
+class Workspace:
+    """Paths and small files of one scene folder. Large arrays are read where they are needed."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.splats = root / "splats" / "base.safetensors"
+        self.checkpoint = root / "splats" / "checkpoint.safetensors"
+        self.appearance = root / "appearance.safetensors"
+        self.segments = root / "segments.json"
+
+    @classmethod
+    def create(cls, root: Path, **facts: Any) -> Workspace:
+        """Open `root`, making it and its scene.json if need be; `facts` join scene.json.
+
+        Raises InputError if `root` is a file, or a folder that holds something else than a workspace.
+        """
+        if root.exists() and not root.is_dir():
+            raise InputError("not-a-folder", f"The workspace must be a folder, but this is a file: {root}.")
+        workspace = cls(root)
+        if (root / "scene.json").exists():
+            workspace = cls.open(root)
+        elif root.is_dir() and any(entry for entry in root.iterdir() if not entry.name.startswith(".")):
+            raise InputError(
+                "not-a-workspace",
+                f"The folder is not empty and is not a SegWild workspace: {root}.",
+                "Choose a new folder for the scene.",
+            )
+        scene = {"format": FORMAT, "made": {}} | (workspace.scene() if workspace.exists() else {}) | facts
+        write_json(root / "scene.json", scene)
+        return workspace
+
+    @classmethod
+    def open(cls, root: Path) -> Workspace:
+        """Raises InputError if `root` is no workspace or one of a newer format."""
+        workspace = cls(root)
+        if not workspace.exists():
+            raise InputError(
+                "not-a-workspace",
+                f"This folder is not a SegWild workspace (it has no scene.json): {root}.",
+                "Make one with: segwild capture PHOTOS --out FOLDER.",
+            )
+        version = workspace.scene().get("format")
+        if version != FORMAT:
+            raise InputError(
+                "workspace-format",
+                f"The workspace has format {version!r}, this SegWild reads format {FORMAT}: {root}.",
+                "Open it with the SegWild that made it, or update SegWild.",
+            )
+        return workspace
+
+    def exists(self) -> bool:
+        return (self.root / "scene.json").is_file()
+
+    # scene.json
+
+    def scene(self) -> dict[str, Any]:
+        value = read_json(self.root / "scene.json")
+        if not isinstance(value, dict):
+            raise InputError("file-damaged", f"Not a scene description: {self.root / 'scene.json'}.")
+        return value
+
+    def update_scene(self, **facts: Any) -> None:
+        write_json(self.root / "scene.json", self.scene() | facts)
+
+    def record(self, stage: str, **facts: Any) -> None:
+        """Note in scene.json that a stage has finished, when, and with which settings and results."""
+        made = dict(self.scene().get("made", {}))
+        made[stage] = {"at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), **facts}
+        self.update_scene(made=made)
+
+    def made(self, stage: str) -> dict[str, Any] | None:
+        """What `record` noted for a stage, or None if it never finished."""
+        return self.scene().get("made", {}).get(stage)
+
+    def forget(self, *stages: str) -> None:
+        """Take back what `record` noted: what a changed input makes stale."""
+        made = {stage: facts for stage, facts in self.scene().get("made", {}).items() if stage not in stages}
+        self.update_scene(made=made)
+
+    def scene_from_capture(self) -> Similarity:
+        """From the capture's frame (COLMAP, or an imported file) to the scene's normalised frame."""
+        world = self.scene().get("scene_from_capture")
+        return Similarity.from_json(world) if world else Similarity.identity()
+
+    # photos
+
+    def photos(self) -> list[Photo]:
+        """Every photo, used or not. Raises InputError if there was no capture or the file is damaged."""
+        path = self.root / "photos.json"
+        if not path.exists():
+            raise InputError(
+                "no-photos-yet",
+                f"The workspace has no photos yet: {self.root}.",
+                "Run: segwild capture PHOTOS --out WORKSPACE.",
+            )
+        try:
+            return [Photo.from_json(row) for row in read_json(path)]
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(
+                "file-damaged", f"The photo list is damaged ({error!r}): {path}.", "Run segwild capture again."
+            ) from error
+
+    def write_photos(self, photos: list[Photo]) -> None:
+        write_json(self.root / "photos.json", [photo.to_json() for photo in photos])
+
+    def used_photos(self) -> list[Photo]:
+        return [photo for photo in self.photos() if photo.used]
+
+    def photo(self, name: str) -> Photo:
+        """The used photo of that name. Raises InputError for an unknown or excluded one."""
+        photos = {photo.name: photo for photo in self.photos()}
+        photo = photos.get(name)
+        if photo is None:
+            near = difflib.get_close_matches(name, photos, n=3, cutoff=0.4) or list(photos)[:3]
+            raise InputError(
+                "unknown-photo",
+                f"No photo is called {name!r}.",
+                f"Photos are named by file stem, for instance: {', '.join(near)}.",
+            )
+        if not photo.used:
+            raise InputError(
+                "photo-left-out",
+                f"The photo {name!r} is not part of the scene: {photo.excluded}.",
+                "Choose another photo.",
+            )
+        return photo
+
+    def picture_file(self, name: str) -> Path:
+        """The undistorted picture of a photo."""
+        return self.root / "photos" / f"{name}.jpg"
+
+    # cameras/
+
+    def lens(self, photo: Photo) -> Lens | None:
+        """How the photo as taken maps to its picture; None if both are the same pixels."""
+        path = self.root / "cameras" / "lenses.safetensors"
+        if not path.exists() or photo.camera is None:
+            return None
+        arrays, _ = read_arrays(path)
+        if f"{photo.name}/picture_from_photo" not in arrays:
+            return None
+        return Lens(
+            photo.width,
+            photo.height,
+            photo.camera.width,
+            photo.camera.height,
+            arrays[f"{photo.name}/picture_from_photo"],
+            arrays[f"{photo.name}/photo_from_picture"],
+        )
+
+    def write_lenses(self, lenses: dict[str, Lens]) -> None:
+        arrays = {}
+        for name, lens in lenses.items():
+            arrays[f"{name}/picture_from_photo"] = lens.picture_from_photo.astype(np.float32)
+            arrays[f"{name}/photo_from_picture"] = lens.photo_from_picture.astype(np.float32)
+        write_arrays(self.root / "cameras" / "lenses.safetensors", arrays)
+
+    def points(self) -> SparsePoints:
+        """Raises InputError if the capture left none."""
+        arrays, _ = read_arrays(self.root / "cameras" / "points.safetensors")
+        try:
+            return SparsePoints(**arrays)
+        except TypeError as error:
+            raise InputError("file-damaged", f"Not a point file: {self.root / 'cameras/points.safetensors'}.") from error
+
+    def write_points(self, points: SparsePoints) -> None:
+        write_arrays(self.root / "cameras" / "points.safetensors", vars(points))
+
+    # splats/
+
+    def gaussians(self) -> Gaussians:
+        """The finished Gaussians. Raises InputError if nothing was trained or imported yet."""
+        if not self.splats.exists():
+            raise InputError(
+                "no-splats-yet",
+                f"The workspace has no Gaussians yet: {self.root}.",
+                "Run: segwild train WORKSPACE (or segwild import FILE --out WORKSPACE).",
+            )
+        return Gaussians.load(self.splats)

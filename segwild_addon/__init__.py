@@ -1,0 +1,1 @@
+"""The Blender side of SegWild, and the contract (`protocol`) it shares with the backend."""

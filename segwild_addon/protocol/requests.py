@@ -1,0 +1,199 @@
+"""Requests: one frozen dataclass per command. The command line and the wire form come from these fields.
+
+Paths are strings on the wire and `Path` here. Photos are named by file stem; pixel positions are in the
+full-size photo as it was taken, origin top left.
+"""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+Preset = Literal["quick", "standard", "full"]
+Device = Literal["auto", "cpu", "cuda"]
+
+
+def option(help_text: str, default: Any = MISSING, *, positional: bool = False) -> Any:
+    """A field with the sentence that `--help` shows. Without a default it must be given."""
+    return field(default=default, metadata={"help": help_text, "positional": positional})
+
+
+def workspace() -> Any:
+    return option("The scene's folder.", positional=True)
+
+
+@dataclass(frozen=True)
+class Capture:
+    """Photo folder, COLMAP model or Photo Tourism layout -> workspace with cameras."""
+
+    photos: Path = option(
+        "Folder of photos; or one with sparse/ and images/; or a Photo Tourism scene.", positional=True
+    )
+    out: Path = option("The scene's folder, made if missing.")
+    preset: Preset = option("quick matches smaller pictures; standard and full take the time they need.", "standard")
+    hold_out: int = option("Photos kept from training to score the scene; -1: every 8th of 16 or more.", -1)
+    time_limit_secs: int = option("Give up on finding cameras after so many seconds.", 3600)
+
+
+@dataclass(frozen=True)
+class Train:
+    """Workspace -> Gaussians, appearance, transient masks. Resumes where it was stopped."""
+
+    workspace: Path = workspace()
+    preset: Preset = option("Picture size, steps and number of Gaussians.", "standard")
+    device: Device = option("auto takes CUDA where it works.", "auto")
+    iterations: int | None = option("Steps; none: the preset's.", None)
+    cap: int | None = option("Most Gaussians; none: the preset's.", None)
+    long_side: int | None = option("Long side of the training pictures in pixels; none: the preset's.", None)
+    appearance: bool = option("Give every photo its own exposure, white balance and light.", True)
+    transients: bool = option("Find and ignore passers-by.", True)
+    masks: Path | None = option("Folder of <photo>.png masks, 0 = ignore.", None)
+    seed: int = option("Same seed, same scene (on the CPU, with the same thread count).", 0)
+    restart: bool = option("Forget an unfinished training and begin anew.", False)
+
+
+@dataclass(frozen=True)
+class Run:
+    """Capture + train + lift in one go; resumable."""
+
+    photos: Path = option("Folder of photos, or a scene with a COLMAP model.", positional=True)
+    out: Path = option("The scene's folder, made if missing.")
+    preset: Preset = option("Picture size, steps and number of Gaussians.", "standard")
+    device: Device = option("auto takes CUDA where it works.", "auto")
+    iterations: int | None = option("Steps; none: the preset's.", None)
+    cap: int | None = option("Most Gaussians; none: the preset's.", None)
+    seed: int = option("Same seed, same scene (on the CPU, with the same thread count).", 0)
+    time_limit_secs: int = option("Give up on finding cameras after so many seconds.", 3600)
+
+
+@dataclass(frozen=True)
+class Embed:
+    """2D features per photo, from neutral renders of the photos' poses."""
+
+    workspace: Path = workspace()
+    encoder: Literal["colour"] = option("What describes a pixel.", "colour")
+
+
+@dataclass(frozen=True)
+class Lift:
+    """2D features -> per-Gaussian features by gradient-weighted back-projection."""
+
+    workspace: Path = workspace()
+    features: str = option("Encoder whose features are lifted.", "colour")
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Clicks, a mask or a box in one photo -> a named object."""
+
+    workspace: Path = workspace()
+    name: str = option("Name of the object; an object of that name is replaced.")
+    view: str = option("Photo the prompt refers to, by file stem.")
+    click: tuple[str, ...] = option("X,Y,+ on the object or X,Y,- beside it; repeatable.", ())
+    mask: Path | None = option("Picture of the photo's size, white = the object.", None)
+    box: str | None = option("X0,Y0,X1,Y1 around the object.", None)
+    segmenter: Literal["graph"] = option("What turns clicks into a mask.", "graph")
+
+
+@dataclass(frozen=True)
+class Objects:
+    """List, rename, delete or merge the named objects."""
+
+    workspace: Path = workspace()
+    action: Literal["list", "rename", "delete", "merge"] = option("What to do.", "list", positional=True)
+    names: tuple[str, ...] = option(
+        "rename OLD NEW; delete NAME ...; merge INTO NAME ...", (), positional=True
+    )
+
+
+@dataclass(frozen=True)
+class Appearance:
+    """Set the look of the scene or of one object: that of a photo, a mix of two, or neutral."""
+
+    workspace: Path = workspace()
+    object: str | None = option("Object to change; none: the scene.", None)
+    from_: str | None = option("Photo A; none: neutral light.", None)
+    to: str | None = option("Photo B, for a mix of two.", None)
+    mix: float = option("0 is photo A, 1 is photo B.", 0.0)
+    strength: float = option("0 is neutral, 1 the photo's look, up to 2 exaggerates it.", 1.0)
+
+
+@dataclass(frozen=True)
+class Render:
+    """Pictures of photo poses or of a path around the scene."""
+
+    workspace: Path = workspace()
+    out: Path = option("Folder for the pictures.")
+    view: tuple[str, ...] = option("Photos whose poses are rendered; none: all.", ())
+    path: Literal["views", "interpolate", "orbit"] = option("views, or a path of cameras between or around.", "views")
+    frames: int = option("Pictures along a path.", 60)
+    only: str | None = option("Render one object alone.", None)
+    without: str | None = option("Leave one object out.", None)
+    look: str | None = option("neutral, own (each photo's), or a photo; none: as set by segwild appearance.", None)
+    channels: str = option("Comma-separated: rgb, depth, alpha, object, features.", "rgb")
+    long_side: int = option("Long side in pixels.", 960)
+    device: Device = option("auto takes CUDA where it works.", "auto")
+
+
+@dataclass(frozen=True)
+class Export:
+    """The scene or one object -> a file other programs open, with its look baked in."""
+
+    workspace: Path = workspace()
+    out: Path = option("File to write; the suffix is the format: .ply.")
+    object: str | None = option("Export one object; none: the whole scene.", None)
+    look: str | None = option("neutral or a photo; none: as set by segwild appearance.", None)
+
+
+@dataclass(frozen=True)
+class Import:
+    """A trained splat from elsewhere -> workspace."""
+
+    file: Path = option("A 3DGS .ply.", positional=True)
+    out: Path = option("The scene's folder, made if missing.")
+    cameras: Path | None = option("COLMAP scene (sparse/ and images/) the splat was trained from.", None)
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """PSNR and SSIM on held-out photos: fit the left half, score the right."""
+
+    workspace: Path = workspace()
+    protocol: Literal["left-half"] = option("How held-out photos are scored.", "left-half")
+    device: Device = option("auto takes CUDA where it works.", "auto")
+
+
+@dataclass(frozen=True)
+class EvaluateMasks:
+    """IoU and boundary IoU of a rendered object against masks of photos."""
+
+    workspace: Path = workspace()
+    object: str = option("Name of the object.")
+    masks: Path = option("Folder of <photo>.png masks, white = the object.")
+    skip: tuple[str, ...] = option("Photos not to score, such as the one that was clicked.", ())
+
+
+@dataclass(frozen=True)
+class Demo:
+    """The bundled sample collection through everything, with a report."""
+
+    out: Path = option("Folder for the demo.", Path("segwild-demo"))
+    quick: bool = option("Smaller pictures and fewer steps: minutes on two cores.", False)
+    device: Device = option("auto takes CUDA where it works.", "auto")
+    seed: int = option("Seed of the sample and of the training.", 0)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Generate the sample collection: procedural photos with exact truth beside them."""
+
+    out: Path = option("Folder for photos/ and truth/.", positional=True)
+    photos: int = option("How many photos.", 36)
+    long_side: int = option("Long side of the largest photos in pixels.", 640)
+    seed: int = option("Other cameras, light and passers-by.", 0)
+
+
+@dataclass(frozen=True)
+class Doctor:
+    """What this machine has, what is missing, and how to get it."""
