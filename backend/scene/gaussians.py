@@ -65,7 +65,7 @@ class Gaussians:
     @property
     def opacities(self) -> np.ndarray:
         """(N,) float32 in 0..1."""
-        return 1 / (1 + np.exp(-self.opacity_logits))
+        return np.exp(-np.logaddexp(0, -self.opacity_logits))  # overflows for no logit
 
     @property
     def scales(self) -> np.ndarray:
@@ -74,8 +74,8 @@ class Gaussians:
 
     def finite_rows(self) -> np.ndarray:
         """(N,) bool, rows whose every field is finite."""
-        flat = [getattr(self, name).reshape(len(self), -1) for name in FIELDS]
-        return np.all([np.isfinite(array).all(axis=1) for array in flat], axis=0)
+        finite = [np.isfinite(getattr(self, name)) for name in FIELDS]
+        return np.all([array.all(axis=tuple(range(1, array.ndim))) for array in finite], axis=0)
 
     def take(self, rows: np.ndarray) -> Gaussians:
         """The chosen rows (ids or a mask) as a compacted copy, for an export or a render of one object."""

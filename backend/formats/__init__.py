@@ -1,0 +1,52 @@
+"""Exchange formats: one file each, turning a splat file into `Gaussians` and back.
+
+A format module owns its encoding, field names and order, and every way in which a foreign file can be
+wrong. It does not own looks (baked before), frames beyond the one similarity it is handed, or workspaces.
+
+How do I add a file format?
+
+1. Write `<format>.py` with `read_<format>(path, progress) -> Gaussians` (InputError for a file that cannot
+   be used, `progress.warn` with a count for rows left out) and `write_<format>(path, gaussians, *,
+   world_from_scene, progress)`, whole or not at all (`backend.scene.files.written_whole`). One direction
+   alone is fine.
+2. Check what the header claims against the file's size before allocating anything.
+3. Add its suffix to `READERS` and `WRITERS` below; the commands find it there.
+4. Test it: a round trip, each field against another program's reader, a truncated file, rows of NaN.
+5. Name the suffix in the help of `Import` and `Export` in `segwild_addon/protocol/requests.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from backend.formats.ply import read_ply, write_ply
+from backend.scene.gaussians import Gaussians
+from segwild_addon.protocol.errors import InputError
+
+READERS: Mapping[str, Callable[..., Gaussians]] = {".ply": read_ply}
+WRITERS: Mapping[str, Callable[..., None]] = {".ply": write_ply}
+
+
+def reader_of(path: Path) -> Callable[..., Gaussians]:
+    """The function that reads files of this suffix. Raises InputError for an unknown one."""
+    return _by_suffix(READERS, path, "read")
+
+
+def writer_of(path: Path) -> Callable[..., None]:
+    """The function that writes files of this suffix. Raises InputError for an unknown one."""
+    return _by_suffix(WRITERS, path, "written")
+
+
+def _by_suffix(table: Mapping[str, Any], path: Path, verb: str) -> Any:
+    try:
+        return table[path.suffix.lower()]
+    except KeyError:
+        suffix = f"Files ending in {path.suffix}" if path.suffix else "Files without a suffix"
+        raise InputError(
+            "unknown-format", f"{suffix} cannot be {verb}: {path}.", f"Known formats: {', '.join(table)}."
+        ) from None
+
+
+__all__ = ["READERS", "WRITERS", "read_ply", "reader_of", "write_ply", "writer_of"]
