@@ -1,0 +1,19 @@
+"""Gaussians and cameras into pixels, and pixels back onto Gaussians.
+
+Owns projection, compositing, spherical harmonics, and the choice of engine; the only importer of gsplat
+and of the compiled kernels. Does not own what a colour means: appearance is baked before it gets here.
+"""
+
+from backend.render.accumulate import Seen, accumulate, depth, render_channels, top_contributors
+from backend.render.rasterize import Rendered, chosen_engine, rasterize
+
+__all__ = [
+    "Rendered",
+    "Seen",
+    "accumulate",
+    "chosen_engine",
+    "depth",
+    "rasterize",
+    "render_channels",
+    "top_contributors",
+]

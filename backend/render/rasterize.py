@@ -1,0 +1,101 @@
+"""Gaussians and a camera into a picture: the one rendering interface of SegWild.
+
+One call takes one view, because photos differ in size. Memory is channel-last.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from backend.render import cpu, kernels
+from backend.render.harmonics import colors_from_sh
+from backend.render.projection import project
+from backend.scene.cameras import Camera
+from segwild_addon.protocol.errors import SetupError
+
+Engine = Literal["auto", "cpu", "cuda"]
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """A picture and what density control wants to know about it."""
+
+    image: Tensor  # (H, W, D): sum of w_i·c_i plus T_end·background, w_i = alpha_i·T_i
+    alpha: Tensor  # (H, W): 1 - T_end
+    depth_expected: Tensor | None  # (H, W): sum of w_i·z_i over max(alpha, 1e-10); differentiable
+    depth_median: Tensor | None  # (H, W): z of the first Gaussian after which T <= 0.5; NaN if none
+    visible: Tensor  # (S,) int64 ids, nearest first
+    means2d: Tensor  # (S, 2) px; .grad and, if asked for, .absgrad after the backward pass
+    radii: Tensor  # (S, 2) px
+    rejected: int  # rows left out because they hold NaN, infinity or a zero quaternion
+
+
+def chosen_engine(wish: Engine) -> Literal["cpu"]:
+    """The engine that will draw. Raises SetupError if CUDA is demanded and not there."""
+    if wish == "cuda":
+        raise SetupError(
+            "no-cuda-engine",
+            "The CUDA engine is not part of this version.",
+            "Use --device cpu or --device auto.",
+        )
+    return "cpu"
+
+
+def rasterize(
+    *,
+    means: Tensor,  # (N, 3) float32, world
+    quats: Tensor,  # (N, 4) float32, wxyz, any norm > 0
+    log_scales: Tensor,  # (N, 3) float32
+    opacity_logits: Tensor,  # (N,) float32
+    view: Camera,
+    sh0: Tensor | None = None,  # (N, 1, 3) float32
+    shN: Tensor | None = None,  # (N, K-1, 3) float32
+    colors: Tensor | None = None,  # (N, D) float32, final values, instead of harmonics
+    background: Tensor | None = None,  # (D,) float32; None: black
+    sh_degree: int | None = None,  # use harmonics up to this degree; None: all there are
+    depth_expected: bool = False,
+    depth_median: bool = False,
+    absgrad: bool = False,
+) -> Rendered:
+    """Draw one view. Gradients reach every array, through the harmonics' direction too."""
+    projected = project(means, quats, log_scales, opacity_logits, view)
+    if projected.means2d.requires_grad:
+        projected.means2d.retain_grad()
+    rows = projected.rows
+    if colors is None:
+        if sh0 is None or shN is None:
+            raise ValueError("rasterize needs sh0 and shN, or colors")
+        centre = torch.as_tensor(view.centre, dtype=means.dtype)
+        seen = colors_from_sh(sh0[rows], shN[rows], means[rows] - centre, sh_degree)
+    else:
+        seen = colors[rows]
+    channels = seen.shape[1]
+    if background is None:
+        background = seen.new_zeros(channels)
+    if depth_expected:
+        seen = torch.cat([seen, projected.depths[:, None]], 1)
+        background = torch.cat([background, background.new_zeros(1)])
+    bins = cpu.binned(projected, view.width, view.height)
+    image, alpha = cpu.composite(projected, seen, background, bins, absgrad=absgrad)
+    expected = median = None
+    if depth_expected:
+        expected = image[..., channels] / alpha.clamp_min(1e-10)
+        image = image[..., :channels]
+    if depth_median:
+        with cpu.Threads():
+            median = torch.from_numpy(
+                kernels.median_depth(
+                    bins.splats,
+                    projected.depths.detach().contiguous().numpy(),
+                    bins.tile_start,
+                    bins.slot_splat,
+                    bins.tiles_x,
+                    view.width,
+                    view.height,
+                )
+            )
+    return Rendered(image, alpha, expected, median, rows, projected.means2d, projected.radii, projected.rejected)
