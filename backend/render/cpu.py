@@ -59,7 +59,7 @@ class _Composite(torch.autograd.Function):
     """Blend depth-sorted splats into pixels. Gradients reach all five inputs."""
 
     @staticmethod
-    def forward(ctx, means2d, conics, opacities, colors, background, bins, sink):  # noqa: ANN001, ANN205
+    def forward(ctx, means2d, conics, opacities, colors, background, bins, sink):
         colors_np = colors.detach().contiguous().numpy()
         with Threads():
             image, T_end, last = kernels.forward(
@@ -71,7 +71,7 @@ class _Composite(torch.autograd.Function):
         return torch.from_numpy(image) + T[..., None] * background, 1 - T
 
     @staticmethod
-    def backward(ctx, v_image, v_alpha):  # noqa: ANN001, ANN205
+    def backward(ctx, v_image, v_alpha):
         bins = ctx.bins
         colors, image, T_end, last, background = ctx.held
         v_image = v_image.contiguous().numpy()

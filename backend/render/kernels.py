@@ -108,8 +108,8 @@ def bin_splats(box, tiles_x, tiles_y):
 @njit(inline="always", fastmath=FASTMATH)
 def _rows_of(splat, y0, y1):
     """Pixel rows [first, last) of a tile's rows [y0, y1) that a splat's box touches."""
-    first = max(y0, int(math.floor(splat[V] - splat[RADIUS_Y])))
-    last = min(y1, int(math.ceil(splat[V] + splat[RADIUS_Y])))
+    first = max(y0, math.floor(splat[V] - splat[RADIUS_Y]))
+    last = min(y1, math.ceil(splat[V] + splat[RADIUS_Y]))
     return first, last
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from backend.render import Seen, accumulate, depth, reference, render_channels, top_contributors
 from backend.scene.cameras import Camera, looking_at
 from backend.scene.gaussians import Gaussians
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 
 def view(width: int = 45, height: int = 33) -> Camera:
