@@ -1,0 +1,259 @@
+"""Photo folder, COLMAP model or Photo Tourism scene -> workspace with pictures, cameras and points."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from backend.capture.folder import Offered, copy_name, vetted
+from backend.capture.inputs import Input, recognised
+from backend.capture.pictures import decoded, resized, write_picture
+from backend.capture.sfm import Found, Search, export_model, find_cameras
+from backend.capture.solution import Solution, read_solution
+from backend.capture.undistort import undistorted
+from backend.capture.world import extent, scene_from_capture
+from backend.progress import Cancelled, Progress
+from backend.scene.files import disk_trouble, read_json, write_json
+from backend.scene.lenses import Lens
+from backend.scene.photos import Photo, Split
+from backend.scene.workspace import Workspace
+from segwild_addon.protocol import requests
+from segwild_addon.protocol.errors import InputError, ResourceError
+
+QUICK_LONG_SIDE = 1000  # pixels at which `quick` looks for features
+HELD_OUT_FROM = 16  # photos from which some are held out unasked ...
+HELD_OUT_EVERY = 8  # ... namely every so many
+EXPORT_LIMIT_SECS = 1800
+_NO_OVERLAP = "no overlap with the others found"
+
+
+def run(request: requests.Capture, progress: Progress) -> dict[str, Any]:
+    """Fill the workspace `request.out`; returns at once if that was done before with the same input.
+
+    Returns the number of used `photos`, those `left_out` with reasons, the number of `points` and the
+    `mean_reprojection_error_px`. Work that was cut short continues. Raises InputError if the input
+    offers too little, or if the workspace already holds Gaussians of other photos.
+    """
+    if request.hold_out < -1:
+        raise InputError("hold-out", f"Cannot hold out {request.hold_out} photos.", "Give -1, 0 or a number of photos.")
+    offered = recognised(request.photos, progress)
+    search = Search(long_side=QUICK_LONG_SIDE) if request.preset == "quick" else Search()
+    settings = {
+        "photos": str(request.photos.expanduser().absolute()),
+        "kind": offered.kind,
+        "fingerprint": offered.fingerprint(),
+        "hold_out": request.hold_out,
+        "long_side": 0 if offered.model else search.long_side,
+    }
+    workspace = Workspace.create(request.out)
+    done = _finished(workspace, settings)
+    if done is not None:
+        return done
+    work = request.out / ".capture" / settings["fingerprint"] / str(settings["long_side"])
+    _clear_but(work, request.out / ".capture")
+    try:
+        result = _captured(request, offered, search, workspace, work, progress)
+    except (Cancelled, ResourceError):
+        raise  # what was found so far shortens the next run
+    except BaseException:
+        shutil.rmtree(request.out / ".capture", ignore_errors=True)
+        raise
+    workspace.record("capture", settings=settings, result=result)
+    shutil.rmtree(request.out / ".capture", ignore_errors=True)
+    return result
+
+
+def _finished(workspace: Workspace, settings: dict[str, Any]) -> dict[str, Any] | None:
+    made = workspace.made("capture")
+    same = made is not None and made.get("settings") == settings
+    if made is not None and workspace.splats.exists():
+        # Cameras under finished Gaussians stay, even if another preset would search in finer pictures.
+        same = same or made.get("settings") == settings | {"long_side": made.get("settings", {}).get("long_side")}
+    if made is not None and same and (workspace.root / "photos.json").exists():
+        return made["result"]
+    if workspace.splats.exists() or workspace.checkpoint.exists():
+        raise InputError(
+            "workspace-taken",
+            f"The workspace already holds Gaussians of other photos or another split: {workspace.root}.",
+            "Choose a new folder for this scene.",
+        )
+    return None
+
+
+def _captured(
+    request: requests.Capture, offered: Input, search: Search, workspace: Workspace, work: Path, progress: Progress
+) -> dict[str, Any]:
+    copies = None if offered.model else work / "pictures"
+    photos = vetted(offered.offered, progress, copies=copies)
+    usable = [photo for photo in photos if not photo.excluded]
+    if len(usable) < 2:
+        raise InputError(
+            "too-few-photos",
+            f"A scene needs at least two photos, {len(usable)} of {len(photos)} can be used: {offered.folder}."
+            + "".join(f" {photo.file}: {photo.excluded}." for photo in photos[:3] if photo.excluded),
+            "Add photos of the same place from different positions.",
+        )
+    if offered.model:
+        model, images = offered.model, {photo.name: photo.file for photo in usable}
+    else:
+        images = {photo.name: copy_name(row) for row, photo in enumerate(photos) if not photo.excluded}
+        model = _found(list(images.values()), work, search, progress, float(request.time_limit_secs), offered.folder)
+    table = [
+        {
+            "image": images[photo.name],
+            "name": photo.name,
+            "photo_size": [photo.width, photo.height],
+            "working_size": list(photo.working_size),
+        }
+        for photo in usable
+    ]
+    report = export_model(model, table, work, progress, time_limit_secs=EXPORT_LIMIT_SECS)
+    if report["scaled"]:
+        progress.warn(
+            "cameras-scaled",
+            "Photos have another size than their cameras in the COLMAP model; the cameras were scaled to fit.",
+            report["scaled"],
+        )
+    missing = "the COLMAP model has no camera for it" if offered.model else _NO_OVERLAP
+    reasons = {name: missing if reason == _NO_OVERLAP else reason for name, reason in report["left_out"].items()}
+    return _filled(request, offered, photos, reasons, report, workspace, work, progress)
+
+
+def _found(
+    names: list[str], work: Path, search: Search, progress: Progress, time_limit_secs: float, folder: Path
+) -> Path:
+    """The COLMAP model of the copies; one found before a kill is taken as it is."""
+    finished = work / "found.json"
+    if finished.exists():
+        return Path(read_json(finished)["model"])
+    found: Found = find_cameras(
+        work / "pictures", names, work / "search", search, progress, time_limit_secs=time_limit_secs
+    )
+    if found.model is None or found.registered < 2:
+        raise InputError(
+            "no-overlap",
+            f"No cameras could be found: {found.matched} of {len(names)} photos share details with another: {folder}.",
+            "Add photos taken from nearby positions that show the same things.",
+        )
+    write_json(finished, {"model": str(found.model)})
+    return found.model
+
+
+def _filled(
+    request: requests.Capture,
+    offered: Input,
+    photos: list[Offered],
+    reasons: dict[str, str],
+    report: dict[str, Any],
+    workspace: Workspace,
+    work: Path,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Write everything the workspace holds of a capture but the record that it is finished."""
+    solution = read_solution(work / "solution.npz")
+    if len(solution.cameras) < 2:
+        raise InputError(
+            "too-few-cameras",
+            f"Only {len(solution.cameras)} of {len(photos)} photos have a usable camera: {offered.folder}.",
+            "Check that images/ holds the photos the COLMAP model was made from."
+            if offered.model
+            else "Add photos taken from nearby positions that show the same things.",
+        )
+    world = scene_from_capture(list(solution.cameras.values()))
+    in_scene = solution.moved(world)
+    splits = _splits(request.hold_out, offered, {photo.name: photo.file for photo in photos}, solution)
+    workspace.forget("capture")
+    (workspace.root / "photos.json").unlink(missing_ok=True)
+    lenses = _write_pictures(photos, solution, workspace, progress)
+    rows = [
+        Photo(
+            name=photo.name,
+            file=photo.file,
+            width=photo.width,
+            height=photo.height,
+            split=splits.get(photo.name, "train"),
+            camera=in_scene.cameras.get(photo.name),
+            excluded=photo.excluded or reasons.get(photo.name, ""),
+        )
+        for photo in photos
+    ]
+    unplaced = [row.file for row in rows if not row.used and not photos[rows.index(row)].excluded]
+    if unplaced:
+        progress.warn(
+            "photos-without-camera", f"{len(unplaced)} of {len(rows)} photos got no camera and are not used.", unplaced
+        )
+    _move_model(work / "cameras", workspace.root / "cameras")
+    workspace.write_lenses(lenses)
+    workspace.write_points(in_scene.points({row.name: number for number, row in enumerate(rows)}))
+    workspace.update_scene(
+        photo_folder=str(offered.folder),
+        capture=offered.kind,
+        scene_from_capture=world.to_json(),
+        extent=extent(list(in_scene.cameras.values())),
+    )
+    workspace.write_photos(rows)
+    return {
+        "photos": len(solution.cameras),
+        "held_out": sum(row.split == "test" for row in rows),
+        "left_out": [{"file": row.file, "reason": row.excluded} for row in rows if not row.used],
+        "points": len(solution.positions),
+        "mean_reprojection_error_px": round(report["mean_reprojection_error_px"], 3),
+    }
+
+
+def _write_pictures(
+    photos: list[Offered], solution: Solution, workspace: Workspace, progress: Progress
+) -> dict[str, Lens]:
+    """The undistorted pictures; pictures of an earlier capture go."""
+    placed = [photo for photo in photos if photo.name in solution.cameras]
+    progress.phase("Writing pictures", len(placed))
+    lenses = {}
+    for photo in placed:
+        pixels = decoded(photo.path, upright=photo.upright).pixels
+        lens = solution.lens(photo.name, (photo.width, photo.height))
+        if lens is None:
+            picture = resized(pixels, *photo.working_size)
+        else:
+            picture = undistorted(pixels, lens, photo.working_size)
+            lenses[photo.name] = lens
+        write_picture(workspace.picture_file(photo.name), picture)
+        progress.advance()
+    kept = {f"{photo.name}.jpg" for photo in placed}
+    for path in (workspace.root / "photos").iterdir():
+        if path.name not in kept:
+            path.unlink()
+    return lenses
+
+
+def _splits(hold_out: int, offered: Input, files: dict[str, str], solution: Solution) -> dict[str, Split]:
+    names = sorted(solution.cameras)
+    if offered.table:
+        return {name: offered.table.splits[files[name]] for name in names}
+    if hold_out < 0:
+        held = names[::HELD_OUT_EVERY] if len(names) >= HELD_OUT_FROM else []
+    elif hold_out > len(names) - 2:
+        raise InputError(
+            "hold-out",
+            f"Cannot hold out {hold_out} of {len(names)} photos: at least two must stay for training.",
+            "Hold out fewer with --hold-out.",
+        )
+    else:
+        held = [names[int((place + 0.5) * len(names) / hold_out)] for place in range(hold_out)]
+    return {name: "test" if name in held else "train" for name in names}
+
+
+def _move_model(source: Path, target: Path) -> None:
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        for path in sorted(source.iterdir()):
+            path.replace(target / path.name)
+    except OSError as error:
+        raise disk_trouble(error, target) from error
+
+
+def _clear_but(work: Path, hidden: Path) -> None:
+    """Remove what unfinished captures of other photos or settings left."""
+    for path in [*hidden.glob("*/*"), *hidden.glob("*")]:
+        if path not in (work, work.parent):
+            shutil.rmtree(path, ignore_errors=True)
