@@ -68,7 +68,7 @@ class Camera:
         """World points (M, 3) to pixels (M, 2) and depths z (M,), float64; NaN pixels where z <= 0."""
         in_camera = points @ self.cam_from_world[:3, :3].T + self.cam_from_world[:3, 3]
         depths = in_camera[:, 2]
-        with np.errstate(divide="ignore", invalid="ignore"):
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             pixels = in_camera[:, :2] / depths[:, None] * (self.fx, self.fy) + (self.cx, self.cy)
         pixels[depths <= 0] = np.nan
         return pixels, depths

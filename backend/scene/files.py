@@ -28,7 +28,8 @@ def written_whole(path: Path) -> Iterator[BinaryIO]:
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+        # A photo's name may be as long as the file system allows; the temporary one must not be longer.
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name[:20]}.", delete=False) as file:
             temporary = Path(file.name)
             yield file  # type: ignore[misc]
             file.flush()
@@ -51,36 +52,47 @@ def _umask() -> int:
 def disk_trouble(error: OSError, path: Path) -> ResourceError:
     """The sentence for an operating-system error met while writing `path`."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return ResourceError("disk-full", f"The disk is full: {path} was not written.", "Free some space and run again.")
+        return ResourceError(
+            "disk-full", f"The disk is full: {path} was not written.", "Free some space and run again."
+        )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return ResourceError(
             "not-writable", f"Writing is not allowed: {path}.", "Choose another folder or change its permissions."
         )
-    return ResourceError("write-failed", f"Writing failed ({error.strerror or error}): {path}.", "Check the disk.")
+    return ResourceError(
+        "write-failed", f"Writing failed ({error.strerror or error}): {path}.", "Check the path and the disk."
+    )
 
 
 def write_json(path: Path, value: Any) -> None:
     with written_whole(path) as file:
-        file.write(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False).encode())
+        # File names that are not UTF-8 hold lone surrogates; a backslash escape is their JSON form too.
+        text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
+        file.write(text.encode(errors="backslashreplace"))
 
 
 def read_json(path: Path) -> Any:
-    """Raises InputError if the file is missing or not JSON."""
+    """Raises InputError if the file is missing or not JSON (NaN is not)."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
     except FileNotFoundError as error:
         raise InputError("file-missing", f"A file is missing: {path}.") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(
             "file-damaged", f"A file cannot be read as JSON ({error}): {path}.", "Restore it, or make it again."
         ) from error
 
 
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None = None) -> None:
     """Arrays by name as one safetensors file."""
-    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     with written_whole(path) as file:
-        file.write(encode_safetensors(contiguous, dict(metadata or {})))
+        # None: safetensors 0.8 writes a broken header for no arrays and empty metadata.
+        file.write(encode_safetensors(contiguous, dict(metadata) if metadata else None))
 
 
 def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
@@ -90,7 +102,7 @@ def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
             return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
     except FileNotFoundError as error:
         raise InputError("file-missing", f"A file is missing: {path}.") from error
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError, TypeError, AttributeError) as error:  # the last two: foreign dtypes
         raise InputError(
             "file-damaged", f"A file is damaged ({error}): {path}.", "Delete it and run the stage that makes it again."
         ) from error

@@ -34,7 +34,7 @@ class Gaussians:
 
     def __post_init__(self) -> None:
         """Raises InputError if shapes, dtypes or row counts disagree."""
-        rows = len(self.means)
+        rows = self.means.shape[0] if self.means.ndim else 0
         shapes = {
             "means": (rows, 3),
             "quats": (rows, 4),
@@ -52,8 +52,10 @@ class Gaussians:
         if self.shN.shape[1] not in SH_COUNTS:
             raise InputError("gaussians-malformed", f"shN has {self.shN.shape[1]} bases, expected 0, 3, 8 or 15.")
         for name, array in self.sidecars.items():
-            if len(array) != rows:
-                raise InputError("gaussians-malformed", f"Sidecar {name} has {len(array)} rows, expected {rows}.")
+            if array.shape[:1] != (rows,):
+                raise InputError(
+                    "gaussians-malformed", f"Sidecar {name} has shape {array.shape}, expected {rows} rows."
+                )
 
     def __len__(self) -> int:
         return len(self.means)
@@ -99,7 +101,12 @@ class Gaussians:
         if missing:
             raise InputError("file-damaged", f"Not a file of Gaussians ({', '.join(missing)} missing): {path}.")
         sidecars = {name[len(_SIDECAR) :]: array for name, array in arrays.items() if name.startswith(_SIDECAR)}
-        return cls(**{name: arrays[name] for name in FIELDS}, sidecars=sidecars)
+        try:
+            return cls(**{name: arrays[name] for name in FIELDS}, sidecars=sidecars)
+        except InputError as error:
+            raise InputError(
+                "file-damaged", f"A file of Gaussians is malformed ({error.sentence.rstrip('.')}): {path}."
+            ) from error
 
 
 def concatenate(parts: list[Gaussians]) -> Gaussians:

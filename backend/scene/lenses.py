@@ -36,8 +36,8 @@ def _interpolated(grid: np.ndarray, points: np.ndarray, width: int, height: int)
     rows, columns = grid.shape[:2]
     x = np.clip(points[..., 0] / width, 0, 1) * (columns - 1)
     y = np.clip(points[..., 1] / height, 0, 1) * (rows - 1)
-    left = np.minimum(x.astype(int), columns - 2)
-    top = np.minimum(y.astype(int), rows - 2)
+    left = np.minimum(np.nan_to_num(x).astype(int), columns - 2)  # NaN positions stay NaN
+    top = np.minimum(np.nan_to_num(y).astype(int), rows - 2)
     fx, fy = (x - left)[..., None], (y - top)[..., None]
     upper = grid[top, left] * (1 - fx) + grid[top, left + 1] * fx
     lower = grid[top + 1, left] * (1 - fx) + grid[top + 1, left + 1] * fx

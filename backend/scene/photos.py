@@ -32,8 +32,8 @@ class Photo:
         row: dict[str, Any] = {
             "name": self.name,
             "file": self.file,
-            "width": self.width,
-            "height": self.height,
+            "width": int(self.width),
+            "height": int(self.height),
             "split": self.split,
             "excluded": self.excluded,
             "camera": None,
@@ -42,18 +42,18 @@ class Photo:
             camera = self.camera
             row["camera"] = {
                 "cam_from_world": camera.cam_from_world.tolist(),
-                "fx": camera.fx,
-                "fy": camera.fy,
-                "cx": camera.cx,
-                "cy": camera.cy,
-                "width": camera.width,
-                "height": camera.height,
+                "fx": float(camera.fx),
+                "fy": float(camera.fy),
+                "cx": float(camera.cx),
+                "cy": float(camera.cy),
+                "width": int(camera.width),
+                "height": int(camera.height),
             }
         return row
 
     @classmethod
     def from_json(cls, row: dict[str, Any]) -> Photo:
-        """Raises KeyError, TypeError or ValueError on a malformed row."""
+        """Raises KeyError, TypeError, ValueError or OverflowError on a malformed row."""
         camera = row["camera"]
         if camera is not None:
             matrix = np.array(camera["cam_from_world"], float).reshape(4, 4)

@@ -23,9 +23,7 @@ class Similarity:
         return cls(1.0, np.eye(3), np.zeros(3))
 
     def inverse(self) -> Similarity:
-        return Similarity(
-            1 / self.scale, self.rotation.T.copy(), -(self.rotation.T @ self.translation) / self.scale
-        )
+        return Similarity(1 / self.scale, self.rotation.T.copy(), -(self.rotation.T @ self.translation) / self.scale)
 
     def compose(self, first: Similarity) -> Similarity:
         """The similarity that applies `first`, then this one."""
@@ -49,14 +47,16 @@ class Similarity:
 
     def to_json(self) -> dict[str, Any]:
         return {
-            "scale": self.scale,
+            "scale": float(self.scale),
             "rotation": self.rotation.tolist(),
             "translation": self.translation.tolist(),
         }
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Similarity:
-        return cls(float(value["scale"]), np.array(value["rotation"], float), np.array(value["translation"], float))
+        """Raises KeyError, TypeError or ValueError on a malformed value."""
+        rotation, translation = np.array(value["rotation"], float), np.array(value["translation"], float)
+        return cls(float(value["scale"]), rotation.reshape(3, 3), translation.reshape(3))
 
 
 def aligned(b_points: np.ndarray, a_points: np.ndarray) -> Similarity:

@@ -1,17 +1,17 @@
 """The workspace: one folder per scene, readable without our code, whole after a kill at any instant.
 
-    scene.json                 format version, photo folder, world similarity, what was made with which settings
-    photos.json                one row per photo: file, size, split, camera, left out or not and why
-    photos/<name>.jpg          upright, undistorted pictures: what the Gaussians are fitted to
-    cameras/                   COLMAP model of the capture, in the capture's own frame
-    cameras/points.safetensors sparse points in the scene frame
-    cameras/lenses.safetensors photo pixels <-> picture pixels
-    splats/base.safetensors    the Gaussians; splats/checkpoint.safetensors while training
-    appearance.safetensors     per-photo embeddings and the appearance model
-    transients/<name>.png      what was judged transient (255)
-    features/<name>.safetensors
-    segments.json, segments/<id>.npz
-    renders/ exports/ report/
+scene.json                 format version, photo folder, world similarity, what was made with which settings
+photos.json                one row per photo: file, size, split, camera, left out or not and why
+photos/<name>.jpg          upright, undistorted pictures: what the Gaussians are fitted to
+cameras/                   COLMAP model of the capture, in the capture's own frame
+cameras/points.safetensors sparse points in the scene frame
+cameras/lenses.safetensors photo pixels <-> picture pixels
+splats/base.safetensors    the Gaussians; splats/checkpoint.safetensors while training
+appearance.safetensors     per-photo embeddings and the appearance model
+transients/<name>.png      what was judged transient (255)
+features/<name>.safetensors
+segments.json, segments/<id>.npz
+renders/ exports/ report/
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class Workspace:
 
     def scene(self) -> dict[str, Any]:
         value = read_json(self.root / "scene.json")
-        if not isinstance(value, dict):
+        if not isinstance(value, dict) or not isinstance(value.get("made", {}), dict):
             raise InputError("file-damaged", f"Not a scene description: {self.root / 'scene.json'}.")
         return value
 
@@ -128,7 +128,14 @@ class Workspace:
     def scene_from_capture(self) -> Similarity:
         """From the capture's frame (COLMAP, or an imported file) to the scene's normalised frame."""
         world = self.scene().get("scene_from_capture")
-        return Similarity.from_json(world) if world else Similarity.identity()
+        try:
+            return Similarity.from_json(world) if world else Similarity.identity()
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(
+                "file-damaged",
+                f"The frame of the scene is damaged ({error!r}): {self.root / 'scene.json'}.",
+                "Run segwild capture again.",
+            ) from error
 
     # photos
 
@@ -142,8 +149,11 @@ class Workspace:
                 "Run: segwild capture PHOTOS --out WORKSPACE.",
             )
         try:
-            return [Photo.from_json(row) for row in read_json(path)]
-        except (KeyError, TypeError, ValueError) as error:
+            rows = read_json(path)
+            if not isinstance(rows, list):
+                raise TypeError("not a list")
+            return [Photo.from_json(row) for row in rows]
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise InputError(
                 "file-damaged", f"The photo list is damaged ({error!r}): {path}.", "Run segwild capture again."
             ) from error
@@ -163,7 +173,7 @@ class Workspace:
             raise InputError(
                 "unknown-photo",
                 f"No photo is called {name!r}.",
-                f"Photos are named by file stem, for instance: {', '.join(near)}.",
+                f"Photos are named by file stem, for instance: {', '.join(near)}." if near else "There are no photos.",
             )
         if not photo.used:
             raise InputError(
@@ -209,7 +219,9 @@ class Workspace:
         try:
             return SparsePoints(**arrays)
         except TypeError as error:
-            raise InputError("file-damaged", f"Not a point file: {self.root / 'cameras/points.safetensors'}.") from error
+            raise InputError(
+                "file-damaged", f"Not a point file: {self.root / 'cameras/points.safetensors'}."
+            ) from error
 
     def write_points(self, points: SparsePoints) -> None:
         write_arrays(self.root / "cameras" / "points.safetensors", vars(points))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import sph_harm_y
 
 from backend.scene.harmonics import eval_sh_basis, rotated_sh
 from backend.scene.transforms import matrices_from_quats
@@ -34,12 +35,15 @@ def test_the_basis_is_orthonormal_on_the_sphere() -> None:
     np.testing.assert_allclose(products, np.eye(16), atol=1e-12)
 
 
-def test_order_and_signs_of_degree_one() -> None:
-    np.testing.assert_allclose(
-        eval_sh_basis(np.eye(3), 1),
-        np.array([[0.28209479, 0, 0, -0.48860251], [0.28209479, -0.48860251, 0, 0], [0.28209479, 0, 0.48860251, 0]]),
-        atol=1e-8,
-    )
+def test_order_and_signs_are_those_of_the_complex_harmonics() -> None:
+    """Within a degree, m runs from -degree to degree: sines of |m|, then cosines, phase kept."""
+    x, y, z = unit_directions(20).T
+    expected = []
+    for degree in range(4):
+        for m in range(-degree, degree + 1):
+            value = sph_harm_y(degree, abs(m), np.arccos(z), np.arctan2(y, x))
+            expected.append(value.real if m == 0 else np.sqrt(2) * (value.imag if m < 0 else value.real))
+    np.testing.assert_allclose(eval_sh_basis(np.stack([x, y, z], axis=-1), 3), np.stack(expected, axis=-1), atol=1e-12)
 
 
 @pytest.mark.parametrize("degree", [0, 1, 2, 3])
