@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from backend.capture.inputs import recognised
 from backend.formats import reader_of
-from backend.progress import Progress
+from backend.progress import Progress, Quiet
 from backend.scene import Workspace
 from backend.scene.placement import transformed
+from backend.stages import capture
 from segwild_addon.protocol.errors import InputError
 from segwild_addon.protocol.requests import Capture, Import
 
@@ -16,16 +18,19 @@ from segwild_addon.protocol.requests import Capture, Import
 def run(request: Import, progress: Progress) -> dict[str, Any]:
     """Rows keep the file's order; means move into the scene's frame, so that exports come back in the file's.
 
-    The file must lie in the frame of the cameras it was trained from. Nothing is made if it cannot be read,
-    and Gaussians that are there already are never replaced. Raises InputError for both.
+    The file must lie in the frame of the cameras it was trained from. Nothing is made if it cannot be read
+    or the cameras are none, and Gaussians that are there already are never replaced: InputError.
     """
     _refuse_to_overwrite(request.out)
+    if request.cameras is not None and recognised(request.cameras, Quiet()).model is None:
+        raise InputError(
+            "no-cameras",
+            f"The folder holds no COLMAP model, and cameras found anew would not fit the splats: {request.cameras}.",
+            "Give the scene the splats were trained from, with sparse/ and images/.",
+        )
     progress.phase("import")
     gaussians = reader_of(request.file)(request.file, progress)
     if request.cameras is not None:
-        # Here, since a splat without cameras needs nothing of what the capture imports.
-        from backend.stages import capture
-
         # Nothing will be trained, so there is nothing to hold out.
         capture.run(Capture(photos=request.cameras, out=request.out, hold_out=0), progress)
     workspace = Workspace.create(request.out)

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import sys
-import types
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from backend.capture.pictures import write_picture
 from backend.formats.ply import write_ply
 from backend.progress import Quiet
-from backend.scene import Gaussians, Similarity, Workspace
+from backend.scene import Camera, Gaussians, Workspace
+from backend.scene.cameras import looking_at
 from backend.scene.gaussians import FIELDS
 from backend.scene.placement import transformed
+from backend.scene.transforms import quats_from_matrices
 from backend.stages import import_
 from segwild_addon.protocol.errors import InputError
-from segwild_addon.protocol.requests import Capture, Import
-
-SCENE_FROM_CAPTURE = Similarity(0.5, np.eye(3)[[2, 0, 1]], np.array([1.0, 0, -2]))
+from segwild_addon.protocol.requests import Import
 
 
 def some_gaussians(count: int = 5) -> Gaussians:
@@ -89,26 +88,54 @@ def test_dropped_rows_are_told(tmp_path: Path, file: Path) -> None:
     assert [warning.code for warning in progress.warnings] == ["rows-left-out"]
 
 
-def test_gaussians_follow_the_cameras_into_the_scene_frame(
-    tmp_path: Path, file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The capture is replaced by what it leaves in scene.json; it has its own tests."""
-    requests = []
+def colmap_scene(folder: Path, cameras: list[Camera], points: np.ndarray) -> Path:
+    """A COLMAP scene as text: these cameras, each seeing every point exactly, and blank photos."""
+    first = cameras[0]
+    lines = []
+    for row, camera in enumerate(cameras, 1):
+        write_picture(folder / "images" / f"{row}.jpg", np.full((camera.height, camera.width, 3), 99, np.uint8))
+        quat = quats_from_matrices(camera.cam_from_world[None, :3, :3])[0]
+        pose = " ".join(f"{number:.17g}" for number in (*quat, *camera.cam_from_world[:3, 3]))
+        pixels = camera.project(points)[0]
+        seen = " ".join(f"{x:.17g} {y:.17g} {point}" for point, (x, y) in enumerate(pixels, 1))
+        lines += [f"{row} {pose} 1 {row}.jpg", seen]
+    (folder / "sparse" / "0").mkdir(parents=True)
+    size = f"{first.width} {first.height} {first.fx} {first.fy} {first.cx} {first.cy}"
+    (folder / "sparse" / "0" / "cameras.txt").write_text(f"1 PINHOLE {size}\n")
+    (folder / "sparse" / "0" / "images.txt").write_text("\n".join(lines) + "\n")
+    tracks = [" ".join(f"{row} {k}" for row in range(1, len(cameras) + 1)) for k in range(len(points))]
+    rows = [f"{k + 1} {x:.17g} {y:.17g} {z:.17g} 9 9 9 0.1 {tracks[k]}" for k, (x, y, z) in enumerate(points)]
+    (folder / "sparse" / "0" / "points3D.txt").write_text("\n".join(rows) + "\n")
+    return folder
 
-    def run(request: Capture, progress: Quiet) -> None:
-        requests.append(request)
-        Workspace.create(request.out, scene_from_capture=SCENE_FROM_CAPTURE.to_json())
 
-    fake = types.ModuleType("backend.stages.capture")
-    fake.run = run  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "backend.stages.capture", fake)
-    monkeypatch.setattr("backend.stages.capture", fake, raising=False)
+def test_gaussians_follow_the_cameras_into_the_scene_frame(tmp_path: Path, file: Path) -> None:
+    gaussians = some_gaussians()
+    centres = [np.array([4 * np.sin(angle) + 7, -9 * np.cos(angle), 1 + angle]) for angle in (-0.4, 0, 0.3)]
+    cameras = [
+        looking_at(centre, np.zeros(3), np.array([0.1, 0, 1.0]), focal=80, width=64, height=48) for centre in centres
+    ]
+    scene = colmap_scene(tmp_path / "colmap", cameras, np.random.default_rng(0).normal(size=(30, 3)))
+    import_.run(Import(file, tmp_path / "w", cameras=scene), Quiet())
 
-    import_.run(Import(file, tmp_path / "w", cameras=tmp_path / "colmap"), Quiet())
-    assert requests == [Capture(photos=tmp_path / "colmap", out=tmp_path / "w", hold_out=0)]
     workspace = Workspace.open(tmp_path / "w")
-    assert same_rows(workspace.gaussians(), transformed(some_gaussians(), SCENE_FROM_CAPTURE))
+    world = workspace.scene_from_capture()
+    assert abs(world.scale - 1) > 0.01
+    assert same_rows(workspace.gaussians(), transformed(gaussians, world))
+    photos = workspace.photos()
+    assert [(photo.name, photo.split) for photo in photos] == [("1", "train"), ("2", "train"), ("3", "train")]
+    for photo, camera in zip(photos, cameras, strict=True):
+        assert photo.camera is not None
+        pixels = photo.camera.resized(64, 48).project(workspace.gaussians().means)[0]
+        np.testing.assert_allclose(pixels, camera.project(gaussians.means)[0], atol=1e-3)
 
-    write_ply(tmp_path / "back.ply", workspace.gaussians(), world_from_scene=workspace.scene_from_capture().inverse())
+    write_ply(tmp_path / "back.ply", workspace.gaussians(), world_from_scene=world.inverse())
     import_.run(Import(tmp_path / "back.ply", tmp_path / "again"), Quiet())
-    np.testing.assert_allclose(Workspace(tmp_path / "again").gaussians().means, some_gaussians().means, atol=1e-5)
+    np.testing.assert_allclose(Workspace(tmp_path / "again").gaussians().means, gaussians.means, atol=1e-5)
+
+
+def test_photos_without_a_model_are_not_searched_for_other_cameras(tmp_path: Path, file: Path) -> None:
+    write_picture(tmp_path / "photos" / "a.jpg", np.zeros((8, 8, 3), np.uint8))
+    with pytest.raises(InputError, match="no COLMAP model"):
+        import_.run(Import(file, tmp_path / "w", cameras=tmp_path / "photos"), Quiet())
+    assert not (tmp_path / "w").exists()
