@@ -112,17 +112,13 @@ def _candidates(
     rejected = len(means) - int(sound.sum())
     x, y, z = (means @ rotation.T + translation).unbind(-1)
     ahead = sound & (z > NEAR) & (opacity_logits >= math.log(OPACITY_MIN / (1 - OPACITY_MIN)))
-    tan_x = (
-        torch.maximum(torch.tensor(view.cx), torch.tensor(view.width - view.cx)) / view.fx + 0.15 * view.width / view.fx
-    )
-    tan_y = (
-        torch.maximum(torch.tensor(view.cy), torch.tensor(view.height - view.cy)) / view.fy
-        + 0.15 * view.height / view.fy
-    )
+    # The Jacobian's rows are at most f/z·sqrt(1 + tan²) long, tan at the clamp.
+    tan_x = (max(view.cx, view.width - view.cx) + 0.15 * view.width) / view.fx
+    tan_y = (max(view.cy, view.height - view.cy) + 0.15 * view.height) / view.fy
     largest = log_scales.amax(-1).exp() * EXTENT_MAX
     slack = EXTENT_MAX * math.sqrt(BLUR) + 1.0  # px; the box is rounded up
-    reach_x = view.fx / z * largest * math.sqrt(1 + float(tan_x) ** 2) + slack
-    reach_y = view.fy / z * largest * math.sqrt(1 + float(tan_y) ** 2) + slack
+    reach_x = view.fx / z * largest * math.hypot(1, tan_x) + slack
+    reach_y = view.fy / z * largest * math.hypot(1, tan_y) + slack
     u, v = view.fx * x / z + view.cx, view.fy * y / z + view.cy
     near = ahead & (u + reach_x > 0) & (u - reach_x < view.width) & (v + reach_y > 0) & (v - reach_y < view.height)
     return near.nonzero()[:, 0], rejected

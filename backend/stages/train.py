@@ -1,0 +1,53 @@
+"""Workspace -> Gaussians, appearance, transient masks."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from typing import Any
+
+from backend.progress import Progress
+from backend.render import chosen_engine
+from backend.scene import Workspace
+from backend.train.config import configured
+from backend.train.loop import Training
+from backend.train.views import Views
+from segwild_addon.protocol.errors import InputError
+from segwild_addon.protocol.requests import Train
+
+
+def run(request: Train, progress: Progress) -> dict[str, Any]:
+    """Train, or continue, or return at once if exactly this training is already done.
+
+    Raises InputError if there are no cameras, or objects that a new training would orphan.
+    """
+    workspace = Workspace.open(request.workspace)
+    config = configured(request)
+    chosen_engine(request.device)
+    photos = [photo for photo in workspace.used_photos() if photo.split == "train"]
+    if not photos:
+        raise InputError("no-photos", "No photo of the workspace can be trained on.", "Run segwild capture again.")
+    settings = asdict(config) | {"masks": str(request.masks) if request.masks else None}
+    done = workspace.made("train")
+    if done is not None and workspace.splats.exists() and done["settings"] == settings and not request.restart:
+        return done["result"]
+    if request.restart:
+        workspace.checkpoint.unlink(missing_ok=True)
+    if workspace.segments.exists():
+        raise InputError(
+            "objects-exist",
+            "The workspace has named objects that refer to the Gaussians trained before.",
+            "Delete them with segwild objects WORKSPACE delete NAME ..., or train in a new workspace.",
+        )
+    began = time.monotonic()
+    views = Views(workspace, photos, config.long_side, request.masks)
+    training = Training(workspace, config, views, progress)
+    training.run()
+    result = {
+        "gaussians": len(workspace.gaussians()),
+        "photos": len(photos),
+        "loss": training.course.loss[-1] if training.course.loss else None,
+        "time_secs": round(time.monotonic() - began, 1),
+    }
+    workspace.record("train", settings=settings, result=result, course=asdict(training.course))
+    return result

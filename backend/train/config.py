@@ -1,0 +1,79 @@
+"""Presets: how large, how long and how many, from the word a person chooses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from segwild_addon.protocol.errors import InputError
+from segwild_addon.protocol.requests import Preset, Train
+
+
+@dataclass(frozen=True)
+class Adaptive:
+    """Density control by screen-space gradients: rows that pull hardest in many pixels are multiplied.
+
+    Kerbl et al. 2023, with the absolute gradients of AbsGS (Ye et al. 2024). Growth takes the largest
+    first and follows a schedule that reaches the cap as its window closes. On short budgets it leaves
+    fewer translucent layers than a Monte-Carlo policy, and layers are what makes objects hard to cut.
+    """
+
+    cap: int  # more: finer detail, more memory and time
+    grow_from: float = 0.08  # fraction of the steps
+    grow_until: float = 0.60
+    growth_max: float = 1.3  # largest factor per event; more: faster, less selective
+    split_above: float = 0.01  # larger rows are split, smaller ones doubled; unit: scene extent
+    prune_below: float = 0.01  # opacity
+    largest: float = 0.5  # rows wider than this are dropped; unit: scene extent
+
+
+@dataclass(frozen=True)
+class Regularisers:
+    """What is asked of Gaussians beyond explaining the photos. Zero switches a term off."""
+
+    needle: float = 0.05  # more: fewer long needles, which make cut-outs ragged
+    needle_ratio: float = 6.0  # largest over middle scale that is still free
+    scale: float = 0.01  # more: smaller Gaussians
+    entropy: float = 0.05  # more: opacities pushed to 0 or 1, so that rows belong to one object
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything that shapes a training. Its JSON form is part of the checkpoint's identity."""
+
+    long_side: int  # pixels of the training pictures
+    steps: int
+    density: Adaptive
+    sh_degree: int = 1  # more: shinier surfaces, and light that passes for view dependence
+    rank: int = 8  # numbers per photo for its look; 0: every photo in one light
+    transients: bool = True
+    regularisers: Regularisers = Regularisers()
+    ssim: float = 0.2  # share of the structural term in the loss
+    seed: int = 0
+
+
+PRESETS: dict[Preset, TrainConfig] = {
+    "quick": TrainConfig(long_side=480, steps=1_200, density=Adaptive(cap=20_000)),
+    "standard": TrainConfig(long_side=640, steps=4_000, density=Adaptive(cap=50_000)),
+    "full": TrainConfig(long_side=960, steps=12_000, density=Adaptive(cap=80_000)),
+}
+
+
+def configured(request: Train) -> TrainConfig:
+    """The preset with the person's own numbers in it. Raises InputError for numbers that make no sense."""
+    config = PRESETS[request.preset]
+    for name, value, least in (
+        ("iterations", request.iterations, 10),
+        ("cap", request.cap, 100),
+        ("long-side", request.long_side, 32),
+    ):
+        if value is not None and value < least:
+            raise InputError("bad-option", f"--{name} is {value}.", f"Give at least {least}.")
+    return replace(
+        config,
+        steps=request.iterations or config.steps,
+        long_side=request.long_side or config.long_side,
+        density=replace(config.density, cap=request.cap or config.density.cap),
+        rank=config.rank if request.appearance else 0,
+        transients=request.transients,
+        seed=request.seed,
+    )

@@ -1,0 +1,92 @@
+"""Which rows multiply and which go: the policy. `Parameters` and `Statistics` carry it out."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from backend.render.projection import rotation_matrices
+from backend.scene import Camera
+from backend.train.config import Adaptive
+from backend.train.parameters import Parameters
+
+SPLIT_SHRINK = 1.6  # both halves of a split row are that much smaller
+NEAREST = 0.5  # of the nearest sparse point's depth: nothing solid stands closer to a camera
+
+
+@dataclass
+class Statistics:
+    """What density control has seen of each row since the last event. Rows align with the parameters."""
+
+    pull: Tensor  # (N,) sum of screen-space gradient norms, in half pictures
+    visits: Tensor  # (N,) steps in which the row was visible
+
+    @classmethod
+    def empty(cls, rows: int) -> Statistics:
+        return cls(torch.zeros(rows), torch.zeros(rows))
+
+    def add(self, visible: Tensor, absgrad: Tensor, camera: Camera) -> None:
+        """Note the absolute gradients (S, 2), per pixel, of visible rows (S,)."""
+        self.pull[visible] += torch.hypot(absgrad[:, 0] * (camera.width / 2), absgrad[:, 1] * (camera.height / 2))
+        self.visits[visible] += 1
+
+    def mean(self) -> Tensor:
+        return self.pull / self.visits.clamp_min(1)
+
+
+def event_interval(steps: int) -> int:
+    """Steps between two events."""
+    return int(np.clip(steps // 120, 10, 100))
+
+
+def grow(
+    rows: Parameters, statistics: Statistics, policy: Adaptive, *, step: int, steps: int, extent: float, seed: int
+) -> int:
+    """Multiply the rows that pull hardest, as many as the schedule asks for; returns how many were added."""
+    count = len(rows)
+    interval = event_interval(steps)
+    left = max(1, math.ceil((policy.grow_until * steps - step) / interval))
+    factor = min(policy.growth_max, (policy.cap / count) ** (1 / left)) if count < policy.cap else 1.0
+    pull = statistics.mean()
+    pull[statistics.visits == 0] = 0
+    wanted = min(round(count * (factor - 1)), policy.cap - count, int((pull > 0).sum()))
+    if wanted <= 0:
+        return 0
+    chosen = torch.topk(pull, wanted).indices.sort().values
+    scales = rows["log_scales"].detach()[chosen].exp()
+    large = scales.amax(1) > policy.split_above * extent
+    copies = {name: value.detach()[chosen].clone() for name, value in rows.values.items()}
+
+    # A split row becomes two smaller ones, drawn from its own density; a small one is doubled in place.
+    random = torch.Generator().manual_seed(seed * 1_000_003 + step)
+    axes = rotation_matrices(copies["quats"]) * scales[:, None, :]
+    noise = torch.randn(2, wanted, 3, generator=random)
+    offsets = torch.einsum("nij,knj->kni", axes, noise) * large[:, None]
+    shrink = math.log(SPLIT_SHRINK) * large.float()[:, None]
+    with torch.no_grad():
+        rows["means"][chosen] += offsets[0]
+        rows["log_scales"][chosen] -= shrink
+    copies["means"] = copies["means"] + offsets[1]
+    copies["log_scales"] = copies["log_scales"] - shrink
+    rows.append(copies)
+    return wanted
+
+
+def useless(rows: Parameters, policy: Adaptive, *, extent: float, cameras: list[tuple[Camera, float]]) -> Tensor:
+    """(N,) bool, rows to drop: transparent, as large as the scene, or in a photographer's face.
+
+    `cameras` come with the depth of the nearest sparse point each one sees.
+    """
+    opacities = torch.sigmoid(rows["opacity_logits"].detach())
+    largest = rows["log_scales"].detach().amax(1).exp()
+    drop = (opacities < policy.prune_below) | (largest > policy.largest * extent)
+    means = rows["means"].detach()
+    for camera, nearest in cameras:
+        position = means - torch.as_tensor(camera.centre, dtype=torch.float32)
+        ahead = position @ torch.as_tensor(camera.forward, dtype=torch.float32)
+        drop |= (ahead > 0) & (position.norm(dim=1) < NEAREST * nearest)
+    return drop

@@ -1,0 +1,346 @@
+"""The training loop: one photo per step, from sparse points to frozen rows.
+
+Everything random derives from (seed, epoch) or (seed, step) and everything that lasts is in the
+checkpoint, so that a training that was stopped and resumed equals one that was not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import time
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from backend.capture.pictures import write_picture
+from backend.progress import Progress
+from backend.render import Rendered, rasterize
+from backend.scene import Camera, Gaussians, Photo, Workspace
+from backend.scene.files import read_arrays, write_arrays
+from backend.scene.gaussians import FIELDS
+from backend.train import density
+from backend.train.appearance import Appearance, initial_response, initial_shared, lit, sky_picture
+from backend.train.config import TrainConfig
+from backend.train.initial import initial
+from backend.train.losses import photometric, regularisation
+from backend.train.parameters import Parameters
+from backend.train.similarity import Similarity
+from backend.train.transients import MEMORY_DIVISOR, SUSPICIOUS_SHARE, Transients
+from backend.train.views import View, Views
+from segwild_addon.protocol.errors import ResourceError, SegWildError
+
+CHECKPOINT_SECS = 60.0
+NEUTRAL_EVERY, NEUTRAL_FROM = 10, 0.2  # every 10th step in neutral light, from 20 % of the steps
+COARSE = ((0.0, 4), (0.10, 2), (0.40, 1))  # fraction of the steps from which sides are divided by ...
+HARMONICS_FROM = 0.30
+SETTLED_FROM = 0.95  # the last steps change no rows
+ENTROPY_FROM = 0.5
+BAD_ROWS_MAX = 1e-3  # share of rows with a non-finite gradient that stops the training
+
+ROW_RATES = {
+    "log_scales": 5e-3,
+    "quats": 1e-3,
+    "opacity_logits": 5e-2,
+    "sh0": 2.5e-3,
+    "shN": 1.25e-4,
+    "response": 2.5e-3,
+}
+MEANS_RATE, MEANS_RATE_END = 1.6e-4, 1.6e-6  # times the scene's extent
+SHARED_RATES = {"embeddings": 1e-2, "gain": 1e-3, "offset": 1e-3, "sky": 2e-2, "sky_response": 1e-2}
+SHORT_STEPS = 7_000  # below so many steps, means move faster
+
+
+@dataclass
+class Course:
+    """The figures of a training as it went."""
+
+    steps: list[int] = field(default_factory=list)
+    loss: list[float] = field(default_factory=list)  # smoothed
+    gaussians: list[int] = field(default_factory=list)
+
+    def note(self, step: int, loss: float, gaussians: int) -> None:
+        self.steps.append(step)
+        self.loss.append(round(loss, 5))
+        self.gaussians.append(gaussians)
+
+
+class Training:
+    """One training of a workspace. `run` returns when the rows are frozen and everything is saved."""
+
+    def __init__(self, workspace: Workspace, config: TrainConfig, views: Views, progress: Progress) -> None:
+        self.workspace, self.config, self.views, self.progress = workspace, config, views, progress
+        self.photos: list[Photo] = [photo for photo in workspace.used_photos() if photo.name in set(views.names)]
+        self.extent = float(workspace.scene().get("extent", 1.0))
+        self.similarity = Similarity()
+        self.cameras = _with_nearest(self.photos, workspace)
+        self.step = 0
+        self.course = Course()
+        self.smooth_loss = math.nan
+        self.transients = Transients()
+        points = workspace.points()
+        first = initial(
+            points, self.photos, cap=config.density.cap, sh_degree=config.sh_degree, seed=config.seed
+        )
+        first["response"] = initial_response(len(first["means"]), config.rank)
+        self.rows = Parameters(first)
+        self.shared = Parameters(initial_shared(len(views.names), config.rank, config.seed))
+        self.statistics = density.Statistics.empty(len(self.rows))
+        self.identity = _identity(config, views, len(points.positions))
+
+    # The loop.
+
+    def run(self) -> None:
+        """Raises ResourceError or SegWildError with what was saved before intact; Cancelled likewise."""
+        self._resume()
+        config = self.config
+        self.progress.phase("Training", config.steps)
+        if self.step:
+            self.progress.advance(self.step, "resumed")
+        saved_at = time.monotonic()
+        try:
+            while self.step < config.steps:
+                loss = self._one_step()
+                self.smooth_loss = loss if math.isnan(self.smooth_loss) else 0.98 * self.smooth_loss + 0.02 * loss
+                self.step += 1
+                if self.step % max(1, config.steps // 200) == 0:
+                    self.course.note(self.step, self.smooth_loss, len(self.rows))
+                if time.monotonic() - saved_at > CHECKPOINT_SECS:
+                    self._save_checkpoint()
+                    saved_at = time.monotonic()
+                self.progress.advance(1, f"loss {self.smooth_loss:.4f} · {len(self.rows):,} Gaussians")
+        except MemoryError as error:
+            raise ResourceError(
+                "out-of-memory",
+                f"Memory ran out at {len(self.rows):,} Gaussians.",
+                f"Run again with --cap {len(self.rows) // 2} or a smaller --long-side.",
+            ) from error
+        self._finish()
+
+    def _one_step(self) -> float:
+        config, step = self.config, self.step
+        fraction = step / config.steps
+        name = self._photo_of(step)
+        divisor = next(d for start, d in reversed(COARSE) if fraction >= start)
+        view = self.views.view(name, divisor)
+        photo = torch.from_numpy(view.colors)
+        neutral = (
+            config.rank > 0 and fraction >= NEUTRAL_FROM and step % NEUTRAL_EVERY == NEUTRAL_EVERY - 1
+        )
+        embedding = None if neutral else self.shared["embeddings"][self.views.names.index(name)]
+        growing = (
+            config.density.grow_from * config.steps <= step < config.density.grow_until * config.steps
+        ) and not neutral
+        rendered, image = self._draw(view.camera, embedding, fraction, colors_only=neutral, absgrad=growing)
+        if neutral:
+            # Each Gaussian settles at its median colour over the photos: that is neutral light.
+            ignored = self._ignored_now(view)
+            difference = (image - photo).abs()
+            if ignored is not None:
+                difference = torch.where(ignored[..., None], torch.zeros_like(difference), difference)
+            loss = difference.mean()
+            reported = self.smooth_loss
+        else:
+            ignored = self._observe(view, image.detach().numpy(), rendered.alpha.detach().numpy(), fraction)
+            loss = photometric(image, photo, ignored, self.similarity, config.ssim)
+            reported = loss.item()
+            loss = loss + regularisation(
+                self.rows["log_scales"],
+                self.rows["opacity_logits"],
+                config.regularisers,
+                extent=self.extent,
+                ramp=float(np.clip((fraction - ENTROPY_FROM) / 0.2, 0, 1)),
+            )
+        if not math.isfinite(loss.item()):
+            raise self._diverged("the loss is not a number")
+        loss.backward()
+        if growing:
+            self.statistics.add(rendered.visible, rendered.means2d.absgrad, view.camera)
+        bad = self.rows.step(self._row_rates(fraction, colors_only=neutral))
+        bad += self.shared.step({} if neutral else SHARED_RATES)
+        if bad > BAD_ROWS_MAX * len(self.rows):
+            raise self._diverged(f"{bad} rows have gradients that are not numbers")
+        self._control_density()
+        return loss.item() if math.isnan(reported) else reported
+
+    def _photo_of(self, step: int) -> str:
+        """Shuffled without replacement, anew each epoch."""
+        names = self.views.names
+        epoch, place = divmod(step, len(names))
+        return names[int(np.random.default_rng((self.config.seed, 2, epoch)).permutation(len(names))[place])]
+
+    def _draw(
+        self, camera: Camera, embedding: Tensor | None, fraction: float, *, colors_only: bool, absgrad: bool
+    ) -> tuple[Rendered, Tensor]:
+        rows = self.rows
+
+        def held(name: str) -> Tensor:
+            return rows[name].detach() if colors_only else rows[name]
+
+        sh0, shN = lit(rows["sh0"], rows["shN"], rows["response"], self.shared.values, embedding)
+        rendered = rasterize(
+            means=held("means"),
+            quats=held("quats"),
+            log_scales=held("log_scales"),
+            opacity_logits=held("opacity_logits"),
+            sh0=sh0,
+            shN=shN,
+            view=camera,
+            sh_degree=self.config.sh_degree if fraction >= HARMONICS_FROM else 0,
+            absgrad=absgrad,
+        )
+        sky = sky_picture(camera, self.shared.values, embedding)
+        return rendered, rendered.image + (1 - rendered.alpha)[..., None] * sky
+
+    def _observe(self, view: View, image: np.ndarray, alpha: np.ndarray, fraction: float) -> Tensor | None:
+        """The pixels to leave out: found by residual, or masked by the person. (H, W) bool or None."""
+        found = None
+        if self.config.transients:
+            residual = np.abs(image - view.colors).mean(2)
+            full = self.views.view(view.name).camera
+            size = (max(1, full.height // MEMORY_DIVISOR), max(1, full.width // MEMORY_DIVISOR))
+            found = self.transients.observe(view.name, residual, alpha < 0.5, fraction, size)
+        return _either(found, view.ignored)
+
+    def _ignored_now(self, view: View) -> Tensor | None:
+        found = self.transients.mask(view.name, view.pixels.shape[:2]) if self.config.transients else None
+        return _either(found, view.ignored)
+
+    def _row_rates(self, fraction: float, *, colors_only: bool) -> dict[str, float]:
+        if colors_only:
+            return {"sh0": ROW_RATES["sh0"], "shN": ROW_RATES["shN"]}
+        # Few steps must carry rows as far as many.
+        hurry = math.sqrt(max(1.0, SHORT_STEPS / self.config.steps))
+        start = MEANS_RATE * hurry
+        means = start * (MEANS_RATE_END / start) ** fraction * self.extent
+        rates = {name: rate * (hurry if name in ("sh0", "response") else 1.0) for name, rate in ROW_RATES.items()}
+        return rates | {"means": means}
+
+    def _control_density(self) -> None:
+        config, policy = self.config, self.config.density
+        done = self.step + 1
+        if done % density.event_interval(config.steps) or done >= SETTLED_FROM * config.steps:
+            return
+        if policy.grow_from * config.steps <= done < policy.grow_until * config.steps:
+            density.grow(
+                self.rows,
+                self.statistics,
+                policy,
+                step=done,
+                steps=config.steps,
+                extent=self.extent,
+                seed=config.seed,
+            )
+        drop = density.useless(self.rows, policy, extent=self.extent, cameras=self.cameras)
+        if drop.any() and not drop.all():
+            self.rows.take((~drop).nonzero()[:, 0])
+        self.statistics = density.Statistics.empty(len(self.rows))
+
+    def _diverged(self, why: str) -> SegWildError:
+        return SegWildError(
+            "diverged",
+            f"Training diverged at step {self.step}: {why}. Nothing was overwritten.",
+            "Run again with another --seed; if it persists, leave out the photos the capture warned about.",
+        )
+
+    # Keeping what was learned.
+
+    def _save_checkpoint(self) -> None:
+        arrays = self.rows.state("rows") | self.shared.state("shared") | self.transients.state()
+        arrays["statistics.pull"] = self.statistics.pull.numpy()
+        arrays["statistics.visits"] = self.statistics.visits.numpy()
+        facts = {
+            "step": self.step,
+            "identity": self.identity,
+            "smooth_loss": self.smooth_loss,
+            "course": asdict(self.course),
+        }
+        write_arrays(self.workspace.checkpoint, arrays, {"facts": json.dumps(facts)})
+
+    def _resume(self) -> None:
+        """Continue from the checkpoint if it belongs to this very training; otherwise start anew."""
+        if not self.workspace.checkpoint.exists():
+            return
+        try:
+            arrays, metadata = read_arrays(self.workspace.checkpoint)
+            facts: dict[str, Any] = json.loads(metadata["facts"])
+            if facts["identity"] != self.identity:
+                self.progress.warn(
+                    "checkpoint-of-another-training", "The unfinished training had other settings; starting anew."
+                )
+                return
+            rows, shared = Parameters.restored("rows", arrays), Parameters.restored("shared", arrays)
+            statistics = density.Statistics(
+                torch.from_numpy(arrays["statistics.pull"].copy()),
+                torch.from_numpy(arrays["statistics.visits"].copy()),
+            )
+            course = Course(**facts["course"])
+        except (SegWildError, KeyError, ValueError, TypeError) as error:
+            self.progress.warn("checkpoint-damaged", f"The checkpoint cannot be used ({error}); starting anew.")
+            return
+        self.rows, self.shared, self.statistics, self.course = rows, shared, statistics, course
+        self.transients = Transients.restored(arrays)
+        self.step, self.smooth_loss = int(facts["step"]), float(facts["smooth_loss"])
+
+    def _finish(self) -> None:
+        """Freeze the row order and write the artefacts; the Gaussians last, because they say it is done."""
+        workspace = self.workspace
+        drop = density.useless(self.rows, self.config.density, extent=self.extent, cameras=self.cameras)
+        sound = torch.stack([torch.isfinite(value.reshape(len(self.rows), -1).sum(1)) for value in self.rows.values.values()])
+        keep = (~drop & sound.all(0)).nonzero()[:, 0]
+        if not len(keep):
+            raise self._diverged("no Gaussian is left")
+        final = {name: value.detach()[keep] for name, value in self.rows.values.items()}
+        shared = {name: value.detach() for name, value in self.shared.values.items()}
+        names = tuple(self.views.names) if self.config.rank else ()
+        Appearance(names, shared, final["response"]).save(workspace)
+        if self.config.transients:
+            self._write_masks()
+        Gaussians(**{name: final[name].numpy() for name in FIELDS}).save(workspace.splats)
+        workspace.checkpoint.unlink(missing_ok=True)
+
+    def _write_masks(self) -> None:
+        suspicious = []
+        for name in self.views.names:
+            camera = self.views.view(name).camera
+            mask = self.transients.mask(name, (camera.height, camera.width))
+            write_picture(
+                self.workspace.root / "transients" / f"{name}.png", np.where(mask, 255, 0).astype(np.uint8)
+            )
+            if mask.mean() > SUSPICIOUS_SHARE:
+                suspicious.append(name)
+        if suspicious:
+            self.progress.warn(
+                "mostly-transient",
+                "More than half of these photos could not be explained and was ignored.",
+                suspicious,
+            )
+
+
+def _either(found: np.ndarray | None, ignored: np.ndarray | None) -> Tensor | None:
+    parts = [part for part in (found, ignored) if part is not None]
+    return torch.from_numpy(np.logical_or.reduce(parts)) if parts else None
+
+
+def _with_nearest(photos: list[Photo], workspace: Workspace) -> list[tuple[Camera, float]]:
+    """Each photo's camera with the 1 % quantile of the depths of the sparse points it sees."""
+    points, rows = workspace.points(), {photo.name: row for row, photo in enumerate(workspace.photos())}
+    result = []
+    for photo in photos:
+        assert photo.camera is not None
+        own = points.positions[points.seen_point[points.seen_photo == rows[photo.name]]]
+        depths = photo.camera.project(own.astype(float))[1]
+        depths = depths[depths > 0]
+        if len(depths) >= 10:
+            result.append((photo.camera, float(np.quantile(depths, 0.01))))
+    return result
+
+
+def _identity(config: TrainConfig, views: Views, points: int) -> str:
+    """What a checkpoint must share with a training to continue it."""
+    text = json.dumps([asdict(config), views.names, points], sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

@@ -1,0 +1,119 @@
+"""Trainable arrays with their Adam moments, changed together when rows come and go."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from numba import njit, prange
+from torch import Tensor
+
+from backend.render import Threads
+
+BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-15
+
+
+@njit(parallel=True, fastmath=True, cache=True)
+def _adam(values, gradient, first, second, rate, correction_1, correction_2):
+    """Kingma and Ba 2015, algorithm 1, in place on flat float32 arrays."""
+    for i in prange(values.size):
+        g = gradient[i]
+        m = np.float32(BETA_1) * first[i] + np.float32(1 - BETA_1) * g
+        s = np.float32(BETA_2) * second[i] + np.float32(1 - BETA_2) * g * g
+        first[i] = m
+        second[i] = s
+        values[i] -= rate * (m / correction_1) / (np.sqrt(s / correction_2) + np.float32(EPSILON))
+
+
+class Parameters:
+    """Named leaf tensors, each with two moments. `aligned` ones share their first axis: the rows."""
+
+    def __init__(self, values: Mapping[str, Tensor]) -> None:
+        self.values = {name: self._leaf(value) for name, value in values.items()}
+        self.first = {name: torch.zeros_like(value) for name, value in values.items()}
+        self.second = {name: torch.zeros_like(value) for name, value in values.items()}
+        self.steps = 0
+
+    @staticmethod
+    def _leaf(value: Tensor) -> Tensor:
+        return value.detach().to(torch.float32).contiguous().clone().requires_grad_()
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self.values[name]
+
+    def __len__(self) -> int:
+        """Rows of the first array."""
+        return len(next(iter(self.values.values())))
+
+    def step(self, rates: Mapping[str, float]) -> int:
+        """One Adam step with a learning rate per name (missing: held still); gradients are consumed.
+
+        Rows with a non-finite gradient get none; returns how many there were.
+        """
+        self.steps += 1
+        correction_1 = np.float32(1 - BETA_1**self.steps)
+        correction_2 = np.float32(1 - BETA_2**self.steps)
+        bad = 0
+        for name, value in self.values.items():
+            gradient = value.grad
+            value.grad = None
+            if gradient is None or name not in rates:
+                continue
+            if not torch.isfinite(gradient.sum()):
+                sound = torch.isfinite(gradient.reshape(len(gradient), -1)).all(1)
+                gradient = torch.where(
+                    sound.reshape(-1, *[1] * (gradient.dim() - 1)), gradient, torch.zeros_like(gradient)
+                )
+                bad = max(bad, int((~sound).sum()))
+            with Threads():
+                _adam(
+                    value.detach().numpy().reshape(-1),
+                    gradient.contiguous().numpy().reshape(-1),
+                    self.first[name].numpy().reshape(-1),
+                    self.second[name].numpy().reshape(-1),
+                    np.float32(rates[name]),
+                    correction_1,
+                    correction_2,
+                )
+        return bad
+
+    # Mechanics of density control: rows of every array and both moments together.
+
+    def take(self, rows: Tensor) -> None:
+        """Keep only `rows`, in that order."""
+        self.values = {name: self._leaf(value.detach()[rows]) for name, value in self.values.items()}
+        self.first = {name: moment[rows].contiguous() for name, moment in self.first.items()}
+        self.second = {name: moment[rows].contiguous() for name, moment in self.second.items()}
+
+    def append(self, rows: Mapping[str, Tensor]) -> None:
+        """Add rows at the end, with zero moments."""
+        for name, added in rows.items():
+            self.values[name] = self._leaf(torch.cat([self.values[name].detach(), added]))
+            for moments in (self.first, self.second):
+                moments[name] = torch.cat([moments[name], torch.zeros_like(added)])
+
+    # Checkpoints.
+
+    def state(self, prefix: str) -> dict[str, np.ndarray]:
+        arrays: dict[str, np.ndarray] = {f"{prefix}.steps": np.array([self.steps], np.int64)}
+        for kind, tensors in (("value", self.values), ("first", self.first), ("second", self.second)):
+            arrays |= {f"{prefix}.{kind}.{name}": tensor.detach().numpy() for name, tensor in tensors.items()}
+        return arrays
+
+    @classmethod
+    def restored(cls, prefix: str, arrays: Mapping[str, np.ndarray]) -> Parameters:
+        """The inverse of `state`. Raises KeyError if arrays are missing."""
+
+        def part(kind: str) -> dict[str, Tensor]:
+            start = f"{prefix}.{kind}."
+            return {
+                name[len(start) :]: torch.from_numpy(array.copy())
+                for name, array in arrays.items()
+                if name.startswith(start)
+            }
+
+        restored = cls(part("value"))
+        restored.first, restored.second = part("first"), part("second")
+        restored.steps = int(arrays[f"{prefix}.steps"][0])
+        return restored

@@ -1,0 +1,105 @@
+"""Residuals into masks of what was there only when one photo was taken.
+
+A robust filter in the spirit of SpotLessSplats (Sabour et al. 2024): pixels that stay badly explained,
+in photos that are badly explained, in groups. No network and no weights.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy import ndimage
+
+SHARE_MAX = 0.4  # of a photo that is explained worst
+RESIDUAL_MIN = 0.05  # mean absolute difference per channel, colours in 0..1
+WINDOW_SHARE = 0.6  # outliers among a window's pixels
+GROW_PX = 2
+OBSERVED_FROM, RAMP_FROM, FULL_FROM = 0.05, 0.10, 0.20  # fractions of the steps
+KEEP = 0.7  # of a photo's memory per visit
+SUSPICIOUS_SHARE = 0.6  # more transient than this is worth a warning
+MEMORY_DIVISOR = 4
+
+
+@dataclass
+class Transients:
+    """What each photo's filter remembers from one visit to the next."""
+
+    memory: dict[str, np.ndarray] = field(default_factory=dict)  # (H/4, W/4) float32 at training size
+    latest: dict[str, float] = field(default_factory=dict)  # mean residual at the last visit
+
+    def observe(
+        self,
+        name: str,
+        residual: np.ndarray,  # (H, W) float32, mean absolute difference of the channels
+        sky: np.ndarray,  # (H, W) bool, never transient
+        fraction: float,  # of the training done
+        memory_size: tuple[int, int],  # (rows, columns) of this photo's memory
+    ) -> np.ndarray:
+        """Update the photo's memory; returns the pixels to leave out now, (H, W) bool."""
+        height, width = residual.shape
+        if fraction < OBSERVED_FROM:
+            return np.zeros((height, width), bool)
+        smooth = ndimage.uniform_filter(residual, 5, mode="nearest")
+        smooth[sky] = 0
+        self.latest[name] = float(smooth.mean())
+        ramp = np.clip((fraction - RAMP_FROM) / (FULL_FROM - RAMP_FROM), 0, 1)
+        share = ramp * self._share(name)
+        if share > 0:
+            limit = max(float(np.quantile(smooth[::2, ::2], 1 - share)), RESIDUAL_MIN)
+            outlier = smooth > limit
+            window = max(5, round(width / 130) | 1)
+            crowded = ndimage.uniform_filter(outlier.astype(np.float32), window, mode="nearest") > WINDOW_SHARE
+            found = outlier & crowded
+            if found.any():
+                found = ndimage.binary_dilation(found, iterations=GROW_PX)
+        else:
+            found = np.zeros((height, width), bool)
+        small = _resampled(found.astype(np.float32), memory_size)
+        before = self.memory.get(name)
+        self.memory[name] = small if before is None else KEEP * before + (1 - KEEP) * small
+        return self.mask(name, (height, width))
+
+    def mask(self, name: str, size: tuple[int, int]) -> np.ndarray:
+        """What is held to be transient in a photo, at a size (rows, columns): bool."""
+        if name not in self.memory:
+            return np.zeros(size, bool)
+        return _resampled(self.memory[name], size) > 0.5
+
+    def _share(self, name: str) -> float:
+        """0 for the best explained photos up to SHARE_MAX for the worst: only these lose pixels."""
+        values = np.array(list(self.latest.values()))
+        low, high = np.quantile(values, [0.05, 0.95])
+        if high - low < 1e-6:
+            return SHARE_MAX / 2
+        return SHARE_MAX * float(np.clip((self.latest[name] - low) / (high - low), 0, 1))
+
+    def state(self) -> dict[str, np.ndarray]:
+        arrays = {f"transients.memory.{name}": array for name, array in self.memory.items()}
+        arrays |= {f"transients.latest.{name}": np.array([value]) for name, value in self.latest.items()}
+        return arrays
+
+    @classmethod
+    def restored(cls, arrays: dict[str, np.ndarray]) -> Transients:
+        restored = cls()
+        for key, array in arrays.items():
+            if key.startswith("transients.memory."):
+                restored.memory[key.removeprefix("transients.memory.")] = array.copy()
+            elif key.startswith("transients.latest."):
+                restored.latest[key.removeprefix("transients.latest.")] = float(array[0])
+        return restored
+
+
+def _resampled(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """(H, W) float32 to another size: area means when shrinking by whole blocks, bilinear otherwise."""
+    rows, columns = size
+    height, width = values.shape
+    if rows < height and columns < width:
+        ys = np.linspace(0, height, rows + 1).astype(int)
+        xs = np.linspace(0, width, columns + 1).astype(int)
+        sums = np.add.reduceat(np.add.reduceat(values, ys[:-1], 0), xs[:-1], 1)
+        return (sums / (np.diff(ys)[:, None] * np.diff(xs)[None])).astype(np.float32)
+    y = np.clip((np.arange(rows) + 0.5) * height / rows - 0.5, 0, height - 1)
+    x = np.clip((np.arange(columns) + 0.5) * width / columns - 0.5, 0, width - 1)
+    grid = np.meshgrid(y, x, indexing="ij")
+    return ndimage.map_coordinates(values, grid, order=1, mode="nearest").astype(np.float32)
