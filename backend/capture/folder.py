@@ -67,7 +67,8 @@ def photo_folder(folder: Path) -> Path:
 
 def files_in(folder: Path, progress: Progress) -> list[Path]:
     """The photo files of a folder by name, subfolders not included; other files are named in a warning."""
-    visible = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    visible = [path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")]
+    visible.sort(key=lambda path: (path.stem, path.suffix))  # "a.jpg" before "a copy.jpg"
     others = [path.name for path in visible if path.suffix.lower() not in PHOTO_SUFFIXES | FOREIGN_SUFFIXES]
     if any(Path(name).suffix.lower() in VIDEO_SUFFIXES for name in others):
         progress.warn("videos-ignored", "Videos are not used: extract frames from them to add their views.", others)

@@ -64,18 +64,21 @@ def pinhole(
     """
     if not all(np.isfinite([camera.focal_length_x, camera.focal_length_y])) or camera.focal_length_x <= 0:
         raise LensError("its camera has no focal length")
-    if _is_pinhole(camera):
-        left, top = -camera.principal_point_x / camera.focal_length_x, -camera.principal_point_y / camera.focal_length_y
-        right = left + camera.width / camera.focal_length_x
-        bottom = top + camera.height / camera.focal_length_y
+    plain = _is_pinhole(camera)
+    fx = camera.focal_length_x * working_size[0] / camera.width
+    fy = camera.focal_length_y * working_size[1] / camera.height
+    if plain:
         width, height = working_size
+        cx = camera.principal_point_x * width / camera.width
+        cy = camera.principal_point_y * height / camera.height
     else:
         left, top, right, bottom = _inner_rectangle(camera)
-        width = max(1, int((right - left) * camera.focal_length_x * working_size[0] / camera.width + 1e-6))
-        height = max(1, int((bottom - top) * camera.focal_length_y * working_size[1] / camera.height + 1e-6))
-    fx, fy = width / (right - left), height / (bottom - top)
-    cx, cy = -left * fx, -top * fy
-    if _is_pinhole(camera) and photo_size == working_size:
+        width = max(1, int((right - left) * fx + 1e-6))
+        height = max(1, int((bottom - top) * fy + 1e-6))
+        # What whole pixels cannot cover is cropped on both sides alike; focal lengths stay what they are.
+        cx = -left * fx - ((right - left) * fx - width) / 2
+        cy = -top * fy - ((bottom - top) * fy - height) / 2
+    if plain and photo_size == working_size:
         return Pinhole(fx, fy, cx, cy, width, height, None, None)
 
     photo_ratio = np.array([photo_size[0] / camera.width, photo_size[1] / camera.height])

@@ -16,6 +16,7 @@ import os
 import shutil
 import sys
 import threading
+from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import Any, TextIO
@@ -29,6 +30,31 @@ from backend.capture.pairs import nearest_pairs
 EXHAUSTIVE_UP_TO = 200  # photos
 NEAREST = 40  # photos matched with each one in larger collections
 _EXTRACT_TOGETHER, _MATCH_TOGETHER = 8, 100  # photos and pairs per progress report
+
+
+@dataclass(frozen=True)
+class Features:
+    """What counts as a feature."""
+
+    name: str = "features"
+    peak_threshold: float = 0.0067  # COLMAP's own; less: fainter features, slower
+
+
+@dataclass(frozen=True)
+class Mapping:
+    """What is enough to place a photo: COLMAP's own values."""
+
+    name: str = "models"
+    min_num_matches: int = 15
+    init_min_num_inliers: int = 100
+    init_min_tri_angle_deg: float = 16.0
+    pose_min_num_inliers: int = 30
+    pose_min_inlier_ratio: float = 0.25
+    smallest_model: int = 10  # photos; in small collections a third of them
+
+
+FAINT_FEATURES = Features("faint-features", peak_threshold=0.0025)
+LOOSE_MAPPING = Mapping("loose-models", 10, 40, 6.0, 15, 0.15, 2)
 
 
 class Reporter:
@@ -48,33 +74,41 @@ class Reporter:
 
 
 def find(job: dict[str, Any], reporter: Reporter) -> dict[str, Any]:
-    """Cameras for a folder of pictures. Returns the folder of the best model (or None) and counts."""
-    work, pictures, names = Path(job["work"]), Path(job["pictures"]), list(job["names"])
-    first = _attempt(job, work / "first", relaxed=False, reporter=reporter)
-    attempts = [first]
-    if first["registered"] < len(names):
-        attempts.append(_attempt(job, work / "relaxed", relaxed=True, reporter=reporter))
-    best = max(attempts, key=lambda attempt: (attempt["registered"], attempt["points"]))
-    return best | {"pictures": str(pictures)}
+    """Cameras for a folder of pictures. Returns the folder of the best model (or None) and counts.
+
+    Photos that found no place get a second chance: looser thresholds on the same matches, then fainter
+    features where many are missing. The model with most photos wins.
+    """
+    count, attempts = len(job["names"]), []
+    for features, mapping in ((Features(), Mapping()), (Features(), LOOSE_MAPPING), (FAINT_FEATURES, LOOSE_MAPPING)):
+        best = max(attempts, key=lambda attempt: attempt["registered"], default=None)
+        if best and best["registered"] == count:
+            break
+        if best and features is FAINT_FEATURES and count > 50 and best["registered"] > 0.8 * count:
+            break  # features and matches anew double the time, and a large collection has strays
+        attempts.append(_attempt(job, features, mapping, reporter, again=" once more" if attempts else ""))
+    return max(attempts, key=lambda attempt: attempt["registered"])  # the strictest of equals
 
 
-def _attempt(job: dict[str, Any], folder: Path, *, relaxed: bool, reporter: Reporter) -> dict[str, Any]:
-    folder.mkdir(parents=True, exist_ok=True)
-    database = folder / "database.db"
-    again = " once more, with more detail" if relaxed else ""
-    _extract(job, database, relaxed=relaxed, reporter=reporter, again=again)
-    _match(job, database, relaxed=relaxed, reporter=reporter, again=again)
-    return _map(job, database, folder / "models", relaxed=relaxed, reporter=reporter, again=again)
+def _attempt(
+    job: dict[str, Any], features: Features, mapping: Mapping, reporter: Reporter, *, again: str
+) -> dict[str, Any]:
+    folder = Path(job["work"]) / features.name
+    database, models = folder / "database.db", folder / mapping.name
+    if not (folder / "matched").exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        _extract(job, database, features, reporter, again=again)
+        _match(job, database, reporter, again=again)
+        (folder / "matched").touch()
+    return _map(job, database, models, mapping, reporter, again=again)
 
 
-def _extract(job: dict[str, Any], database: Path, *, relaxed: bool, reporter: Reporter, again: str) -> None:
+def _extract(job: dict[str, Any], database: Path, features: Features, reporter: Reporter, *, again: str) -> None:
     options = pycolmap.FeatureExtractionOptions()
     options.use_gpu = False
     options.num_threads = job["threads"]
     options.max_image_size = job["long_side"]
-    if relaxed:
-        options.sift.peak_threshold /= 3
-        options.sift.max_num_features = 2 * options.sift.max_num_features
+    options.sift.peak_threshold = features.peak_threshold
     reader = pycolmap.ImageReaderOptions()
     reader.camera_model = "SIMPLE_RADIAL"
     names = job["names"]
@@ -93,15 +127,12 @@ def _extract(job: dict[str, Any], database: Path, *, relaxed: bool, reporter: Re
         reporter.done(len(batch))
 
 
-def _match(job: dict[str, Any], database: Path, *, relaxed: bool, reporter: Reporter, again: str) -> None:
+def _match(job: dict[str, Any], database: Path, reporter: Reporter, *, again: str) -> None:
     options = pycolmap.FeatureMatchingOptions()
     options.use_gpu = False
     options.num_threads = job["threads"]
-    options.guided_matching = relaxed
     verification = pycolmap.TwoViewGeometryOptions()
     verification.ransac.random_seed = job["seed"]
-    if relaxed:
-        verification.min_num_inliers = 10
     pairs = _pairs(job, database)
     reporter.phase(f"Matching photos{again}", len(pairs))
     pairing = pycolmap.ImportedPairingOptions()
@@ -136,18 +167,17 @@ def _pairs(job: dict[str, Any], database: Path) -> list[tuple[str, str]]:
 
 
 def _map(
-    job: dict[str, Any], database: Path, models: Path, *, relaxed: bool, reporter: Reporter, again: str
+    job: dict[str, Any], database: Path, models: Path, mapping: Mapping, reporter: Reporter, *, again: str
 ) -> dict[str, Any]:
     options = pycolmap.IncrementalPipelineOptions()
     options.num_threads = job["threads"]
     options.random_seed = job["seed"]
-    options.min_model_size = 2
-    if relaxed:
-        options.min_num_matches = 10
-        options.mapper.init_min_num_inliers = 40
-        options.mapper.init_min_tri_angle = 6.0
-        options.mapper.abs_pose_min_num_inliers = 15
-        options.mapper.abs_pose_min_inlier_ratio = 0.15
+    options.min_model_size = min(mapping.smallest_model, max(2, len(job["names"]) // 3))
+    options.min_num_matches = mapping.min_num_matches
+    options.mapper.init_min_num_inliers = mapping.init_min_num_inliers
+    options.mapper.init_min_tri_angle = mapping.init_min_tri_angle_deg
+    options.mapper.abs_pose_min_num_inliers = mapping.pose_min_num_inliers
+    options.mapper.abs_pose_min_inlier_ratio = mapping.pose_min_inlier_ratio
     shutil.rmtree(models, ignore_errors=True)
     models.mkdir(parents=True)
     reporter.phase(f"Placing cameras{again}", len(job["names"]))

@@ -13,6 +13,7 @@ import torch
 
 from backend.render import cpu, kernels
 from backend.render.cpu import Binned
+from backend.render.harmonics import colors_from_sh
 from backend.render.projection import Projected, project
 from backend.scene.cameras import Camera
 from backend.scene.gaussians import Gaussians
@@ -83,6 +84,18 @@ class Seen:
     def render_channels(self, features: np.ndarray) -> np.ndarray:
         """Per-Gaussian features (N, C) into pixels (H, W, C) float32, over zero."""
         return self._composite(features)[0]
+
+    def colors(self, scene: Gaussians) -> np.ndarray:
+        """(N, 3) float32, at least 0: the harmonics of `scene` (same rows) as this camera sees them."""
+        rows = torch.from_numpy(self.rows)
+        directions = torch.from_numpy(scene.means)[rows] - torch.as_tensor(self.view.centre, dtype=torch.float32)
+        seen = colors_from_sh(torch.from_numpy(scene.sh0)[rows], torch.from_numpy(scene.shN)[rows], directions)
+        return self._spread(seen.numpy())
+
+    def picture(self, scene: Gaussians, background: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Colours of `scene` (same rows) as (H, W, 3) float32 over a background (H, W, 3), and alpha (H, W)."""
+        image, alpha = self._composite(self.colors(scene))
+        return image if background is None else image + (1 - alpha)[..., None] * background, alpha
 
     def alpha(self) -> np.ndarray:
         """(H, W) float32, how much of each pixel is covered."""

@@ -1,0 +1,102 @@
+"""Progress of long work as lines and bars for a person; results and errors of commands likewise."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from backend.progress import Warned
+from segwild_addon.protocol.errors import SegWildError
+
+ITEMS_SHOWN = 8
+LINE_EVERY_SECS = 15.0  # where there is no terminal to draw bars on
+
+
+class TerminalProgress:
+    """Bars with remaining time on a terminal; a plain line now and then in a log. Everything on stderr."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console(stderr=True)
+        self.warnings: list[Warned] = []
+        self._bars: Progress | None = None
+        self._task: Any = None
+        self._name, self._total, self._done = "", None, 0
+        self._began = self._line_at = 0.0
+
+    def __enter__(self) -> TerminalProgress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
+
+    def phase(self, name: str, total: int | None = None) -> None:
+        self._close()
+        self._name, self._total, self._done = name, total, 0
+        self._began = self._line_at = time.monotonic()
+        if self.console.is_terminal:
+            self._bars = Progress(
+                TextColumn("{task.description:<24}"),
+                BarColumn(bar_width=30),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                TextColumn("left"),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[note]}"),
+                console=self.console,
+                transient=False,
+            )
+            self._bars.start()
+            self._task = self._bars.add_task(name, total=total, note="")
+        else:
+            self.console.print(f"{name} ...", highlight=False)
+
+    def advance(self, steps: int = 1, note: str = "") -> None:
+        self._done += steps
+        if self._bars is not None:
+            self._bars.update(self._task, advance=steps, note=note)
+            return
+        now = time.monotonic()
+        if self._total and now - self._line_at > LINE_EVERY_SECS and self._done < self._total:
+            self._line_at = now
+            left = (now - self._began) / self._done * (self._total - self._done)
+            self.console.print(
+                f"  {self._done} of {self._total}, {_minutes(left)} left  {note}".rstrip(), highlight=False
+            )
+
+    def warn(self, code: str, sentence: str, items: Sequence[str] = ()) -> None:
+        self.warnings.append(Warned(code, sentence, tuple(items)))
+        shown = ", ".join(items[:ITEMS_SHOWN])
+        if len(items) > ITEMS_SHOWN:
+            shown += f" and {len(items) - ITEMS_SHOWN} more"
+        self.console.print(f"Warning: {sentence}{f' ({shown})' if shown else ''}", style="yellow", highlight=False)
+
+    def _close(self) -> None:
+        if self._bars is not None:
+            self._bars.stop()
+            self._bars = None
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+
+
+def print_error(error: SegWildError, console: Console) -> None:
+    console.print(f"Error: {error.sentence}", style="bold red", highlight=False, soft_wrap=True, markup=False)
+    if error.hint:
+        console.print(error.hint, highlight=False, soft_wrap=True, markup=False)
+
+
+def print_result(result: dict[str, Any], console: Console) -> None:
+    """The facts of a finished command, one per line; nested tables are left to --json."""
+    for name, value in result.items():
+        if isinstance(value, float):
+            value = f"{value:.4g}"
+        if isinstance(value, list) and all(isinstance(item, str | int | float) for item in value):
+            value = ", ".join(str(item) for item in value) or "none"
+        if isinstance(value, dict | list):
+            continue
+        console.print(f"{name.replace('_', ' '):<28} {value}", highlight=False, soft_wrap=True, markup=False)
