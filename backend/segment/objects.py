@@ -1,0 +1,254 @@
+"""Selections into named objects that survive a restart, and back.
+
+`segments.json` is the table: id, name, parent, colour, look. `segments/<id>.npz` holds an object's rows,
+their probability and the votes behind them. Objects may overlap; where one label per row is needed, the
+one more probable there wins. Every change is one renamed file, so that a kill at any instant leaves the
+table as it was before or after it.
+"""
+
+from __future__ import annotations
+
+import colorsys
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from backend.features import splat_hash
+from backend.scene import Workspace
+from backend.scene.files import read_json, write_json, written_whole
+from backend.segment.posterior import Votes
+from segwild_addon.protocol.errors import InputError
+
+FORMAT = 1
+_LONGEST_NAME = 100
+_GOLDEN = 0.618034
+
+
+@dataclass(frozen=True, eq=False)
+class Object:
+    """A named set of Gaussians."""
+
+    id: int  # 1 and up, kept for the object's life; 0 is none
+    name: str
+    rows: np.ndarray  # (M,) int64, ascending row ids
+    probability: np.ndarray  # (M,) float32, how sure each row is
+    color: tuple[float, float, float]  # RGB in 0..1, for outlines and lists
+    parent: int = 0
+    look: dict[str, Any] | None = None  # fields of a Look; None: the scene's
+    evidence: tuple[Votes, ...] = field(default=(), repr=False)
+
+
+def load(workspace: Workspace) -> list[Object]:
+    """All objects, by id. Raises InputError if the files are damaged or belong to other Gaussians."""
+    table = _table(workspace)
+    return [_object(workspace, row) for row in table["objects"]]
+
+
+def names(workspace: Workspace) -> list[str]:
+    """Names of all objects, by id, without reading their rows."""
+    return [row["name"] for row in _table(workspace)["objects"]]
+
+
+def find(workspace: Workspace, name: str) -> Object:
+    """The object of that name. Raises InputError with names that look alike if there is none."""
+    return _object(workspace, _row(_table(workspace), name))
+
+
+def labels(objects: Sequence[Object], count: int) -> np.ndarray:
+    """(count,) int32: one object id per row, 0 = none. Where objects overlap, the more probable one wins."""
+    ids = np.zeros(count, np.int32)
+    best = np.zeros(count, np.float32)
+    for item in objects:
+        wins = item.rows[item.probability > best[item.rows]]
+        best[item.rows] = np.maximum(best[item.rows], item.probability)
+        ids[wins] = item.id
+    return ids
+
+
+def save(
+    workspace: Workspace,
+    name: str,
+    rows: np.ndarray,  # (M,) int or (N,) bool
+    probability: np.ndarray,  # (N,) float, of every row of the scene
+    evidence: Sequence[Votes] = (),
+) -> Object:
+    """Keep a selection as an object. An object of that name gets the new rows and keeps id, colour and look."""
+    checked_name(name)
+    rows = np.flatnonzero(rows) if rows.dtype == bool else np.unique(rows).astype(np.int64)
+    if not len(rows):
+        raise InputError("empty-object", f"Nothing was selected for {name!r}.", "Click on the object itself.")
+    table = _table(workspace)
+    known = {row["name"]: row for row in table["objects"]}
+    entry = known.get(name)
+    if entry is None:
+        entry = {"id": table["next_id"], "name": name, "parent": 0, "color": _color(table["next_id"]), "look": None}
+    kept = np.clip(np.asarray(probability)[rows], 0, 1).astype(np.float32)
+    _write_rows(workspace, entry["id"], rows, kept, evidence)
+    if name not in known:
+        _write(workspace, {**table, "next_id": table["next_id"] + 1, "objects": [*table["objects"], entry]})
+    return _object(workspace, entry)
+
+
+def delete(workspace: Workspace, *wanted: str) -> None:
+    """All or none: raises InputError before anything is deleted if a name is unknown."""
+    table = _table(workspace)
+    gone = {_row(table, name)["id"] for name in wanted}
+    remaining = [
+        {**row, "parent": 0 if row["parent"] in gone else row["parent"]}
+        for row in table["objects"]
+        if row["id"] not in gone
+    ]
+    _write(workspace, {**table, "objects": remaining})
+    for id_ in gone:
+        rows_file(workspace, id_).unlink(missing_ok=True)
+
+
+def rename(workspace: Workspace, old: str, new: str) -> None:
+    """Raises InputError if the new name is taken or empty."""
+    table = _table(workspace)
+    entry = _row(table, old)
+    checked_name(new)
+    if new != old and new in {row["name"] for row in table["objects"]}:
+        raise InputError(
+            "name-taken", f"There is already an object called {new!r}.", "Choose another name, or merge the two."
+        )
+    _write(workspace, _with(table, entry["id"], name=new))
+
+
+def merge(workspace: Workspace, into: str, *others: str) -> Object:
+    """`into` gets the rows of all; the others are gone afterwards. A kill in between leaves the others too."""
+    table = _table(workspace)
+    target = find(workspace, into)
+    parts = [target, *(find(workspace, name) for name in dict.fromkeys(others) if name != into)]
+    if len(parts) < 2:
+        raise InputError("nothing-to-merge", f"No other object to merge into {into!r}.", "Name at least two objects.")
+    rows = np.unique(np.concatenate([part.rows for part in parts]))
+    probability = np.zeros(len(rows), np.float32)
+    for part in parts:
+        places = np.searchsorted(rows, part.rows)
+        probability[places] = np.maximum(probability[places], part.probability)
+    # Votes of different objects speak about different things: a union has no evidence of its own.
+    _write_rows(workspace, target.id, rows, probability, ())
+    delete(workspace, *(part.name for part in parts[1:]))
+    return replace(target, rows=rows, probability=probability, evidence=()) if table else target
+
+
+def set_look(workspace: Workspace, name: str, look: dict[str, Any] | None) -> None:
+    table = _table(workspace)
+    _write(workspace, _with(table, _row(table, name)["id"], look=look))
+
+
+def checked_name(name: str) -> None:
+    """Raises InputError for a name that lists and files cannot show."""
+    if not name.strip() or len(name) > _LONGEST_NAME or not name.isprintable() or name != name.strip():
+        raise InputError(
+            "bad-name", f"An object cannot be called {name!r}.", f"Use 1 to {_LONGEST_NAME} printable characters."
+        )
+
+
+def rows_file(workspace: Workspace, id_: int) -> Path:
+    return workspace.root / "segments" / f"{id_}.npz"
+
+
+def _table(workspace: Workspace) -> dict[str, Any]:
+    if not workspace.segments.exists():
+        return {"format": FORMAT, "splats": splat_hash(workspace), "next_id": 1, "objects": []}
+    table = read_json(workspace.segments)
+    try:
+        if table["format"] != FORMAT or not isinstance(table["objects"], list):
+            raise ValueError("another format")
+        known = [
+            (int(row["id"]), str(row["name"]), int(row["parent"]), row["color"], row["look"])
+            for row in table["objects"]
+        ]
+        table["next_id"] = max([int(table["next_id"]), *(row[0] + 1 for row in known)])
+        stamp = table["splats"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            "file-damaged",
+            f"The list of objects is damaged ({error!r}): {workspace.segments}.",
+            "Restore or delete it.",
+        ) from error
+    if stamp != splat_hash(workspace):
+        raise InputError(
+            "objects-stale",
+            f"The objects were made for other Gaussians than the workspace has now: {workspace.segments}.",
+            "Put the Gaussians back, or delete this file and select the objects again.",
+        )
+    return table
+
+
+def _write(workspace: Workspace, table: dict[str, Any]) -> None:
+    if table["objects"]:
+        write_json(workspace.segments, table)
+    else:
+        workspace.segments.unlink(missing_ok=True)  # a workspace without objects may be trained again
+
+
+def _with(table: dict[str, Any], id_: int, **facts: Any) -> dict[str, Any]:
+    return {**table, "objects": [row | facts if row["id"] == id_ else row for row in table["objects"]]}
+
+
+def _row(table: dict[str, Any], name: str) -> dict[str, Any]:
+    known = {row["name"]: row for row in table["objects"]}
+    if name in known:
+        return known[name]
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.4) or list(known)[:5]
+    raise InputError(
+        "unknown-object",
+        f"No object is called {name!r}.",
+        f"There is: {', '.join(near)}." if near else "Make one with: segwild segment.",
+    )
+
+
+def _color(id_: int) -> list[float]:
+    """Well apart for neighbours in the list, whatever their number."""
+    return [round(part, 4) for part in colorsys.hsv_to_rgb(id_ * _GOLDEN % 1, 0.65, 0.95)]
+
+
+_VOTE_ARRAYS = ("rows", "inside", "outside", "mass")
+
+
+def _write_rows(
+    workspace: Workspace, id_: int, rows: np.ndarray, probability: np.ndarray, evidence: Sequence[Votes]
+) -> None:
+    arrays: dict[str, np.ndarray] = {"rows": rows.astype(np.uint32), "probability": probability}
+    for number, votes in enumerate(evidence):
+        arrays |= {f"votes{number}.{name}": getattr(votes, name) for name in _VOTE_ARRAYS}
+        arrays[f"votes{number}.mask_mass"] = np.float64(votes.mask_mass)
+    arrays["kinds"] = np.array([votes.kind for votes in evidence], "U")
+    arrays["views"] = np.array([votes.view for votes in evidence], "U")
+    with written_whole(rows_file(workspace, id_)) as file:
+        np.savez_compressed(file, **arrays)
+
+
+def _object(workspace: Workspace, entry: dict[str, Any]) -> Object:
+    path = rows_file(workspace, entry["id"])
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            evidence = tuple(
+                Votes(
+                    str(kind),
+                    str(view),
+                    *(arrays[f"votes{number}.{name}"] for name in _VOTE_ARRAYS),
+                    float(arrays[f"votes{number}.mask_mass"]),
+                )
+                for number, (kind, view) in enumerate(zip(arrays["kinds"], arrays["views"], strict=True))
+            )
+            rows, probability = arrays["rows"].astype(np.int64), arrays["probability"]
+    except FileNotFoundError as error:
+        raise _lost(entry["name"], "missing", path) from error
+    except (OSError, ValueError, KeyError, EOFError, TypeError) as error:
+        raise _lost(entry["name"], "damaged", path) from error
+    r, g, b = entry["color"]
+    return Object(entry["id"], entry["name"], rows, probability, (r, g, b), entry["parent"], entry["look"], evidence)
+
+
+def _lost(name: str, what: str, path: Path) -> InputError:
+    return InputError(
+        "file-damaged", f"The rows of the object {name!r} are {what}: {path}.", "Select it again under the same name."
+    )

@@ -1,0 +1,127 @@
+"""What a person typed or drew on a photo into a prompt on its picture, checked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from backend.capture.pictures import read_mask
+from backend.scene import Photo, Workspace
+from segwild_addon.protocol.errors import InputError
+
+_CLICK_HINT = "Write X,Y,+ on the object or X,Y,- beside it, in pixels of the photo as taken."
+_BOX_HINT = "Write X0,Y0,X1,Y1 in pixels of the photo as taken."
+
+
+@dataclass(frozen=True, eq=False)
+class Clicks:
+    """Points on the photo as taken."""
+
+    points: np.ndarray  # (K, 2) float64 pixels
+    positive: np.ndarray  # (K,) bool, False: beside the object
+
+
+@dataclass(frozen=True, eq=False)
+class Mask:
+    """The object's pixels on the photo as taken."""
+
+    pixels: np.ndarray  # (H, W) bool
+
+
+@dataclass(frozen=True)
+class Box:
+    """A rectangle around the object on the photo as taken, pixels."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+
+Prompt = Clicks | Mask | Box
+
+
+def prompt_of(photo: Photo, clicks: Sequence[str], mask: Path | None, box: str | None) -> Prompt:
+    """The one kind of prompt that was given. Raises InputError for none, several, or one that makes no sense."""
+    given = [name for name, present in (("--click", clicks), ("--mask", mask), ("--box", box)) if present]
+    if len(given) != 1:
+        raise InputError(
+            "bad-prompt",
+            f"Got {' and '.join(given)}, which contradict each other." if given else "Nothing says what to select.",
+            "Give one of: --click X,Y,+ (repeatable), --mask FILE, --box X0,Y0,X1,Y1.",
+        )
+    if mask is not None:
+        return parsed_mask(mask, photo)
+    if box:
+        return parsed_box(box, photo)
+    return parsed_clicks(clicks, photo)
+
+
+def parsed_clicks(texts: Sequence[str], photo: Photo) -> Clicks:
+    """`X,Y,+` and `X,Y,-` with at least one `+`, all inside the photo."""
+    points, positive = [], []
+    for text in texts:
+        parts = [part.strip() for part in text.split(",")]
+        if len(parts) != 3 or parts[2] not in ("+", "-"):
+            raise InputError("bad-click", f"{text!r} is no click.", _CLICK_HINT)
+        x, y = _numbers(parts[:2], text, "click", _CLICK_HINT)
+        if not (0 <= x < photo.width and 0 <= y < photo.height):
+            raise InputError(
+                "click-outside",
+                f"The click {text!r} lies outside the photo {photo.name!r}.",
+                f"The photo is {photo.width} pixels wide and {photo.height} high.",
+            )
+        points.append((x, y))
+        positive.append(parts[2] == "+")
+    if not any(positive):
+        raise InputError("bad-click", "No click is on the object.", _CLICK_HINT)
+    return Clicks(np.array(points, float), np.array(positive))
+
+
+def parsed_mask(path: Path, photo: Photo) -> Mask:
+    if not path.exists():
+        raise InputError("file-missing", f"There is no such mask: {path}.", "Check the path.")
+    pixels = read_mask(path, photo.width, photo.height)
+    if not pixels.any():
+        raise InputError("empty-mask", f"The mask has no white pixel: {path}.", "Paint the object white.")
+    return Mask(pixels)
+
+
+def parsed_box(text: str, photo: Photo) -> Box:
+    """Corners in any order, cut to the photo."""
+    parts = [part.strip() for part in text.split(",")]
+    if len(parts) != 4:
+        raise InputError("bad-box", f"{text!r} is no box.", _BOX_HINT)
+    x0, y0, x1, y1 = _numbers(parts, text, "box", _BOX_HINT)
+    left, right = (min(max(x, 0.0), float(photo.width)) for x in sorted((x0, x1)))
+    top, bottom = (min(max(y, 0.0), float(photo.height)) for y in sorted((y0, y1)))
+    if right - left < 2 or bottom - top < 2:
+        raise InputError(
+            "bad-box",
+            f"The box {text!r} holds no pixels of the photo {photo.name!r}.",
+            f"The photo is {photo.width} pixels wide and {photo.height} high.",
+        )
+    return Box(left, top, right, bottom)
+
+
+def _numbers(parts: Sequence[str], text: str, what: str, hint: str) -> list[float]:
+    try:
+        numbers = [float(part) for part in parts]
+    except ValueError as error:
+        raise InputError(f"bad-{what}", f"{text!r} is no {what}.", hint) from error
+    if not all(math.isfinite(number) for number in numbers):
+        raise InputError(f"bad-{what}", f"{text!r} is no {what}.", hint)
+    return numbers
+
+
+def in_picture_pixels(points: np.ndarray, workspace: Workspace, photo: Photo) -> np.ndarray:
+    """Photo pixels (..., 2) to pixels of its undistorted picture; some may fall outside."""
+    assert photo.camera is not None  # callers pass used photos
+    lens = workspace.lens(photo)
+    if lens is not None:
+        return lens.to_picture(points).astype(float)
+    return points * (photo.camera.width / photo.width, photo.camera.height / photo.height)

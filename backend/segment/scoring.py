@@ -1,0 +1,91 @@
+"""A selection and masks of photos into scores: how well the rendered object fits what people drew."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.ndimage import map_coordinates
+
+from backend.render import Seen
+from backend.scene import Camera, Gaussians, Photo, Workspace
+from backend.segment import metrics
+
+_LONGEST_SIDE = 2048  # pixels; above, alpha is rendered coarser and interpolated
+
+
+@dataclass(frozen=True)
+class ViewScore:
+    """One photo's figures; None where a figure is not defined."""
+
+    photo: str
+    iou: float | None
+    boundary_iou: float | None
+    extracted_iou: float | None
+    spill: float | None
+
+
+def score(scene: Gaussians, rows: np.ndarray, workspace: Workspace, photo: Photo, mask: np.ndarray) -> ViewScore:
+    """The object's rows (M,) against a mask (H, W) bool on the photo as taken."""
+    camera, positions = covering(workspace, photo)
+    occluded = sampled(visible_share(scene, rows, camera), camera, positions)
+    alone = sampled(Seen(scene.take(rows), camera).alpha(), camera, positions)
+    predicted = occluded > metrics.ALPHA_THRESHOLD
+    return ViewScore(
+        photo.name,
+        metrics.iou(predicted, mask),
+        metrics.boundary_iou(predicted, mask),
+        metrics.iou(alone > metrics.ALPHA_THRESHOLD, mask),
+        metrics.spill(alone, mask),
+    )
+
+
+def visible_share(scene: Gaussians, rows: np.ndarray, camera: Camera) -> np.ndarray:
+    """(H, W) float32: how much of each pixel the rows fill, the rest of the scene standing in front."""
+    chosen = np.zeros((len(scene), 1), np.float32)
+    chosen[rows] = 1
+    return Seen(scene, camera).render_channels(chosen)[..., 0]
+
+
+def covering(workspace: Workspace, photo: Photo) -> tuple[Camera, np.ndarray]:
+    """A pinhole view at the photo's pose that shows all of it, and where its pixels lie in that view.
+
+    Undistorted pictures may be cropped: the view reaches as far as the lens maps the photo's pixels. The
+    positions are (H, W, 2) float64 pixels of the view at the photo's pixel centres.
+    """
+    camera = photo.camera
+    assert camera is not None  # callers pass used photos
+    x, y = np.meshgrid(np.arange(photo.width) + 0.5, np.arange(photo.height) + 0.5)
+    points = np.stack([x, y], -1)
+    lens = workspace.lens(photo)
+    if lens is None:
+        positions = points * (camera.width / photo.width, camera.height / photo.height)
+    else:
+        positions = lens.to_picture(points).astype(np.float64)
+    finite = positions[np.isfinite(positions).all(-1)]
+    # A lens may map its corners absurdly far; what is that far off is not in the scene.
+    room = np.array([camera.width, camera.height])
+    low = np.floor(np.clip(finite.min(0), -room, 0)).astype(int)
+    high = np.ceil(np.clip(finite.max(0), room, 2 * room)).astype(int)
+    wide = replace(
+        camera,
+        cx=camera.cx - low[0],
+        cy=camera.cy - low[1],
+        width=int(high[0] - low[0]),
+        height=int(high[1] - low[1]),
+    )
+    ratio = min(
+        max(photo.width, photo.height) / max(camera.width, camera.height), _LONGEST_SIDE / max(wide.width, wide.height)
+    )
+    view = wide.resized(max(1, round(wide.width * ratio)), max(1, round(wide.height * ratio)))
+    return view, (positions - low) * (view.width / wide.width, view.height / wide.height)
+
+
+def sampled(picture: np.ndarray, camera: Camera, positions: np.ndarray) -> np.ndarray:
+    """(H, W) float32 picture of the camera at positions (..., 2), 0 outside."""
+    assert picture.shape == (camera.height, camera.width)
+    places = np.nan_to_num(positions, nan=-1e6) - 0.5
+    # Half a pixel beyond the outermost centres is still in the picture.
+    inside = (places > -0.5 - 1e-6) & (places < np.array([camera.width, camera.height]) - 0.5 + 1e-6)
+    values = map_coordinates(picture, (places[..., 1], places[..., 0]), order=1, mode="nearest", output=np.float32)
+    return np.where(inside.all(-1), values, 0)
