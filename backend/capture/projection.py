@@ -12,8 +12,9 @@ from typing import Protocol
 
 import numpy as np
 
-WIDEST_TANGENT = 2.75  # a picture side reaches at most 70 degrees from the optical axis
-GRID_TOLERANCE = 0.03  # pixels, largest error of the interpolated grid
+WIDEST_TANGENT = 1.75  # a picture side reaches at most 60 degrees from the optical axis
+LARGEST_STRETCH = 4.0  # a photo's pixel spans at most so many of the picture's; beyond it shows nothing
+GRID_TOLERANCE = 0.02  # pixels, largest error of the interpolated grid
 _NODES = (33, 65, 129, 257)  # on the long side; refined until the tolerance holds
 _EXACT = 0.02  # pixels; below this a lens counts as none
 Mapping = Callable[[np.ndarray], np.ndarray]  # positions (..., 2) to positions (..., 2), NaN where there are none
@@ -122,7 +123,7 @@ def _inner_rectangle(camera: ColmapCamera) -> tuple[float, float, float, float]:
 
 
 def _photographed(camera: ColmapCamera, box: np.ndarray) -> bool:
-    """Whether a lattice over the box falls into the photo, and back to where it came from."""
+    """Whether a lattice over the box falls into the photo, not too thinly, and back to where it came from."""
     x, y = np.meshgrid(np.linspace(box[0], box[2], 33), np.linspace(box[1], box[3], 33))
     rays = np.stack([x.ravel(), y.ravel()], axis=1)
     pixels = _distorted(camera, rays)
@@ -131,7 +132,16 @@ def _photographed(camera: ColmapCamera, box: np.ndarray) -> bool:
     with np.errstate(invalid="ignore"):
         inside = ((pixels >= -slack) & (pixels <= size + slack)).all()
         returned = np.abs(_undistorted(camera, np.clip(pixels, 0, size)) - rays) * camera.focal_length_x
-        return bool(inside and (returned < 0.5).all())
+        return bool(inside and (returned < 0.5).all()) and bool(_stretch(camera, x, y, pixels) < LARGEST_STRETCH)
+
+
+def _stretch(camera: ColmapCamera, x: np.ndarray, y: np.ndarray, pixels: np.ndarray) -> float:
+    """How many picture pixels one pixel of the photo spans where it is worst, over a lattice of rays."""
+    photo = pixels.reshape(*x.shape, 2) / camera.focal_length_x
+    across = (np.diff(photo, axis=1) / np.diff(x, axis=1)[..., None])[:-1]
+    down = (np.diff(photo, axis=0) / np.diff(y, axis=0)[..., None])[:, :-1]
+    smallest = np.linalg.svd(np.stack([across, down], axis=-1), compute_uv=False)[..., -1]
+    return 1 / max(float(smallest.min()), 1e-9)
 
 
 def _distorted(camera: ColmapCamera, rays: np.ndarray) -> np.ndarray:
@@ -167,14 +177,24 @@ def _grid(mapping: Mapping, width: int, height: int, target_size: tuple[int, int
     for nodes in _NODES:
         shape = _grid_shape(width, height, nodes)
         values = _sampled(mapping, width, height, shape)
-        # The midpoints of the cells are where interpolation is worst.
-        fine = _sampled(mapping, width, height, (2 * shape[0] - 1, 2 * shape[1] - 1))
-        middle = (values[:-1, :-1] + values[1:, :-1] + values[:-1, 1:] + values[1:, 1:]) / 4
-        exact = fine[1::2, 1::2]
-        landing = ((exact >= 0) & (exact <= target_size)).all(axis=-1) & np.isfinite(middle).all(axis=-1)
-        if not landing.any() or np.abs(middle - exact)[landing].max() < GRID_TOLERANCE:
+        # Interpolation is worst in the middle of cells and of their edges.
+        exact = _sampled(mapping, width, height, (2 * shape[0] - 1, 2 * shape[1] - 1))
+        middle = exact.copy()
+        middle[::2, 1::2] = (values[:, :-1] + values[:, 1:]) / 2
+        middle[1::2] = (middle[:-1:2] + middle[2::2]) / 2
+        middle[1::2, ::2] = (values[:-1] + values[1:]) / 2
+        landing = _with_neighbours(((exact >= 0) & (exact <= target_size)).all(axis=-1))
+        error = np.nan_to_num(np.abs(middle - exact)[landing], nan=np.inf)
+        if error.max(initial=0) < GRID_TOLERANCE:
             break
     return _filled(values).astype(np.float32)
+
+
+def _with_neighbours(mask: np.ndarray) -> np.ndarray:
+    """The mask grown by one node: cells that reach into the target with a corner count, too."""
+    rows, columns = mask.shape
+    padded = np.pad(mask, 1)
+    return np.any([padded[y : y + rows, x : x + columns] for y in range(3) for x in range(3)], axis=0)
 
 
 def _grid_shape(width: int, height: int, nodes: int) -> tuple[int, int]:

@@ -126,7 +126,7 @@ def test_the_child_ends_with_its_parent(noise: Path, tmp_path: Path) -> None:
 def test_a_failing_child_says_why(tmp_path: Path) -> None:
     with pytest.raises(SetupError) as caught:
         run_child("find", {"work": "nowhere"}, tmp_path, Quiet(), time_limit_secs=60)
-    assert "pictures" in caught.value.hint
+    assert "names" in caught.value.hint
     with pytest.raises(SetupError):
         run_child("no-such-verb", {}, tmp_path, Quiet(), time_limit_secs=60)
 
