@@ -253,7 +253,7 @@ def _write_pictures(out: Path, visit: photographers.Visit, sight: raycast.Sight)
 
 def _write_mask(path: Path, mask: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(mask.astype(np.uint8) * 255).save(path, compress_level=3)
+    Image.fromarray(mask.astype(np.uint8) * 255).save(path, compress_level=1)
 
 
 def _read_picture(path: Path) -> np.ndarray:

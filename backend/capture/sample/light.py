@@ -102,9 +102,9 @@ def drawn(random: np.random.Generator) -> Light:
 
 
 def sky(camera: Camera, light: Light) -> np.ndarray:
-    """The sky behind the houses, (H, W, 3) float64 linear RGB: a gradient, clouds, far hills, a glow by the sun."""
+    """The sky behind the houses, (H, W, 3) float32 linear RGB: a gradient, clouds, far hills, a glow by the sun."""
     up = light.towards_sun
-    out = np.empty((camera.height, camera.width, 3))
+    out = np.empty((camera.height, camera.width, 3), np.float32)
     _sky(
         np.ascontiguousarray(camera.cam_from_world[:3, :3].T),
         np.array([camera.fx, camera.fy, camera.cx, camera.cy]),
@@ -118,16 +118,16 @@ def sky(camera: Camera, light: Light) -> np.ndarray:
 
 
 def mixed(answer: Answer, sky_behind: np.ndarray, light: Light) -> np.ndarray:
-    """Light that reaches the camera, (H, W, 3) float64 linear RGB."""
-    lit = answer.ambient * np.array(light.ambient) + answer.direct * np.array(light.sun)
+    """Light that reaches the camera, (H, W, 3) float32 linear RGB."""
+    lit = answer.ambient * np.float32(light.ambient) + answer.direct * np.float32(light.sun)
     return lit + answer.sky[..., None] * sky_behind
 
 
 def exposed(linear: np.ndarray, light: Light) -> np.ndarray:
     """Scene light (H, W, 3) linear into display values 0..1 (sRGB), without noise."""
     grey = 0.18
-    seen = linear * (2.0**light.exposure_ev * np.array(light.white_balance))
-    seen = grey * (np.maximum(seen, 1e-6) / grey) ** light.contrast
+    seen = linear * np.float32(2.0**light.exposure_ev * np.array(light.white_balance))
+    seen = grey * (np.maximum(seen, np.float32(1e-6)) / grey) ** light.contrast
     # A straight line up to 0.6, then a shoulder that reaches 1 smoothly.
     shoulder = 0.6
     over = np.maximum(seen - shoulder, 0)
@@ -138,7 +138,9 @@ def exposed(linear: np.ndarray, light: Light) -> np.ndarray:
 def quantised(display: np.ndarray, *, noise: float = 0.0, seed: int = 0) -> np.ndarray:
     """Display values (H, W, 3) 0..1 into uint8, with the sensor's noise of that standard deviation."""
     if noise > 0:
-        display = display + noise * np.random.default_rng(seed).standard_normal(display.shape, dtype=np.float32)
+        display = display + np.float32(noise) * np.random.default_rng(seed).standard_normal(
+            display.shape, dtype=np.float32
+        )
     return (np.clip(display, 0, 1) * 255 + 0.5).astype(np.uint8)
 
 

@@ -29,6 +29,13 @@ def chance(a, b, c):
 
 
 @njit(cache=True, fastmath=True)
+def scatter(a, b, c):
+    """Three fixed random numbers in 0..1 for three whole numbers, from one hash."""
+    h = int(chance(a, b, c) * 16777216.0)
+    return (h & 255) / 255.0, ((h >> 8) & 255) / 255.0, ((h >> 16) & 255) / 255.0
+
+
+@njit(cache=True, fastmath=True)
 def noise(x, y, z):
     """Smooth random values in -1..1 that change over a unit of length."""
     fx, fy, fz = floor(x), floor(y), floor(z)
@@ -59,18 +66,30 @@ def _shown(size, footprint):
 
 @njit(cache=True, fastmath=True)
 def grain(x, y, z, footprint):
-    """Speckle of four sizes between 4 dm and 3 cm, about -1..1."""
+    """Speckle of five sizes between 4 dm and 1 cm, about -1..1."""
     total = 0.45 * noise(2.5 * x, 2.5 * y, 2.5 * z)
     shown = _shown(0.14, footprint)
     if shown > 0:
-        total += 0.45 * shown * noise(7.3 * x + 3.1, 7.3 * y, 7.3 * z)
+        total += 0.6 * shown * noise(7.3 * x + 3.1, 7.3 * y, 7.3 * z)
     shown = _shown(0.06, footprint)
     if shown > 0:
         total += 0.5 * shown * noise(17.0 * x, 17.0 * y + 4.7, 17.0 * z)
     shown = _shown(0.03, footprint)
     if shown > 0:
         total += 0.45 * shown * noise(37.0 * x, 37.0 * y, 37.0 * z + 8.3)
+    shown = _shown(0.014, footprint)
+    if shown > 0:
+        total += 0.4 * shown * noise(79.0 * x, 79.0 * y, 79.0 * z + 2.9)
     return total
+
+
+@njit(cache=True, fastmath=True)
+def _blotches(x, y, z, seed):
+    """Brightness factor of worn and stained patches of 3 to 9 dm, with edges sharp enough to be found again."""
+    field = noise(1.25 * x + seed, 1.25 * y, 1.25 * z) + 0.6 * noise(3.1 * x, 3.1 * y + seed, 3.1 * z)
+    dark = min(max((field - 0.28) * 6.0, 0.0), 1.0)
+    pale = min(max((-field - 0.42) * 6.0, 0.0), 1.0)
+    return 1.0 - 0.42 * dark + 0.32 * pale
 
 
 @njit(cache=True, fastmath=True)
@@ -95,10 +114,21 @@ def ground(x, y, footprint):
     radius = sqrt(x * x + y * y)
     angle = atan2(y, x)
     stain = clouds(0.35 * x, 0.35 * y, 4.0)
+    worn = _blotches(x, y, 0.0, 3)
     speck = grain(x, y, 0.0, footprint)
+    # Fallen leaves: in some cells of 6 dm a small heap
+    cx, cy = floor(x / 0.6), floor(y / 0.6)
+    if chance(cx, cy, 91) < 0.4:
+        ju, jv, size = scatter(cx, cy, 92)
+        px, py = x / 0.6 - cx - 0.3 - 0.4 * ju, y / 0.6 - cy - 0.3 - 0.4 * jv
+        ragged = 0.1 + 0.09 * size + 0.07 * noise(11 * x, 11 * y, 1.0)
+        if px * px + py * py < ragged * ragged and radius > 2.3:
+            hue = chance(cx, cy, 93)
+            light = 1 + 0.5 * noise(21 * x, 21 * y, 7.0)
+            return (0.5 - 0.1 * hue) * light, (0.14 + 0.26 * hue) * light, 0.05 * light
     if radius < 3.1:
         face, a, b = _courses(angle * 3.0 / 6.2832 * 9.0, radius, 1.0, 0.5, 0.025, 11, footprint)
-        light = (0.36 + 0.22 * (a - 0.5)) * (0.45 + 0.55 * face) * (1 + 0.35 * speck)
+        light = (0.36 + 0.26 * (a - 0.5)) * (0.45 + 0.55 * face) * (1 + 0.35 * speck) * worn
         return light * (1.04 + 0.1 * b), light * 0.96, light * (0.82 - 0.06 * b)
     if radius < 3.45 or 12.6 < radius < 12.9:
         face, a, b = _courses(angle * radius, radius - 3.1, 0.42, 0.35, 0.02, 13, footprint)
@@ -106,7 +136,7 @@ def ground(x, y, footprint):
         return light, light * 0.98, light * 1.06
     if radius > 12.9:
         face, a, b = _courses(x, y, 0.9, 0.6, 0.03, 17, footprint)
-        light = (0.33 + 0.2 * (a - 0.5)) * (0.5 + 0.5 * face) * (1 + 0.4 * speck + 0.25 * stain)
+        light = (0.33 + 0.2 * (a - 0.5)) * (0.5 + 0.5 * face) * (1 + 0.4 * speck + 0.25 * stain) * worn
         return light * 1.03, light * 0.99, light * (0.9 + 0.05 * b)
     # Cobbles: one jittered stone per cell of 19 cm, the nearest two decide where the joint runs.
     cell = 0.19
@@ -115,11 +145,12 @@ def ground(x, y, footprint):
     for j in range(-1, 2):
         for i in range(-1, 2):
             qx, qy = gx + i, gy + j
-            px = (qx + 0.5 + 0.5 * (chance(qx, qy, 1) - 0.5)) * cell - x
-            py = (qy + 0.5 + 0.5 * (chance(qx, qy, 2) - 0.5)) * cell - y
+            ju, jv, bright = scatter(qx, qy, 1)
+            px = (qx + 0.25 + 0.5 * ju) * cell - x
+            py = (qy + 0.25 + 0.5 * jv) * cell - y
             d = max(abs(px), abs(py)) * 0.6 + 0.4 * sqrt(px * px + py * py)
             if d < first:
-                second, first, a, b = first, d, chance(qx, qy, 5), chance(qx, qy, 6)
+                second, first, a, b = first, d, bright, 0.5 * (ju + jv)
             elif d < second:
                 second = d
     shown = _shown(cell, footprint)
@@ -128,17 +159,17 @@ def ground(x, y, footprint):
     spoke = abs(sin(4.0 * angle + 0.2)) * radius / 4.0
     pale = min(max((0.42 - spoke) / max(0.02, 0.3 * footprint), 0.0), 1.0)
     light = (0.25 + 0.17 * pale) * (1 + 0.75 * (a - 0.5) * shown) * (0.42 + 0.58 * face)
-    light *= 1 + 0.4 * speck + 0.35 * stain
+    light *= (1 + 0.4 * speck + 0.35 * stain) * worn
     warm = 0.08 * (b - 0.5) * shown + 0.1 * pale + 0.06 * stain
     return light * (1.0 + warm), light * 0.985, light * (0.95 - warm)
 
 
 @njit(cache=True, fastmath=True)
-def _wall(px, pz, depth, s, colour, salt, speck, stain, footprint):
+def _wall(rows, i, px, pz, depth, speck, stain, footprint):
     """Plaster with windows, shutters and a stone plinth; `depth` is how far behind the wall's face."""
-    ux, uz, column, storey = window_cell(px, pz, s)
-    w, h = s[5], s[6]
-    r, g, b = colour[0], colour[1], colour[2]
+    ux, uz, column, storey = window_cell(rows, i, px, pz)
+    w, h, half = rows[i, 17], rows[i, 18], rows[i, 14]
+    r, g, b, salt = rows[i, 21], rows[i, 22], rows[i, 23], i
     if depth > 0.6 * WINDOW_RECESS and abs(ux) < w + 0.02 and abs(uz) < h + 0.02:
         bar = min(min(abs(ux), abs(uz - 0.25 * h)), min(w - abs(ux), h - abs(uz)))
         if bar < 0.045:
@@ -159,11 +190,15 @@ def _wall(px, pz, depth, s, colour, salt, speck, stain, footprint):
         light = 0.18 * slat * (0.8 + 0.4 * chance(column, storey, salt + 2)) * (1 + 0.3 * speck)
         kind = chance(salt, 1, 1)
         return light * (0.5 + 1.2 * kind), light * 1.3, light * (1.5 - kind)
-    if pz < -s[2] + 0.9:
-        face, a, c = _courses(px, pz + s[2], 0.7, 0.3, 0.03, salt, footprint)
+    if pz < -half + 0.9:
+        face, a, c = _courses(px, pz + half, 0.7, 0.3, 0.03, salt, footprint)
         light = (0.3 + 0.14 * (a - 0.5)) * (0.5 + 0.5 * face) * (1 + 0.5 * speck)
         return light, light * 0.95, light * (0.85 + 0.05 * c)
-    light = (1 + 0.28 * speck + 0.45 * stain) * (0.9 + 0.1 * min(1.0, (pz + s[2]) / 4.0))
+    light = (1 + 0.28 * speck + 0.45 * stain) * (0.9 + 0.1 * min(1.0, (pz + half) / 4.0))
+    light *= _blotches(0.8 * px, 9.0, 0.8 * pz, 5 * salt)
+    # Water has run down from some sills.
+    if 0 < -uz - h < 1.4 and abs(ux) < w + 0.1:
+        light *= 1 - 0.45 * max(noise(9 * px, 0.8 * pz, salt), 0.0) * (1 + (uz + h) / 1.4)
     # Where plaster has fallen, bricks show.
     if stain + 0.4 * speck > 0.34:
         face, a, c = _courses(px, pz, 0.26, 0.09, 0.016, salt, footprint)
@@ -200,35 +235,37 @@ def _posters(u, v, salt, speck, footprint):
 @njit(cache=True, fastmath=True)
 def _leaves(x, y, z, size, salt):
     """Brightness of small jittered blots in space."""
-    gx, gy, gz = floor(x / size), floor(y / size), floor(z / size)
+    # Jitter is at most a third of a cell, so the eight cells around a place hold its nearest blot.
+    gx, gy, gz = floor(x / size - 0.5), floor(y / size - 0.5), floor(z / size - 0.5)
     best, value = 9.0, 0.0
-    for k in range(-1, 2):
-        for j in range(-1, 2):
-            for i in range(-1, 2):
+    for k in range(2):
+        for j in range(2):
+            for i in range(2):
                 qx, qy, qz = gx + i, gy + j, gz + k
-                px = (qx + chance(qx, qy, qz * 3 + salt)) * size - x
-                py = (qy + chance(qx, qy, qz * 3 + 1 + salt)) * size - y
-                pz = (qz + chance(qx, qy, qz * 3 + 2 + salt)) * size - z
+                jx, jy, jz = scatter(qx, qy, qz * 3 + salt)
+                px = (qx + 0.17 + 0.66 * jx) * size - x
+                py = (qy + 0.17 + 0.66 * jy) * size - y
+                pz = (qz + 0.17 + 0.66 * jz) * size - z
                 d = px * px + py * py + pz * pz
                 if d < best:
-                    best, value = d, chance(qx + 31, qy, qz + salt)
+                    best, value = d, (3.7 * jx + 5.3 * jy + 7.1 * jz) % 1.0
     return value, sqrt(best) / size
 
 
 @njit(cache=True, fastmath=True)
-def albedo(kind, material, row, salt, x, y, z, nx, ny, nz, footprint):
-    """Linear RGB albedo, 0..1, of a shape at a world point with a world normal; `footprint` in metres."""
-    px, py, pz = local(row, x, y, z)
-    lx = row[3] * nx + row[4] * ny + row[5] * nz
-    ly = row[6] * nx + row[7] * ny + row[8] * nz
-    lz = row[9] * nx + row[10] * ny + row[11] * nz
-    s, colour = row[12:20], row[21:24]
+def albedo(kind, material, rows, i, x, y, z, nx, ny, nz, footprint):
+    """Linear RGB albedo, 0..1, of shape `i` at a world point with a world normal; `footprint` in metres."""
+    px, py, pz = local(rows, i, x, y, z)
+    lx = rows[i, 3] * nx + rows[i, 4] * ny + rows[i, 5] * nz
+    ly = rows[i, 6] * nx + rows[i, 7] * ny + rows[i, 8] * nz
+    lz = rows[i, 9] * nx + rows[i, 10] * ny + rows[i, 11] * nz
+    s0, s1, salt = rows[i, 12], rows[i, 13], i
     # Flat coordinates along the surface: around a round shape, or along the two axes of a flat face.
     if kind == 1 or kind == 7 or kind == 2 or kind == 3:
         if abs(lz) > 0.8:
             u, v = px, py
         else:
-            u, v = atan2(py, px) * max(s[0], s[1]), pz
+            u, v = atan2(py, px) * max(s0, s1), pz
     elif abs(lx) > abs(ly) and abs(lx) > abs(lz):
         u, v = py, pz
     elif abs(ly) > abs(lz):
@@ -236,11 +273,11 @@ def albedo(kind, material, row, salt, x, y, z, nx, ny, nz, footprint):
     else:
         u, v = px, py
     speck = grain(x, y, z, footprint)
-    r, g, b = colour[0], colour[1], colour[2]
+    r, g, b = rows[i, 21], rows[i, 22], rows[i, 23]
     light = 1 + 0.3 * speck
     if material == 1:  # ASHLAR
         face, a, c = _courses(u, v + 20, 0.58, 0.29, 0.022, salt, footprint)
-        light = (0.85 + 0.5 * (a - 0.5)) * (0.45 + 0.55 * face) * (1 + 0.5 * speck + 0.3 * clouds(0.8 * x, 0.8 * y, z))
+        light = (0.85 + 0.75 * (a - 0.5)) * (0.45 + 0.55 * face) * (1 + 0.5 * speck) * _blotches(x, y, z, 2)
         return r * light, g * light * (0.97 + 0.06 * c), b * light * (0.9 + 0.2 * c)
     if material == 2:  # BRICK
         face, a, c = _courses(u, v + 20, 0.3, 0.1, 0.018, salt, footprint)
@@ -278,7 +315,7 @@ def albedo(kind, material, row, salt, x, y, z, nx, ny, nz, footprint):
         return r * light * (0.8 + 0.6 * value), g * light, b * light
     if material == 7:  # TILES
         face, a, c = _courses(u, v + 20, 0.3, 0.24, 0.03, salt, footprint)
-        light = (0.85 + 0.7 * (a - 0.5)) * (0.5 + 0.5 * face) * (1 + 0.4 * speck)
+        light = (0.85 + 0.9 * (a - 0.5)) * (0.5 + 0.5 * face) * (1 + 0.4 * speck) * _blotches(x, y, z, 8)
         return r * light, g * light * (0.9 + 0.2 * c), b * light
     if material == 8:  # POSTERS
         return _posters(u, v + 20, salt, speck, footprint)
@@ -299,7 +336,7 @@ def albedo(kind, material, row, salt, x, y, z, nx, ny, nz, footprint):
         light = (0.7 + 0.6 * _shown(0.07, footprint) * (fleck - 0.5) + 0.55 * mica) * (1 + 0.35 * speck)
         return r * light, g * light, b * light
     if material == 12:  # CLOTH
-        if s[7] > 0.5:  # striped
+        if rows[i, 19] > 0.5:  # striped
             light *= 1.25 if floor(pz * 14) % 2 == 0 else 0.6
         light *= 1 + 0.25 * noise(9 * px, 9 * py, 4 * pz)
         return r * light, g * light, b * light
@@ -311,7 +348,7 @@ def albedo(kind, material, row, salt, x, y, z, nx, ny, nz, footprint):
         if abs(lx) > 0.7 or lz > 0.7:
             light = 1 + 0.3 * speck + 0.4 * stain
             return r * light, g * light, b * light
-        return _wall(px, pz, py + s[1], s, colour, salt, speck, stain, footprint)
+        return _wall(rows, i, px, pz, py + s1, speck, stain, footprint)
     if material == 15:  # BARK
         ridge = noise(3 * u + 5, 11 * u, 1.5 * z) + 0.5 * speck
         light = 0.8 + 0.7 * ridge

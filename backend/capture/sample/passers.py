@@ -7,13 +7,13 @@ import numpy as np
 from backend.capture.sample import materials as of
 from backend.capture.sample.raycast import look
 from backend.capture.sample.shapes import BOX, ELLIPSOID, FRUSTUM, TORUS, Bodies, Shape, between, moved
-from backend.capture.sample.square import Square
+from backend.capture.sample.square import Square, surface_distances
 from backend.scene.cameras import Camera
 
 Body = list[Shape]
 NOBODY = Bodies.of([])
 LEAST, MOST = 0.03, 0.20  # share of the picture that passers-by cover
-_ATTEMPTS = 60
+_ATTEMPTS = 120
 _CLOTHES = (
     (0.55, 0.07, 0.07), (0.07, 0.13, 0.4), (0.7, 0.52, 0.1), (0.62, 0.6, 0.56), (0.05, 0.06, 0.07),
     (0.1, 0.32, 0.17), (0.5, 0.18, 0.36), (0.16, 0.38, 0.52), (0.62, 0.28, 0.08), (0.3, 0.24, 0.18),
@@ -25,17 +25,21 @@ _PAINTS = ((0.5, 0.05, 0.04), (0.06, 0.2, 0.42), (0.7, 0.66, 0.58), (0.65, 0.42,
 
 def gathered(square: Square, camera: Camera, random: np.random.Generator) -> Bodies:
     """One to three passers-by between a camera and the square, covering LEAST..MOST of the picture."""
-    small = camera.fitted(96)
+    small = camera.fitted(80)
     best, best_miss = NOBODY, np.inf
-    for _ in range(_ATTEMPTS):
-        vehicle = random.random() < 0.2
-        count = 1 if vehicle else int(random.integers(1, 4))
-        bodies = [body for body in (_placed(square, camera, random, vehicle) for _ in range(count)) if body]
+    vehicle = random.random() < 0.25
+    for attempt in range(_ATTEMPTS):
+        # Where a vehicle finds no room, people come instead.
+        drives = vehicle and attempt < _ATTEMPTS // 2
+        count = 1 if drives else int(random.integers(1, 4))
+        bodies = [body for body in (_placed(square, camera, random, drives) for _ in range(count)) if body]
         if not bodies:
             continue
         passers = Bodies.of(bodies)
+        if not LEAST < look(NOBODY, passers, small).passers.mean() < MOST:  # cheap: nothing else is traced
+            continue
         covered = look(square.bodies, passers, small).passers.mean()
-        miss = max(LEAST + 0.01 - covered, covered - MOST + 0.02, 0.0)
+        miss = max(LEAST + 0.005 - covered, covered - MOST + 0.01, 0.0)
         if miss < best_miss:
             best, best_miss = passers, miss
         if miss == 0:
@@ -49,19 +53,22 @@ def _placed(square: Square, camera: Camera, random: np.random.Generator, vehicle
     ahead = np.arctan2(forward[1], forward[0])
     half = np.arctan(0.5 * camera.width / camera.fx)
     angle = ahead + random.uniform(-0.95, 0.95) * half
-    away = random.uniform(5.0, 8.0) if vehicle else random.uniform(2.4, 6.0)
-    x, y = centre[0] + away * np.cos(angle), centre[1] + away * np.sin(angle)
-    room = 2.2 if vehicle else 0.45
-    for m in range(len(square.bodies)):
-        low_x, low_y, high_x, high_y = square.footprint(m)
-        if m < len(square.names) and low_x - room < x < high_x + room and low_y - room < y < high_y + room:
-            return None
-    turn = float(random.uniform(0, 360))
+    away = random.uniform(4.5, 8.5) if vehicle else random.uniform(2.4, 3.5 + centre[2])
+    x, y = float(centre[0] + away * np.cos(angle)), float(centre[1] + away * np.sin(angle))
+    # Side on, give or take: a vehicle seen from the front is hardly one.
+    turn = np.degrees(ahead) + 90 + random.uniform(-35, 35) if vehicle else random.uniform(0, 360)
+    turn = float(turn + 180 * random.integers(2))
+    length, room = (1.5, 0.85) if vehicle else (0.1, 0.4)
+    along = np.linspace(-length, length, 5)
+    spots = np.zeros((2, 5, 3))
+    spots[..., 0] = x + along * np.cos(np.radians(turn))
+    spots[..., 1] = y + along * np.sin(np.radians(turn))
+    spots[..., 2] = [[0.4], [1.2]]
+    if surface_distances(square.bodies, spots.reshape(-1, 3)).min() < room:
+        return None
     if vehicle:
-        # Side on, give or take: a vehicle seen from the front is hardly one.
-        turn = float(np.degrees(ahead) + 90 + random.uniform(-35, 35) + 180 * random.integers(2))
-        return moved(_vehicle(random), float(x), float(y), turn_deg=turn)
-    return moved(_person(random), float(x), float(y), turn_deg=turn, size=float(random.uniform(0.9, 1.08)))
+        return moved(_vehicle(random), x, y, turn_deg=turn, size=0.85)
+    return moved(_person(random), x, y, turn_deg=turn, size=float(random.uniform(0.9, 1.08)))
 
 
 def _pick(colours: tuple[tuple[float, float, float], ...], random: np.random.Generator) -> tuple[float, float, float]:
@@ -85,7 +92,7 @@ def _person(random: np.random.Generator) -> Body:
             Shape(ELLIPSOID, of.PLAIN, (step + 0.05, 0.11 * side, 0.05), (0.14, 0.06, 0.055), shoes),
         ]
     if skirt:
-        body.append(Shape(FRUSTUM, of.CLOTH, (0, 0, 0.74), (0.27, 0.16, 0.28, 0.02), legs, blend=0.03))
+        body.append(Shape(FRUSTUM, of.CLOTH, (0, 0, 0.74), (0.29, 0.2, 0.28, 0.02), legs, blend=0.03))
     torso = Shape(ELLIPSOID, of.CLOTH, (0, 0, 1.2), (0.15, 0.2, 0.34, 0, 0, 0, 0, striped), top, blend=0.06)
     body += [torso, Shape(ELLIPSOID, of.CLOTH, (0, 0, 1.38), (0.12, 0.23, 0.1), top, blend=0.08)]
     for side in (-1, 1):
@@ -113,7 +120,7 @@ def _person(random: np.random.Generator) -> Body:
 
 
 def _vehicle(random: np.random.Generator) -> Body:
-    """A small van 3.6 m long, driving along +x."""
+    """A van 3.6 m long, driving along +x."""
     paint, glass, tyre = _pick(_PAINTS, random), (0.05, 0.07, 0.09), (0.03, 0.03, 0.03)
     cream = (0.7, 0.66, 0.56)
     body = [

@@ -17,7 +17,8 @@ BOX, FRUSTUM, CAPSULE, ELLIPSOID, TORUS, GABLE, FACADE, FLUTED, BUMPY = range(9)
 
 # Columns of a shape's row
 CENTRE, TURN, SIZES, BLEND, COLOUR, REACH = 0, 3, 12, 20, 21, 24
-COLUMNS = 25
+SLOPE, SLANT = 25, 26  # of FRUSTUM, FLUTED and CAPSULE: radius per height, and its cosine
+COLUMNS = 27
 WINDOW_RECESS = 0.22  # metres that windows lie behind their wall
 _SAFETY = 0.9  # marching steps as a share of the distance: bumps make distances a little too long
 
@@ -69,35 +70,50 @@ class Bodies:
     rows: np.ndarray  # (N, COLUMNS) float64
     starts: np.ndarray  # (M + 1,) int64, first shape of each body
     boxes: np.ndarray  # (M, 6) float64, bounding boxes: low x, y, z, high x, y, z
+    frames: np.ndarray  # (M, 8) float64, tighter boxes turned about z: low, high, cosine and sine of the turn
 
     def __len__(self) -> int:
         return len(self.boxes)
 
     @property
     def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        return self.kinds, self.rows, self.starts, self.boxes
+        return self.kinds, self.rows, self.starts, self.frames
 
     @classmethod
     def of(cls, bodies: Sequence[Sequence[Shape]]) -> Bodies:
         shapes = [shape for body in bodies for shape in body]
-        rows, boxes = np.zeros((len(shapes), COLUMNS)), np.zeros((len(bodies), 6))
+        rows = np.zeros((len(shapes), COLUMNS))
+        boxes, frames = np.zeros((len(bodies), 6)), np.zeros((len(bodies), 8))
         for row, shape in zip(rows, shapes, strict=True):
             row[CENTRE : CENTRE + 3] = shape.at
             row[TURN : TURN + 9] = shape.rotation().T.reshape(9)
             row[SIZES : SIZES + len(shape.sizes)] = shape.sizes
             row[BLEND] = shape.blend
             row[COLOUR : COLOUR + 3] = shape.colour
+            if shape.kind in (FRUSTUM, FLUTED, CAPSULE):
+                row[SLOPE] = (shape.sizes[1] - shape.sizes[0]) / (2 * shape.sizes[2])
+                row[SLANT] = 1 / np.sqrt(1 + row[SLOPE] ** 2)
+            if shape.kind in (ELLIPSOID, BUMPY):
+                row[SIZES + 4 : SIZES + 7] = 1 / np.array(shape.sizes[:3])
             row[REACH] = np.linalg.norm(shape.half_extent())
-        for box, body in zip(boxes, bodies, strict=True):
-            solid = [shape for shape in body if not shape.cut]
-            halves = np.array([np.abs(shape.rotation()) @ shape.half_extent() for shape in solid])
-            # A quarter of the blend is how far melting can push a surface out.
-            halves += np.array([[shape.blend / 4 + 0.01] for shape in solid])
-            centres = np.array([shape.at for shape in solid])
-            box[:3], box[3:] = (centres - halves).min(axis=0), (centres + halves).max(axis=0)
+        for box, frame, body in zip(boxes, frames, bodies, strict=True):
+            turn = body[0].turn[2]
+            frame[:6], frame[6:] = _bounds(body, turn), (np.cos(np.radians(turn)), np.sin(np.radians(turn)))
+            box[:] = _bounds(body, 0.0)
         kinds = np.array([[shape.kind, shape.cut, shape.material] for shape in shapes], np.int64).reshape(-1, 3)
         starts = np.cumsum([0] + [len(body) for body in bodies]).astype(np.int64)
-        return cls(kinds, rows, starts, boxes)
+        return cls(kinds, rows, starts, boxes, frames)
+
+
+def _bounds(body: Sequence[Shape], turn_deg: float) -> np.ndarray:
+    """(6,) float64: low and high corner of a body, along axes turned about z."""
+    solid = [shape for shape in body if not shape.cut]
+    axes = turned(0, 0, -turn_deg)
+    # A quarter of the blend is how far melting can push a surface out.
+    halves = np.array([np.abs(axes @ shape.rotation()) @ shape.half_extent() for shape in solid])
+    halves += np.array([[shape.blend / 4 + 0.01] for shape in solid])
+    centres = np.array([axes @ shape.at for shape in solid])
+    return np.concatenate([(centres - halves).min(axis=0), (centres + halves).max(axis=0)])
 
 
 def turned(x_deg: float, y_deg: float, z_deg: float) -> np.ndarray:
@@ -147,13 +163,13 @@ def coloured(body: Sequence[Shape], colours: Mapping[int, tuple[float, float, fl
 
 
 @njit(cache=True, fastmath=True)
-def local(row, x, y, z):
-    """A world point in the frame of a shape."""
-    dx, dy, dz = x - row[0], y - row[1], z - row[2]
+def local(rows, i, x, y, z):
+    """A world point in the frame of shape `i`."""
+    dx, dy, dz = x - rows[i, 0], y - rows[i, 1], z - rows[i, 2]
     return (
-        row[3] * dx + row[4] * dy + row[5] * dz,
-        row[6] * dx + row[7] * dy + row[8] * dz,
-        row[9] * dx + row[10] * dy + row[11] * dz,
+        rows[i, 3] * dx + rows[i, 4] * dy + rows[i, 5] * dz,
+        rows[i, 6] * dx + rows[i, 7] * dy + rows[i, 8] * dz,
+        rows[i, 9] * dx + rows[i, 10] * dy + rows[i, 11] * dz,
     )
 
 
@@ -165,68 +181,69 @@ def _box(px, py, pz, hx, hy, hz, rounding):
 
 
 @njit(cache=True, fastmath=True)
-def window_cell(px, pz, sizes):
+def window_cell(rows, i, px, pz):
     """Position inside the cell of the nearest window, and the cell's number; far from any window: 9 m."""
-    columns = floor(2 * sizes[0] / sizes[3])
-    floors = floor((2 * sizes[2] - 0.6) / sizes[4])
-    column = floor(px / sizes[3] + 0.5 * columns)
-    storey = floor((pz + sizes[2]) / sizes[4])
+    columns = floor(2 * rows[i, 12] / rows[i, 15])
+    floors = floor((2 * rows[i, 14] - 0.6) / rows[i, 16])
+    column = floor(px / rows[i, 15] + 0.5 * columns)
+    storey = floor((pz + rows[i, 14]) / rows[i, 16])
     if column < 0 or column >= columns or storey < 0 or storey >= floors:
         return 9.0, 9.0, 0.0, 0.0
-    ux = px - (column - 0.5 * columns + 0.5) * sizes[3]
-    uz = pz + sizes[2] - (storey + 0.5) * sizes[4]
+    ux = px - (column - 0.5 * columns + 0.5) * rows[i, 15]
+    uz = pz + rows[i, 14] - (storey + 0.5) * rows[i, 16]
     return ux, uz, column, storey
 
 
 @njit(cache=True, fastmath=True)
-def primitive(kind, row, x, y, z):
-    """Signed distance of a world point to a shape, metres."""
-    px, py, pz = local(row, x, y, z)
-    s = row[12:20]
+def primitive(kind, rows, i, x, y, z):
+    """Signed distance of a world point to shape `i`, metres."""
+    px, py, pz = local(rows, i, x, y, z)
+    s0, s1, s2, s3 = rows[i, 12], rows[i, 13], rows[i, 14], rows[i, 15]
     if kind == 0:  # BOX
-        return _box(px, py, pz, s[0], s[1], s[2], s[3])
+        return _box(px, py, pz, s0, s1, s2, s3)
     if kind == 1 or kind == 7:  # FRUSTUM, FLUTED
         radial = sqrt(px * px + py * py)
-        half = s[2]
-        slope = (s[1] - s[0]) / (2 * half)
-        radius = s[0] + slope * (pz + half)
+        slope = rows[i, SLOPE]
+        radius = s0 + slope * (pz + s2)
         if kind == 7:
-            radius -= s[4] * abs(sin(0.5 * s[3] * atan2(py, px))) ** 3 if radial > 0.5 * radius else 0.0
-            side = (radial - radius) * 0.8
-            return max(side, abs(pz) - half)
-        rounding = s[3]
-        side = (radial - radius) / sqrt(1 + slope * slope) + rounding
-        end = abs(pz) - half + rounding
+            if radial < radius + 0.2 and radial > 0.5 * radius:
+                radius -= rows[i, 16] * abs(sin(0.5 * s3 * atan2(py, px))) ** 3
+            return max((radial - radius) * 0.8, abs(pz) - s2)
+        side = (radial - radius) * rows[i, SLANT] + s3
+        end = abs(pz) - s2 + s3
         if slope == 0.0 and side > 0 and end > 0:
-            return sqrt(side * side + end * end) - rounding
-        return max(side, end) - rounding
+            return sqrt(side * side + end * end) - s3
+        return max(side, end) - s3
     if kind == 2:  # CAPSULE
-        along = min(max(pz, -s[2]), s[2])
-        radius = s[0] + (s[1] - s[0]) * (along + s[2]) / (2 * s[2])
+        along = min(max(pz, -s2), s2)
+        radius = s0 + rows[i, SLOPE] * (along + s2)
         dz = pz - along
         return (sqrt(px * px + py * py + dz * dz) - radius) * 0.95
     if kind == 3 or kind == 8:  # ELLIPSOID, BUMPY
-        ux, uy, uz = px / s[0], py / s[1], pz / s[2]
+        ix, iy, iz = rows[i, 16], rows[i, 17], rows[i, 18]
+        ux, uy, uz = px * ix, py * iy, pz * iz
         k0 = sqrt(ux * ux + uy * uy + uz * uz)
-        k1 = sqrt((ux / s[0]) ** 2 + (uy / s[1]) ** 2 + (uz / s[2]) ** 2)
-        d = k0 * (k0 - 1) / max(k1, 1e-9) if k0 > 0.05 else -min(s[0], min(s[1], s[2]))
+        vx, vy, vz = ux * ix, uy * iy, uz * iz
+        d = k0 * (k0 - 1) / sqrt(vx * vx + vy * vy + vz * vz) if k0 > 0.05 else -min(s0, min(s1, s2))
         if kind == 8:
+            if abs(d) > 4 * s3:  # too far for the bumps to matter
+                return (d - s3) * 0.7
             waves = sin(7.1 * x + 1.3 * z) * sin(6.3 * y + 2.1) * sin(7.7 * z + 0.7 * x)
             waves += 0.5 * sin(15.3 * x + y) * sin(14.1 * y + z) * sin(16.2 * z + x)
-            d = (d - s[3] * waves / 1.5) * 0.7
+            d = (d - s3 * waves / 1.5) * 0.7
         return d
     if kind == 4:  # TORUS
-        ring = sqrt(px * px + py * py) - s[0]
-        return sqrt(ring * ring + pz * pz) - s[1]
+        ring = sqrt(px * px + py * py) - s0
+        return sqrt(ring * ring + pz * pz) - s1
     if kind == 5:  # GABLE: the ridge runs along y, the eaves lie at z = 0
-        length = sqrt(s[0] * s[0] + s[2] * s[2])
-        slope = ((abs(px) - s[0]) * s[2] + pz * s[0]) / length
-        return max(max(slope, -pz), abs(py) - s[1])
+        length = sqrt(s0 * s0 + s2 * s2)
+        slope = ((abs(px) - s0) * s2 + pz * s0) / length
+        return max(max(slope, -pz), abs(py) - s1)
     # FACADE
-    d = _box(px, py, pz, s[0], s[1], s[2], 0.0)
-    if py < -s[1] + 2 * WINDOW_RECESS and d < 1.0:
-        ux, uz, _, _ = window_cell(px, pz, s)
-        hole = max(max(abs(ux) - s[5], abs(uz) - s[6]), abs(py + s[1]) - WINDOW_RECESS)
+    d = _box(px, py, pz, s0, s1, s2, 0.0)
+    if py < -s1 + 2 * WINDOW_RECESS and d < 1.0:
+        ux, uz, _, _ = window_cell(rows, i, px, pz)
+        hole = max(max(abs(ux) - rows[i, 17], abs(uz) - rows[i, 18]), abs(py + s1) - WINDOW_RECESS)
         d = max(d, -hole)
     return d
 
@@ -236,18 +253,17 @@ def distance(kinds, rows, start, stop, x, y, z):
     """Signed distance of a world point to a body, and the shape that is nearest."""
     best, which = 1e9, start
     for i in range(start, stop):
-        row = rows[i]
         if kinds[i, 1] == 1:
-            d = -primitive(kinds[i, 0], row, x, y, z)
+            d = -primitive(kinds[i, 0], rows, i, x, y, z)
             if d > best:
                 best, which = d, i
             continue
-        melt = row[BLEND]
-        dx, dy, dz = x - row[0], y - row[1], z - row[2]
-        reach = best + row[REACH] + melt
+        melt = rows[i, BLEND]
+        dx, dy, dz = x - rows[i, 0], y - rows[i, 1], z - rows[i, 2]
+        reach = best + rows[i, REACH] + melt
         if reach > 0 and dx * dx + dy * dy + dz * dz > reach * reach:
             continue
-        d = primitive(kinds[i, 0], row, x, y, z)
+        d = primitive(kinds[i, 0], rows, i, x, y, z)
         if melt > 0 and best < 1e8:
             overlap = max(melt - abs(d - best), 0.0) / melt
             bulge = overlap * overlap * melt * 0.25
@@ -277,17 +293,26 @@ def normal(kinds, rows, start, stop, x, y, z):
 
 
 @njit(cache=True, fastmath=True)
-def crossing(box, ox, oy, oz, dx, dy, dz):
-    """Where a ray enters and leaves a bounding box; enter > leave if it misses."""
-    enter, leave = 0.0, 1e9
-    for axis in range(3):
-        o = ox if axis == 0 else (oy if axis == 1 else oz)
-        d = dx if axis == 0 else (dy if axis == 1 else dz)
-        if abs(d) < 1e-9:
-            d = 1e-9
-        a, b = (box[axis] - o) / d, (box[axis + 3] - o) / d
-        enter, leave = max(enter, min(a, b)), min(leave, max(a, b))
-    return enter, leave
+def crossing(frames, m, ox, oy, oz, dx, dy, dz):
+    """Where a ray enters and leaves the turned box of body `m`; enter > leave if it misses."""
+    cosine, sine = frames[m, 6], frames[m, 7]
+    ox, oy = cosine * ox + sine * oy, cosine * oy - sine * ox
+    dx, dy = cosine * dx + sine * dy, cosine * dy - sine * dx
+    # Slabs; a ray along a face divides by a tiny number of the right magnitude instead of by zero.
+    rx, ry, rz = 1.0 / (dx + 1e-12), 1.0 / (dy + 1e-12), 1.0 / (dz + 1e-12)
+    ax, bx = (frames[m, 0] - ox) * rx, (frames[m, 3] - ox) * rx
+    ay, by = (frames[m, 1] - oy) * ry, (frames[m, 4] - oy) * ry
+    az, bz = (frames[m, 2] - oz) * rz, (frames[m, 5] - oz) * rz
+    enter = max(max(min(ax, bx), min(ay, by)), max(min(az, bz), 0.0))
+    return enter, min(min(max(ax, bx), max(ay, by)), max(az, bz))
+
+
+@njit(cache=True, fastmath=True)
+def gap(frames, m, x, y, z):
+    """A lower bound of the distance from a place to body `m`: to its turned box, along the worst axis."""
+    px, py = frames[m, 6] * x + frames[m, 7] * y, frames[m, 6] * y - frames[m, 7] * x
+    wide = max(max(frames[m, 0] - px, px - frames[m, 3]), max(frames[m, 1] - py, py - frames[m, 4]))
+    return max(wide, max(frames[m, 2] - z, z - frames[m, 5]))
 
 
 @njit(cache=True, fastmath=True)

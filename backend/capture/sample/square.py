@@ -145,7 +145,7 @@ def _arch() -> Body:
     sand, pale = (0.66, 0.47, 0.25), (0.7, 0.62, 0.48)
     body = [
         Shape(BOX, of.ASHLAR, (0, 0, 2.0), (2.3, 0.65, 2.0, 0.02), sand),
-        Shape(BOX, of.ASHLAR, (0, 0, 1.1), (1.15, 1.0, 1.1, 0.0), sand, cut=True),
+        Shape(BOX, of.ASHLAR, (0, 0, 0.9), (1.15, 1.0, 1.3, 0.0), sand, cut=True),
         Shape(FRUSTUM, of.BRICK, (0, 0, 2.1), (1.15, 1.15, 1.0, 0.0), (0.5, 0.24, 0.16), turn=(90, 0, 0), cut=True),
         Shape(BOX, of.GRANITE, (0, 0, 4.08), (2.5, 0.85, 0.1, 0.03), pale),
         Shape(BOX, of.ASHLAR, (0, 0, 4.45), (2.2, 0.55, 0.3, 0.02), pale),

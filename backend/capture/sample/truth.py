@@ -51,8 +51,9 @@ def thinned(parts: list[SurfacePoints]) -> SurfacePoints:
     points = np.concatenate([part.points for part in parts])
     normals = np.concatenate([part.normals for part in parts])
     owners = np.concatenate([part.labels for part in parts])
-    cells = np.floor(points / np.where(owners > 0, FINE, COARSE)[:, None]).astype(np.int64)
-    _, first = np.unique(np.column_stack([owners, cells]), axis=0, return_index=True)
+    cells = np.floor(points / np.where(owners > 0, FINE, COARSE)[:, None]).astype(np.int64) + 2048
+    keys = ((owners * 4096 + cells[:, 0]) * 4096 + cells[:, 1]) * 4096 + cells[:, 2]
+    _, first = np.unique(keys, return_index=True)
     first.sort()
     return SurfacePoints(points[first], normals[first], owners[first])
 
