@@ -8,7 +8,7 @@ from typing import Any
 
 from backend.capture.folder import Offered, copy_name, vetted
 from backend.capture.inputs import Input, recognised
-from backend.capture.pictures import decoded, resized, write_picture
+from backend.capture.pictures import read_picture, resized, write_picture
 from backend.capture.sfm import Found, Search, export_model, find_cameras
 from backend.capture.solution import Solution, read_solution
 from backend.capture.undistort import undistorted
@@ -44,6 +44,7 @@ def run(request: requests.Capture, progress: Progress) -> dict[str, Any]:
         "kind": offered.kind,
         "fingerprint": offered.fingerprint(),
         "hold_out": request.hold_out,
+        "test": sorted(request.test),
         "long_side": 0 if offered.model else search.long_side,
     }
     workspace = Workspace.create(request.out)
@@ -56,6 +57,8 @@ def run(request: requests.Capture, progress: Progress) -> dict[str, Any]:
         result = _captured(request, offered, search, workspace, work, progress)
     except (Cancelled, ResourceError):
         raise  # what was found so far shortens the next run
+    except OSError as error:
+        raise disk_trouble(error, request.out) from error
     except BaseException:
         shutil.rmtree(request.out / ".capture", ignore_errors=True)
         raise
@@ -162,7 +165,7 @@ def _filled(
         )
     world = scene_from_capture(list(solution.cameras.values()))
     in_scene = solution.moved(world)
-    splits = _splits(request.hold_out, offered, {photo.name: photo.file for photo in photos}, solution)
+    splits = _splits(request, offered, {photo.name: photo.file for photo in photos}, solution)
     workspace.forget("capture")
     (workspace.root / "photos.json").unlink(missing_ok=True)
     lenses = _write_pictures(photos, solution, workspace, progress)
@@ -210,7 +213,7 @@ def _write_pictures(
     progress.phase("Writing pictures", len(placed))
     lenses = {}
     for photo in placed:
-        pixels = decoded(photo.path, upright=photo.upright).pixels
+        pixels = read_picture(photo.path, upright=photo.upright)
         lens = solution.lens(photo.name, (photo.width, photo.height))
         if lens is None:
             picture = resized(pixels, *photo.working_size)
@@ -226,20 +229,30 @@ def _write_pictures(
     return lenses
 
 
-def _splits(hold_out: int, offered: Input, files: dict[str, str], solution: Solution) -> dict[str, Split]:
+def _splits(
+    request: requests.Capture, offered: Input, files: dict[str, str], solution: Solution
+) -> dict[str, Split]:
     names = sorted(solution.cameras)
+    hold_out = request.hold_out
     if offered.table:
         return {name: offered.table.splits[files[name]] for name in names}
-    if hold_out < 0:
+    if request.test:
+        unknown = sorted(set(request.test) - set(files))
+        if unknown:
+            raise InputError(
+                "hold-out", f"No photo is called {unknown[0]!r}.", "Give file stems of photos in the folder to --test."
+            )
+        held = list(request.test)
+    elif hold_out < 0:
         held = names[::HELD_OUT_EVERY] if len(names) >= HELD_OUT_FROM else []
-    elif hold_out > len(names) - 2:
+    else:
+        held = [names[int((place + 0.5) * len(names) / hold_out)] for place in range(hold_out)] if hold_out else []
+    if len(set(names) - set(held)) < 2:
         raise InputError(
             "hold-out",
-            f"Cannot hold out {hold_out} of {len(names)} photos: at least two must stay for training.",
+            f"Cannot hold out {len(held) or hold_out} of {len(names)} photos: at least two must stay for training.",
             "Hold out fewer with --hold-out.",
         )
-    else:
-        held = [names[int((place + 0.5) * len(names) / hold_out)] for place in range(hold_out)]
     return {name: "test" if name in held else "train" for name in names}
 
 

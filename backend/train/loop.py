@@ -200,10 +200,9 @@ class Training:
         """The pixels to leave out: found by residual, or masked by the person. (H, W) bool or None."""
         found = None
         if self.config.transients:
-            residual = np.abs(image - view.colors).mean(2)
             full = self.views.view(view.name).camera
             size = (max(1, full.height // MEMORY_DIVISOR), max(1, full.width // MEMORY_DIVISOR))
-            found = self.transients.observe(view.name, residual, alpha < 0.5, fraction, size)
+            found = self.transients.observe(view.name, image - view.colors, alpha < 0.5, fraction, size)
         return _either(found, view.ignored)
 
     def _ignored_now(self, view: View) -> Tensor | None:

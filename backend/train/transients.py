@@ -12,7 +12,8 @@ import numpy as np
 from scipy import ndimage
 
 SHARE_MAX = 0.4  # of a photo that is explained worst
-RESIDUAL_MIN = 0.05  # mean absolute difference per channel, colours in 0..1
+RESIDUAL_MIN = 0.08  # mean absolute difference per channel, colours in 0..1
+BLUR_SHARE = 0.012  # of the picture's width: differences are averaged before they are judged
 WINDOW_SHARE = 0.6  # outliers among a window's pixels
 GROW_PX = 2
 OBSERVED_FROM, RAMP_FROM, FULL_FROM = 0.05, 0.10, 0.20  # fractions of the steps
@@ -31,16 +32,18 @@ class Transients:
     def observe(
         self,
         name: str,
-        residual: np.ndarray,  # (H, W) float32, mean absolute difference of the channels
+        difference: np.ndarray,  # (H, W, 3) float32, rendered minus photo
         sky: np.ndarray,  # (H, W) bool, never transient
         fraction: float,  # of the training done
         memory_size: tuple[int, int],  # (rows, columns) of this photo's memory
     ) -> np.ndarray:
         """Update the photo's memory; returns the pixels to leave out now, (H, W) bool."""
-        height, width = residual.shape
+        height, width = difference.shape[:2]
         if fraction < OBSERVED_FROM:
             return np.zeros((height, width), bool)
-        smooth = ndimage.uniform_filter(residual, 5, mode="nearest")
+        # Signed differences are averaged first: detail that is not learned yet cancels, a person does not.
+        window = max(5, round(width * BLUR_SHARE) | 1)
+        smooth = np.abs(ndimage.uniform_filter(difference, (window, window, 0), mode="nearest")).mean(2)
         smooth[sky] = 0
         self.latest[name] = float(smooth.mean())
         ramp = np.clip((fraction - RAMP_FROM) / (FULL_FROM - RAMP_FROM), 0, 1)

@@ -33,6 +33,7 @@ class Capture:
     out: Path = option("The scene's folder, made if missing.")
     preset: Preset = option("quick matches smaller pictures; standard and full take the time they need.", "standard")
     hold_out: int = option("Photos kept from training to score the scene; -1: every 8th of 16 or more.", -1)
+    test: tuple[str, ...] = option("Name of a photo to keep from training; repeatable, replaces --hold-out.", ())
     time_limit_secs: int = option("Give up on finding cameras after so many seconds.", 3600)
 
 
@@ -63,6 +64,8 @@ class Run:
     device: Device = option("auto takes CUDA where it works.", "auto")
     iterations: int | None = option("Steps; none: the preset's.", None)
     cap: int | None = option("Most Gaussians; none: the preset's.", None)
+    hold_out: int = option("Photos kept from training to score the scene; -1: every 8th of 16 or more.", -1)
+    test: tuple[str, ...] = option("Name of a photo to keep from training; repeatable, replaces --hold-out.", ())
     seed: int = option("Same seed, same scene (on the CPU, with the same thread count).", 0)
     time_limit_secs: int = option("Give up on finding cameras after so many seconds.", 3600)
 
@@ -102,9 +105,7 @@ class Objects:
 
     workspace: Path = workspace()
     action: Literal["list", "rename", "delete", "merge"] = option("What to do.", "list", positional=True)
-    names: tuple[str, ...] = option(
-        "rename OLD NEW; delete NAME ...; merge INTO NAME ...", (), positional=True
-    )
+    names: tuple[str, ...] = option("rename OLD NEW; delete NAME ...; merge INTO NAME ...", (), positional=True)
 
 
 @dataclass(frozen=True)

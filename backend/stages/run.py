@@ -1,0 +1,46 @@
+"""Capture + train + lift in one go; every stage picks up where it was stopped."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from backend.progress import Progress
+from backend.stages import capture, lift, train
+from segwild_addon.protocol.requests import Capture, Lift, Run, Train
+
+
+def run(request: Run, progress: Progress) -> dict[str, Any]:
+    """Run the three stages. A finished one returns at once."""
+    captured = capture.run(
+        Capture(
+            photos=request.photos,
+            out=request.out,
+            preset=request.preset,
+            hold_out=request.hold_out,
+            test=request.test,
+            time_limit_secs=request.time_limit_secs,
+        ),
+        progress,
+    )
+    trained = train.run(
+        Train(
+            workspace=request.out,
+            preset=request.preset,
+            device=request.device,
+            iterations=request.iterations,
+            cap=request.cap,
+            seed=request.seed,
+        ),
+        progress,
+    )
+    lifted = lift.run(Lift(workspace=request.out), progress)
+    return {
+        "workspace": str(request.out),
+        "photos": captured["photos"],
+        "left_out": captured["left_out"],
+        "gaussians": trained["gaussians"],
+        "training_secs": trained["time_secs"],
+        "capture": captured,
+        "train": trained,
+        "lift": lifted,
+    }
