@@ -248,7 +248,7 @@ def _write_pictures(out: Path, visit: photographers.Visit, sight: raycast.Sight)
         display = lighting.exposed(lighting.mixed(answer, sky, lit), lit)
         picture = lighting.quantised(display, noise=lit.noise, seed=visit.seed)
         folder.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(picture).save(folder / f"{visit.name}.jpg", quality=_QUALITY, exif=exif)
+        Image.fromarray(picture).save(folder / f"{visit.name}.jpg", quality=_QUALITY, subsampling=0, exif=exif)
 
 
 def _write_mask(path: Path, mask: np.ndarray) -> None:

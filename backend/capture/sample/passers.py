@@ -39,7 +39,7 @@ def gathered(square: Square, camera: Camera, random: np.random.Generator) -> Bod
         if not LEAST < look(NOBODY, passers, small).passers.mean() < MOST:  # cheap: nothing else is traced
             continue
         covered = look(square.bodies, passers, small).passers.mean()
-        miss = max(LEAST + 0.005 - covered, covered - MOST + 0.01, 0.0)
+        miss = max(LEAST + 0.01 - covered, covered - MOST + 0.01, 0.0)
         if miss < best_miss:
             best, best_miss = passers, miss
         if miss == 0:
