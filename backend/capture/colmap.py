@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from segwild_addon.protocol.errors import InputError
 
 _FILES = ("cameras", "images", "points3D")
-_SMALLEST_RECORD_BYTES = {"cameras": 24, "images": 73, "points3D": 51}
+# Number of parameters by COLMAP's model id, from SIMPLE_PINHOLE (0) to EQUIRECTANGULAR (17).
+_PARAMETERS = dict(enumerate((3, 4, 4, 5, 8, 8, 12, 5, 4, 5, 12, 16, 4, 5, 3, 4, 6, 2)))
 
 
 @dataclass(frozen=True)
@@ -55,18 +57,57 @@ def _suffix(model: Path) -> str:
 
 
 def _vet(model: Path) -> None:
-    """COLMAP believes the counts in its files and may take all memory for a file of something else."""
+    """Walk the binary files: COLMAP believes the counts in them, and on a file that is cut short or of
+    something else it fills the memory or never ends."""
     if _suffix(model) != ".bin":
         return
-    for name in _FILES:
+    for name, walk in _WALKS.items():
         path = model / f"{name}.bin"
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            head = file.read(8)
-        count = struct.unpack("<Q", head)[0] if len(head) == 8 else -1
-        if count < 0 or 8 + count * _SMALLEST_RECORD_BYTES[name] > size:
+        if not path.exists():  # frames: written since COLMAP 3.12
+            continue
+        data = path.read_bytes()
+        try:
+            (count,) = struct.unpack_from("<Q", data)
+            end = 8
+            for _ in range(count):
+                end = walk(data, end)
+            whole = end == len(data)
+        except (struct.error, ValueError, OverflowError):
+            whole = False
+        if not whole:
             raise InputError(
                 "model-damaged",
                 f"A file of the COLMAP model is damaged or cut short: {path}.",
                 "Export the model again, or remove sparse/ so that cameras are computed from the photos.",
             )
+
+
+def _after_camera(data: bytes, at: int) -> int:
+    _, model_id, width, height = struct.unpack_from("<iiQQ", data, at)
+    if model_id not in _PARAMETERS or not 0 < width < 2**31 or not 0 < height < 2**31:
+        raise ValueError("no camera")
+    return at + 24 + 8 * _PARAMETERS[model_id]
+
+
+def _after_image(data: bytes, at: int) -> int:
+    name_end = data.index(b"\0", at + 64)
+    (observations,) = struct.unpack_from("<Q", data, name_end + 1)
+    return name_end + 9 + 24 * observations
+
+
+def _after_point(data: bytes, at: int) -> int:
+    (track,) = struct.unpack_from("<Q", data, at + 43)
+    return at + 51 + 8 * track
+
+
+def _after_frame(data: bytes, at: int) -> int:
+    (photos,) = struct.unpack_from("<I", data, at + 64)
+    return at + 68 + 16 * photos
+
+
+_WALKS: dict[str, Callable[[bytes, int], int]] = {
+    "cameras": _after_camera,
+    "images": _after_image,
+    "points3D": _after_point,
+    "frames": _after_frame,
+}

@@ -73,10 +73,10 @@ def decoded(path: Path, *, upright: bool = True) -> Decoded:
     return Decoded(pixels, lens_tags, turned)
 
 
-def read_picture(path: Path) -> np.ndarray:
+def read_picture(path: Path, *, upright: bool = True) -> np.ndarray:
     """A picture file as (H, W, 3) uint8, upright. Raises InputError if it yields no pixels."""
     try:
-        return decoded(path).pixels
+        return decoded(path, upright=upright).pixels
     except PictureError as error:
         raise InputError(
             "picture-unreadable", f"A picture {error}: {path}.", "Open it in an image viewer and save it anew."

@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 
 WIDEST_TANGENT = 1.75  # a picture side reaches at most 60 degrees from the optical axis
-LARGEST_STRETCH = 4.0  # a photo's pixel spans at most so many of the picture's; beyond it shows nothing
+LARGEST_STRETCH = 3.0  # a photo's pixel spans at most so many of the picture's; beyond it shows nothing
 GRID_TOLERANCE = 0.02  # pixels, largest error of the interpolated grid
 _NODES = (33, 65, 129, 257)  # on the long side; refined until the tolerance holds
 _EXACT = 0.02  # pixels; below this a lens counts as none

@@ -72,6 +72,8 @@ def export_model(
     try:
         return run_child("export", job, work, progress, time_limit_secs=time_limit_secs)
     except SetupError as error:
+        if error.code != "sfm-failed":
+            raise
         if error.hint == "panorama":
             raise InputError(
                 "panorama",

@@ -229,9 +229,7 @@ def _write_pictures(
     return lenses
 
 
-def _splits(
-    request: requests.Capture, offered: Input, files: dict[str, str], solution: Solution
-) -> dict[str, Split]:
+def _splits(request: requests.Capture, offered: Input, files: dict[str, str], solution: Solution) -> dict[str, Split]:
     names = sorted(solution.cameras)
     hold_out = request.hold_out
     if offered.table:

@@ -43,3 +43,23 @@ def test_incomplete_and_damaged_models_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="damaged or cut short") as caught:
         colmap_scene(tmp_path)
     assert caught.value.sentence.endswith(f"{tmp_path / 'sparse' / '0' / 'cameras.bin'}.")
+
+
+def test_a_binary_model_is_walked_to_its_end(tmp_path: Path) -> None:
+    folder = model(tmp_path / "sparse", ".bin")
+    (tmp_path / "images").mkdir()
+    camera = struct.pack("<QiiQQ4d", 1, 1, 1, 640, 480, 500, 500, 320, 240)
+    image = struct.pack("<Qi7di", 1, 1, 1, 0, 0, 0, 0, 0, 0, 1) + b"a.jpg\0" + struct.pack("<Q2dq", 1, 1.5, 2.5, 1)
+    point = struct.pack("<QQ3d3BdQii", 1, 1, 0, 0, 1, 9, 9, 9, 0.5, 1, 1, 0)
+    frame = struct.pack("<QII7dIiIQ", 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 1, 0, 1, 1)
+    whole = {"cameras": camera, "images": image, "points3D": point, "frames": frame}
+    for name, data in whole.items():
+        (folder / f"{name}.bin").write_bytes(data)
+    assert colmap_scene(tmp_path) is not None
+    for name, data in whole.items():
+        for damaged in (data[:-1], data + b"\0", data[:8], b"\xff" * 8 + data[8:]):
+            (folder / f"{name}.bin").write_bytes(damaged)
+            with pytest.raises(InputError) as caught:
+                colmap_scene(tmp_path)
+            assert caught.value.sentence.endswith(f"{name}.bin.")
+        (folder / f"{name}.bin").write_bytes(data)

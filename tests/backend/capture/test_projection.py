@@ -59,8 +59,8 @@ def lens_of(view: Pinhole, photo_size: tuple[int, int]) -> Lens:
 @settings(max_examples=30, deadline=None)
 @given(
     size=st.tuples(st.integers(300, 2000), st.integers(300, 2000)),
-    focal=st.floats(0.6, 3.0),
-    k1=st.floats(-0.2, 0.25),
+    focal=st.floats(0.7, 3.0),
+    k1=st.floats(-0.18, 0.25),
     k2=st.floats(-0.05, 0.05),
     centre=st.tuples(st.floats(0.45, 0.55), st.floats(0.45, 0.55)),
     seed=st.integers(0, 1000),
