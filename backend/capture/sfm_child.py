@@ -37,7 +37,7 @@ class Features:
     """What counts as a feature."""
 
     name: str = "features"
-    peak_threshold: float = 0.0067  # COLMAP's own; less: fainter features, slower
+    peak_threshold: float = 0.02 / 3  # COLMAP's own; less: fainter features, slower
 
 
 @dataclass(frozen=True)
