@@ -1,4 +1,8 @@
-"""A prompt on one photo into rows of the scene: votes, threshold, fill, cut."""
+"""A prompt on one photo into rows of the scene.
+
+A mask votes for the rows it shows. Clicks and boxes first find the region they mean; its rows then vote.
+Either way votes become a posterior, rows without votes follow their neighbours, and a threshold decides.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +12,20 @@ from dataclasses import dataclass
 import numpy as np
 
 from backend.render import Seen
-from backend.scene import Gaussians, Photo, Workspace
-from backend.segment.graph import SceneGraph
-from backend.segment.posterior import Votes, best_threshold, mask_votes, posterior
-from backend.segment.prompts import Mask
+from backend.scene import Camera, Gaussians, Photo, Workspace
+from backend.segment.graph import SceneGraph, scene_graph
+from backend.segment.ground import find_ground
+from backend.segment.posterior import UNIT, Votes, best_threshold, mask_votes, posterior, seed_votes
+from backend.segment.prompts import Box, Clicks, Mask, Prompt, in_picture_pixels
 from backend.segment.refine import Refinement, filled
+from backend.segment.region import Walks
+from backend.segment.seeds import seeds_at
 from backend.train.views import in_picture
+from segwild_addon.protocol.errors import InputError
 
 LONG_SIDE = 640  # pixels of the views that vote
+_BOX_POINTS = 5  # per side: where walks start in a box
+_BOX_INSIDE = 0.8  # of a region's visible weight must lie in the box
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,19 +38,114 @@ class Selection:
     evidence: tuple[Votes, ...]
 
 
-def select_by_mask(
-    mask: Mask, scene: Gaussians, graph: SceneGraph, workspace: Workspace, photo: Photo, settings: Refinement
-) -> Selection:
-    """The rows behind a mask drawn on a photo as taken."""
-    assert photo.camera is not None
-    camera = photo.camera.fitted(LONG_SIDE)
-    pixels = in_picture(mask.pixels, workspace, photo, camera)
-    evidence = [mask_votes(Seen(scene, camera), pixels, view=photo.name)]
-    return selected(evidence, scene, graph, settings)
+class Selector:
+    """One photo's view of a scene, prepared for prompts on it."""
 
+    def __init__(
+        self, scene: Gaussians, workspace: Workspace, photo: Photo, settings: Refinement | None = None
+    ) -> None:
+        assert photo.camera is not None  # callers pass used photos
+        self.scene, self.workspace, self.photo = scene, workspace, photo
+        self.settings = settings or Refinement()
+        self.camera: Camera = photo.camera.fitted(LONG_SIDE)
+        self.seen = Seen(scene, self.camera)
+        self.graph: SceneGraph = scene_graph(scene)
+        self._depths = self.camera.project(scene.means.astype(np.float64))[1]
+        self._walks: Walks | None = None
 
-def selected(evidence: Sequence[Votes], scene: Gaussians, graph: SceneGraph, settings: Refinement) -> Selection:
-    counts = posterior(len(scene), evidence)
-    threshold, _ = best_threshold(counts, evidence)
-    probability = filled(counts, scene, graph, settings)
-    return Selection(probability >= threshold, probability, threshold, tuple(evidence))
+    def select(self, prompt: Prompt) -> Selection:
+        """Raises InputError if nothing of the scene is where the prompt points."""
+        if isinstance(prompt, Mask):
+            pixels = in_picture(prompt.pixels, self.workspace, self.photo, self.camera)
+            if not pixels.any():
+                raise InputError(
+                    "empty-mask", "The mask lies outside the part of the photo that the scene uses.", "Mask the object."
+                )
+            return self._decided([mask_votes(self.seen, pixels, view=self.photo.name)])
+        if isinstance(prompt, Clicks):
+            return self._clicked(prompt)
+        return self._boxed(prompt)
+
+    def _clicked(self, clicks: Clicks) -> Selection:
+        points = self._on_picture(clicks.points)
+        positive = self._seeds(points[clicks.positive])
+        negative = self._seeds(points[~clicks.positive])
+        positive[negative > positive] = 0
+        region = self.walks.region(positive, negative)
+        if region is None:
+            raise InputError(
+                "nothing-there", "There is no surface where was clicked.", "Click on a part that the render shows."
+            )
+        chosen = np.zeros(len(self.scene), bool)
+        chosen[region.rows] = True
+        evidence = [
+            self._region_votes(chosen),
+            seed_votes(np.flatnonzero(positive), inside=True, view=self.photo.name),
+            seed_votes(np.flatnonzero((negative > 0) & (positive == 0)), inside=False, view=self.photo.name),
+        ]
+        return self._decided(evidence)
+
+    def _boxed(self, box: Box) -> Selection:
+        """The union of the regions that start inside the box and stay there."""
+        shares = (np.arange(_BOX_POINTS) + 1) / (_BOX_POINTS + 1)
+        x, y = np.meshgrid(box.left + shares * (box.right - box.left), box.top + shares * (box.bottom - box.top))
+        starts = self._on_picture(np.stack([x.ravel(), y.ravel()], -1))
+        held = np.zeros((self.photo.height, self.photo.width), bool)
+        held[int(box.top) : int(np.ceil(box.bottom)), int(box.left) : int(np.ceil(box.right))] = True
+        inside, mass = self.seen.accumulate(
+            in_picture(held, self.workspace, self.photo, self.camera)[..., None].astype(np.float32)
+        )
+        outside = np.where(inside[:, 0] < 0.5 * mass, mass, 0)
+        chosen = np.zeros(len(self.scene), bool)
+        for start in starts:
+            region = self.walks.region(np.where(outside > 0, 0, self._seeds(start[None])), outside)
+            if region is not None and inside[region.rows, 0].sum() >= _BOX_INSIDE * mass[region.rows].sum() > 0:
+                chosen[region.rows] = True
+        ground = self.walks.rows[self.walks.on_ground]
+        if chosen.any() and not chosen[ground].sum() > 0.5 * chosen.sum():
+            chosen[ground] = False  # what lies around the object's foot
+        if not chosen.any():
+            raise InputError(
+                "nothing-there", "No part of the scene fits into the box.", "Draw the box around a whole object."
+            )
+        return self._decided([self._region_votes(chosen)])
+
+    @property
+    def walks(self) -> Walks:
+        """Made on first use: masks do not need it."""
+        if self._walks is None:
+            cameras = [photo.camera for photo in self.workspace.used_photos() if photo.camera is not None]
+            self._walks = Walks(self.scene, self.graph, find_ground(self.scene, cameras))
+        return self._walks
+
+    def _on_picture(self, points: np.ndarray) -> np.ndarray:
+        """Photo pixels (K, 2) to pixels of the view."""
+        assert self.photo.camera is not None
+        ratio = (self.camera.width / self.photo.camera.width, self.camera.height / self.photo.camera.height)
+        return in_picture_pixels(points, self.workspace, self.photo) * ratio
+
+    def _seeds(self, points: np.ndarray) -> np.ndarray:
+        """(N,) float64 weights of the rows under points (K, 2) of the view."""
+        weights = np.zeros(len(self.scene))
+        seeds = seeds_at(self.seen, self._depths, points, self.graph)
+        weights[seeds.rows] = seeds.weights
+        return weights
+
+    def _region_votes(self, chosen: np.ndarray) -> Votes:
+        """One vote per solid row. Translucent rows have no place of their own: they follow their neighbours."""
+        rows = self.walks.rows
+        inside = np.where(chosen[rows], UNIT, 0).astype(np.uint16)
+        return Votes(
+            "region",
+            self.photo.name,
+            rows.astype(np.uint32),
+            inside,
+            (UNIT - inside).astype(np.uint16),
+            np.zeros(len(rows), np.float32),
+        )
+
+    def _decided(self, evidence: Sequence[Votes]) -> Selection:
+        counts = posterior(len(self.scene), evidence)
+        threshold, _ = best_threshold(counts, evidence)
+        probability = filled(counts, self.scene, self.graph, self.settings)
+        return Selection(probability >= threshold, probability, threshold, tuple(evidence))

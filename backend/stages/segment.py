@@ -5,33 +5,53 @@ from __future__ import annotations
 import time
 from typing import Any
 
+import numpy as np
+
 from backend.progress import Progress
 from backend.scene import Workspace
-from backend.segment import objects
-from backend.segment.graph import scene_graph
+from backend.segment import metrics, objects
 from backend.segment.prompts import Mask, prompt_of
-from backend.segment.refine import Refinement
-from backend.segment.selection import select_by_mask
+from backend.segment.scoring import visible_share
+from backend.segment.selection import Selector
+from backend.train.views import in_picture
 from segwild_addon.protocol.errors import InputError
 from segwild_addon.protocol.requests import Segment
 
 
 def run(request: Segment, progress: Progress) -> dict[str, Any]:
-    """Select and keep. The object of that name, if there is one, gets the new rows."""
+    """Select rows and keep them as an object; one of that name gets the new rows, keeping id and look.
+
+    Returns the `object`, its `id`, the number of `gaussians`, the `threshold` on their posterior, the
+    `view` and `time_secs`; for a mask also `iou`, how well the selection rendered there fits it. Raises
+    InputError for a prompt that makes no sense, and then changes nothing.
+    """
     workspace = Workspace.open(request.workspace)
     began = time.monotonic()
     objects.checked_name(request.name)
+    scene = workspace.gaussians()
+    if not (workspace.root / "photos.json").exists():
+        raise InputError(
+            "no-photos-yet",
+            f"The workspace has no photos to click on: {workspace.root}.",
+            "Import the splat again with --cameras and the scene it was trained from.",
+        )
     photo = workspace.photo(request.view)
     prompt = prompt_of(photo, request.click, request.mask, request.box)
-    scene = workspace.gaussians()
-    if not isinstance(prompt, Mask):
-        raise InputError("bad-prompt", "Only masks are understood so far.", "Give --mask FILE.")
-    selection = select_by_mask(prompt, scene, scene_graph(scene), workspace, photo, Refinement())
+    objects.names(workspace)  # a damaged or stale list is found before the work, not after
+    progress.phase("Selecting")
+    selector = Selector(scene, workspace, photo)
+    selection = selector.select(prompt)
     item = objects.save(workspace, request.name, selection.chosen, selection.probability, selection.evidence)
-    return {
+    result = {
         "object": item.name,
         "id": item.id,
         "gaussians": len(item.rows),
         "view": photo.name,
+        "threshold": round(selection.threshold, 4),
         "time_secs": round(time.monotonic() - began, 2),
     }
+    if isinstance(prompt, Mask):
+        drawn = in_picture(prompt.pixels, workspace, photo, selector.camera)
+        shown = visible_share(scene, np.flatnonzero(selection.chosen), selector.camera) > metrics.ALPHA_THRESHOLD
+        result["iou"] = metrics.iou(shown, drawn)
+    return result

@@ -1,0 +1,121 @@
+"""Seeds into the region around them: where a random walk from the seeds stays.
+
+A walker on the graph of solid rows steps along strong ties and rarely across gaps, colour edges or the
+ground's border. Rows sorted by how often it visits them are swept for the prefix that is best separated:
+least cut per volume (Andersen, Chung and Lang 2006), with a preference for what is small. Several walk
+lengths see several sizes; the best separated of all wins. Local edges decide, so an object may have any
+number of colours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.sparse import coo_matrix, diags
+from scipy.sparse.linalg import SuperLU, splu
+from scipy.spatial import cKDTree
+
+from backend.scene import Gaussians
+from backend.segment.graph import SceneGraph
+from backend.segment.ground import Ground
+
+_SOLID = 0.25  # opacity of rows that walkers may stand on
+_NEIGHBOURS = 10
+_COLOR = 20.0  # Lab units: a difference this large weakens a tie to 0.6; less: shading parts objects
+_AT_GROUND = 0.003  # factor on ties between the ground and what stands on it
+_FLOOR = 1e-4  # ties are never quite 0, so that every row can be reached
+_STAYS = (0.99, 0.999, 0.9999)  # 1 − chance per step to start again at the seeds: short, middle, long walks
+_LEAST_ROWS = 30
+_LARGEST_SHARE = 0.5  # of the scene's volume
+_PREFERS_SMALL = 0.5  # more: smaller regions; 0: only separation counts
+
+
+@dataclass(frozen=True, eq=False)
+class Region:
+    """What a walk from seeds found."""
+
+    rows: np.ndarray  # (M,) int64, solid rows
+    separation: float  # cut per volume; less: clearer
+
+
+class Walks:
+    """The solid part of a scene, prepared for any number of walks."""
+
+    def __init__(self, scene: Gaussians, graph: SceneGraph, ground: Ground | None) -> None:
+        self.count = len(scene)
+        opacities = scene.opacities
+        solid = opacities > _SOLID
+        if solid.sum() < 2 * _LEAST_ROWS:
+            solid = np.ones(self.count, bool)
+        self.rows = np.flatnonzero(solid)  # (S,) int64
+        points = scene.means[self.rows].astype(np.float64)
+        k = min(_NEIGHBOURS, len(self.rows) - 1)
+        distances, found = cKDTree(points).query(points, k=k + 1)
+        spacing = np.maximum(np.median(distances[:, 1:], 1), 1e-9)
+        edges = np.stack([np.repeat(np.arange(len(points)), k), found[:, 1:].ravel()], 1)
+        edges = np.unique(np.sort(edges, 1), axis=0)
+        self.edges = edges[edges[:, 0] != edges[:, 1]]
+        first, second = self.edges.T
+        apart = ((points[first] - points[second]) ** 2).sum(1) / (spacing[first] * spacing[second])
+        colors = graph.colors[self.rows]
+        unlike = ((colors[first] - colors[second]) ** 2).sum(1) / _COLOR**2
+        ties = np.exp(-apart / 2 - unlike / 2)
+        self.on_ground = np.zeros(len(points), bool) if ground is None else ground.holds(points)
+        ties[self.on_ground[first] != self.on_ground[second]] *= _AT_GROUND
+        self.ties = ties + _FLOOR * np.exp(-apart / 2)
+        both = np.concatenate([self.ties, self.ties])
+        places = (np.concatenate([first, second]), np.concatenate([second, first]))
+        self._matrix = coo_matrix((both, places), (len(points), len(points))).tocsr()
+        self.volumes = np.asarray(self._matrix.sum(1)).ravel() + 1e-9
+        self._solvers: dict[float, SuperLU] = {}
+
+    def region(self, positive: np.ndarray, negative: np.ndarray) -> Region | None:
+        """The region around positive seeds and away from negative ones; both (N,) weights over all rows.
+
+        None if no positive seed is solid.
+        """
+        best: Region | None = None
+        best_score = np.inf
+        start, against = positive[self.rows], negative[self.rows]
+        if start.sum() <= 0:
+            return None
+        for stay in _STAYS:
+            visits = self._visits(start, stay)
+            if against.sum() > 0:
+                visits = np.where(self._visits(against, stay) >= visits, 0.0, visits)
+                visits[against > 0] = 0.0
+            order, separation, volume = self._sweep(visits)
+            least = min(_LEAST_ROWS, max(int((visits > 0).sum()) - 1, 1))
+            numbers = np.arange(1, len(order) + 1)
+            allowed = (numbers >= least) & (volume <= _LARGEST_SHARE) & (visits[order] > 0)
+            if not allowed.any():
+                continue
+            score = np.where(allowed, np.log(separation + 1e-4) + _PREFERS_SMALL * np.log(volume), np.inf)
+            place = int(score.argmin())
+            if score[place] < best_score:
+                best_score = float(score[place])
+                best = Region(np.sort(self.rows[order[: place + 1]]), float(separation[place]))
+        return best
+
+    def _visits(self, start: np.ndarray, stay: float) -> np.ndarray:
+        """(S,) how often a walker from `start` is met at each row, per volume: it sums to one over all rows."""
+        if stay not in self._solvers:
+            system = (diags(self.volumes) - stay * self._matrix).tocsc()
+            self._solvers[stay] = splu(
+                system, permc_spec="MMD_AT_PLUS_A", options={"SymmetricMode": True}, diag_pivot_thresh=0.0
+            )
+        return np.maximum(self._solvers[stay].solve(start / start.sum() * (1 - stay)), 0)
+
+    def _sweep(self, visits: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Rows by falling visits, and for each prefix its cut per volume and its share of the volume."""
+        order = np.argsort(-visits, kind="stable")
+        rank = np.empty(len(order), np.int64)
+        rank[order] = np.arange(len(order))
+        ends = np.sort(rank[self.edges], 1)
+        opened = np.bincount(ends[:, 0], self.ties, minlength=len(order))
+        closed = np.bincount(ends[:, 1], self.ties, minlength=len(order))
+        cut = np.maximum(np.cumsum(opened - closed), 0)
+        volume = np.cumsum(self.volumes[order])
+        total = volume[-1]
+        return order, cut / np.maximum(np.minimum(volume, total - volume), 1e-9), volume / total

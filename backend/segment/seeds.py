@@ -1,0 +1,65 @@
+"""Clicks on a picture into the rows somebody pointed at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from backend.render import Seen
+from backend.segment.graph import SceneGraph
+
+_HALF_WINDOW_PX = 3
+_CONTRIBUTORS = 8  # per pixel
+_SHARE = 0.7  # of the window's weight that its heaviest rows make up
+_MOST = 64
+
+
+@dataclass(frozen=True, eq=False)
+class Seeds:
+    """Rows under clicks."""
+
+    rows: np.ndarray  # (M,) int64
+    weights: np.ndarray  # (M,) float64, summed blending weight in the clicks' windows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+def seeds_at(
+    seen: Seen,
+    depths: np.ndarray,  # (N,) float64, camera z of every row
+    points: np.ndarray,  # (K, 2) float64, pixels of the view
+    graph: SceneGraph,
+) -> Seeds:
+    """The heaviest rows in a 7x7 window around each point that lie at its surface, not behind or before."""
+    ids, weights = seen.top_contributors(_CONTRIBUTORS)
+    height, width = ids.shape[:2]
+    totals = np.zeros(len(depths))
+    for x, y in points:
+        column, row = int(np.clip(x, 0, width - 1)), int(np.clip(y, 0, height - 1))
+        window = np.s_[
+            max(0, row - _HALF_WINDOW_PX) : row + _HALF_WINDOW_PX + 1,
+            max(0, column - _HALF_WINDOW_PX) : column + _HALF_WINDOW_PX + 1,
+        ]
+        here = ids[window].ravel()
+        mass = np.bincount(here[here >= 0], weights[window].ravel()[here >= 0], minlength=len(depths))
+        totals += _at_surface(mass, depths, graph.spacing)
+    rows = np.flatnonzero(totals)
+    return Seeds(rows, totals[rows])
+
+
+def _at_surface(mass: np.ndarray, depths: np.ndarray, spacing: np.ndarray) -> np.ndarray:
+    """(N,) the mass of the heaviest rows near their weighted median depth; 0 for all others."""
+    kept = np.zeros(len(mass))
+    order = np.argsort(-mass, kind="stable")[:_MOST]
+    order = order[mass[order] > 0]
+    if not len(order):
+        return kept
+    order = order[: int(np.searchsorted(np.cumsum(mass[order]), _SHARE * mass.sum())) + 1]
+    by_depth = order[np.argsort(depths[order], kind="stable")]
+    running = np.cumsum(mass[by_depth])
+    median = depths[by_depth[int(np.searchsorted(running, running[-1] / 2))]]
+    near = order[np.abs(depths[order] - median) <= 2 * spacing[order] + 0.02 * abs(median)]
+    kept[near] = mass[near]
+    return kept
