@@ -61,7 +61,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             progress.__exit__()
             print_error(error, errors)
             if as_json:
-                sys.stdout.write(json.dumps({"error": error.code, "sentence": error.sentence, "hint": error.hint}) + "\n")
+                sys.stdout.write(
+                    json.dumps({"error": error.code, "sentence": error.sentence, "hint": error.hint}) + "\n"
+                )
             return 1
         except (KeyboardInterrupt, Cancelled):
             progress.__exit__()
@@ -80,7 +82,7 @@ def _parsed(words: list[str]) -> Any:
     return tyro.extras.subcommand_cli_from_dict(
         commands,
         prog="segwild",
-        description="From a folder of tourist photos to 3D Gaussians whose objects can be clicked, re-lit and exported.",
+        description="Tourist photos to 3D Gaussians whose objects can be clicked, re-lit and exported.",
         args=words,
         config=(tyro.conf.UseAppendAction, tyro.conf.FlagCreatePairsOff),
     )

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import shutil
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from backend.capture.pictures import read_picture, write_picture
+from backend.capture.pictures import read_picture
 from backend.capture.sample import Collection, generate
 from backend.progress import Progress
-from backend.scene import Camera, Workspace
-from backend.scene.paths import orbit
-from backend.segment.shown import Shown, draw
+from backend.scene import Workspace
+from backend.scene.files import write_json
 from backend.stages import capture, evaluate, evaluate_masks, export, lift, segment, train
-from backend.stages.report import Picture, Report
-from backend.train.appearance import NEUTRAL, Look
+from backend.stages.demo_page import Outcome, demo_report
+from backend.train.views import in_picture
 from segwild_addon.protocol import requests
 
 HELD_OUT = 5
@@ -38,18 +37,6 @@ QUICK = Size(photos=36, long_side=480, train={"preset": "quick", "long_side": 32
 FULL = Size(photos=36, long_side=640, train={"preset": "standard"})
 
 
-@dataclass
-class Outcome:
-    """What the stages found, for the report and for --json."""
-
-    times: dict[str, float] = field(default_factory=dict)  # seconds per stage
-    scores: dict[str, Any] = field(default_factory=dict)
-    baseline: dict[str, Any] = field(default_factory=dict)
-    objects: dict[str, dict[str, Any]] = field(default_factory=dict)  # name -> evaluate-masks result
-    transients: dict[str, float] = field(default_factory=dict)
-    exports: list[Path] = field(default_factory=list)
-
-
 def run(request: requests.Demo, progress: Progress) -> dict[str, Any]:
     """Make photos, forget how, reconstruct, select every object by one click, score against the truth."""
     began = time.monotonic()
@@ -58,11 +45,11 @@ def run(request: requests.Demo, progress: Progress) -> dict[str, Any]:
     outcome = Outcome()
     options = size.train | {"device": request.device, "seed": request.seed}
 
-    with _timed(outcome, "taking photos"):
+    with _Timed(outcome, "taking photos"):
         sample = generate(
             out / "sample", photos=size.photos, long_side=size.long_side, seed=request.seed, progress=progress
         )
-    with _timed(outcome, "finding cameras"):
+    with _Timed(outcome, "finding cameras"):
         captured = capture.run(
             requests.Capture(
                 photos=sample.photo_folder, out=out / "square.segwild", preset="quick", test=tuple(held_out(sample))
@@ -70,25 +57,24 @@ def run(request: requests.Demo, progress: Progress) -> dict[str, Any]:
             progress,
         )
     workspace = Workspace.open(out / "square.segwild")
-    with _timed(outcome, "training"):
+    with _Timed(outcome, "training"):
         if not workspace.segments.exists():  # a demo that is run again keeps its objects
             train.run(requests.Train(workspace=workspace.root, **options), progress)
         outcome.scores = evaluate.run(requests.Evaluate(workspace=workspace.root), progress)
-    with _timed(outcome, "training without looks"):
+    with _Timed(outcome, "training without looks"):
         baseline = _twin(workspace, out / BASELINE)
         train.run(requests.Train(workspace=baseline.root, appearance=False, **options), progress)
         outcome.baseline = evaluate.run(requests.Evaluate(workspace=baseline.root), progress)
-    with _timed(outcome, "lifting features"):
+    with _Timed(outcome, "lifting features"):
         lift.run(requests.Lift(workspace=workspace.root), progress)
-    with _timed(outcome, "selecting objects"):
+    with _Timed(outcome, "selecting objects"):
         _select(sample, workspace, outcome, progress)
     outcome.transients = transient_scores(sample, workspace)
-    with _timed(outcome, "exporting"):
+    with _Timed(outcome, "exporting"):
         _export(workspace, out / "exports", outcome, progress)
     progress.phase("Writing the report")
     page = out / "report" / "index.html"
-    _report(sample, workspace, baseline, captured, outcome, began).write(page)
-    _keep_picture(workspace, out / "report" / "square.png")
+    demo_report(sample, workspace, baseline, captured, outcome, began).write(page)
     ious = [result["iou"] for result in outcome.objects.values()]
     return {
         "report": str(page),
@@ -108,7 +94,7 @@ def run(request: requests.Demo, progress: Progress) -> dict[str, Any]:
     }
 
 
-class _timed:
+class _Timed:
     """Notes how long a stage took."""
 
     def __init__(self, outcome: Outcome, name: str) -> None:
@@ -139,8 +125,6 @@ def _twin(workspace: Workspace, root: Path) -> Workspace:
         scene = workspace.scene()
         scene["made"] = {"capture": scene["made"]["capture"]}
         twin = Workspace(root)
-        from backend.scene.files import write_json
-
         write_json(root / "scene.json", scene)
         return twin
     return Workspace.open(root)
@@ -193,8 +177,6 @@ def transient_scores(sample: Collection, workspace: Workspace) -> dict[str, floa
 
 
 def _on_grid(mask: np.ndarray, workspace: Workspace, name: str, shape: tuple[int, ...]) -> np.ndarray:
-    from backend.train.views import in_picture
-
     photo = workspace.photo(name)
     assert photo.camera is not None
     return in_picture(mask, workspace, photo, photo.camera.resized(shape[1], shape[0]))
@@ -205,216 +187,3 @@ def _export(workspace: Workspace, folder: Path, outcome: Outcome, progress: Prog
         path = folder / f"{name or 'square'}.ply"
         export.run(requests.Export(workspace=workspace.root, out=path, object=name, look="neutral"), progress)
         outcome.exports.append(path)
-
-
-# The report.
-
-
-def _report(
-    sample: Collection,
-    workspace: Workspace,
-    baseline: Workspace,
-    captured: dict[str, Any],
-    outcome: Outcome,
-    began: float,
-) -> Report:
-    shown = Shown.open(workspace)
-    photos = {photo.name: photo for photo in workspace.used_photos()}
-    tested = list(outcome.scores["per_photo"])
-    trained = [name for name, photo in photos.items() if photo.split == "train"]
-    ious = [result["iou"] for result in outcome.objects.values()]
-    report = Report("A square, reconstructed from tourist photos")
-    report.text(
-        "The photos below were taken of an invented square: other cameras, light and weather in each, people in the "
-        "way in two of three. Everything after them was found from the photos alone; the truth is only used to score."
-    )
-    report.figures(
-        [
-            (f"{captured['photos']} of {len(sample.photos)}", "photos with cameras"),
-            (f"{len(shown.gaussians):,}", "Gaussians"),
-            (f"{outcome.scores['psnr']:.1f} dB", "held-out photos, right half"),
-            (f"+{outcome.scores['psnr'] - outcome.baseline['psnr']:.1f} dB", "gained by per-photo looks"),
-            (f"{np.mean(ious):.2f}" if ious else "none", "mean IoU, one click per object"),
-            (f"{(time.monotonic() - began) / 60:.1f} min", "for this whole report"),
-        ]
-    )
-    report.section("The photos", "As they were taken.")
-    report.row([Picture(sample.picture(name)) for name in trained[:12]], columns=6, long_side=300)
-    report.section(
-        "Empty, in neutral light",
-        "The reconstruction from viewpoints nobody stood at, as if nobody was there and the light was even.",
-    )
-    report.row([Picture(picture) for picture in _orbit(shown, 6)], columns=3)
-
-    report.section(
-        "Photo, own look, neutral light, what was ignored",
-        f"Passers-by were found by what could not be explained: {outcome.transients['recall']:.0%} of their pixels, "
-        f"with {outcome.transients['static_lost']:.1%} of the rest lost.",
-    )
-    crowded = [photo.name for photo in sample.photos if photo.occluded and photo.name in trained]
-    for name in crowded[:4]:
-        camera = _camera(photos[name].camera)
-        photo = read_picture(workspace.picture_file(name))
-        own = draw(shown.baked(Look(name)), camera, shown.sky(camera, Look(name)))[0]
-        neutral = draw(shown.gaussians, camera, shown.sky(camera, NEUTRAL))[0]
-        report.row(
-            [
-                Picture(photo, name),
-                Picture(own, "rendered in its own look"),
-                Picture(neutral, "rendered in neutral light"),
-                Picture(_overlay(workspace, name), "ignored as transient"),
-            ],
-            long_side=420,
-        )
-    report.section(
-        "Photos the training never saw",
-        "Only the look is fitted, on the left half; the right half is scored. Without looks, every photo is "
-        "expected to have the same light.",
-    )
-    for name in tested:
-        report.row(
-            [
-                Picture(read_picture(workspace.picture_file(name)), name),
-                Picture(_held_out(workspace, name), f"rendered, {outcome.scores['per_photo'][name]['psnr']:.1f} dB"),
-                Picture(
-                    _held_out(baseline, name),
-                    f"without looks, {outcome.baseline['per_photo'][name]['psnr']:.1f} dB",
-                ),
-            ],
-            long_side=480,
-        )
-    _objects_section(report, sample, shown, outcome)
-    _looks_section(report, shown, trained)
-    made = workspace.made("train") or {}
-    report.section("How it went")
-    course = made.get("course", {})
-    report.curve(course.get("steps", []), course.get("loss", []), "step", "loss")
-    report.table(
-        ("stage", "seconds"), [(name.capitalize(), f"{seconds:.0f}") for name, seconds in outcome.times.items()]
-    )
-    report.section("Files", "Standard splat files; any viewer of 3D Gaussians opens them.")
-    report.table(
-        ("file", "size"), [(f"exports/{path.name}", f"{path.stat().st_size / 1e6:.1f} MB") for path in outcome.exports]
-    )
-    return report
-
-
-def _objects_section(report: Report, sample: Collection, shown: Shown, outcome: Outcome) -> None:
-    report.section(
-        "One click, one object",
-        "Each object was selected by a single click (the ring) and is shown alone, and in its place from another "
-        "photo's viewpoint. IoU is the mean over all other photos.",
-    )
-    for item in sample.objects:
-        result = outcome.objects.get(item.name)
-        if result is None or item.click is None:
-            continue
-        clicked = shown.workspace.photo(item.click.photo)
-        alone = shown.gaussians.take(shown.rows(only=item.name))
-        camera = _camera(clicked.camera)
-        other = _camera(shown.workspace.photo(_best_other(result, item.click.photo)).camera)
-        report.row(
-            [
-                Picture(_marked(sample.picture(item.click.photo), item.click.x, item.click.y), f"{item.name}: the click"),
-                Picture(_cut_out(alone, camera), f"{len(alone):,} Gaussians"),
-                Picture(_cut_out(alone, other), "alone, from another side"),
-                Picture(_tinted(shown, item.name, other), f"in place · IoU {result['iou']:.2f}"),
-            ],
-            long_side=420,
-        )
-
-
-def _looks_section(report: Report, shown: Shown, trained: list[str]) -> None:
-    if shown.appearance is None or len(trained) < 2:
-        return
-    sky = shown.appearance.shared["embeddings"]
-    first, second = (trained[index] for index in _far_apart(sky.numpy()))
-    camera = _camera(shown.workspace.photo(trained[0]).camera)
-    report.section(
-        "Any photo's light, and between two",
-        f"The same view in the look of {first}, on the way to {second}; below, the strength of one look from none.",
-    )
-    mixes = [Look(first, second, mix) for mix in (0.0, 0.33, 0.67, 1.0)]
-    strengths = [Look(second, strength=strength) for strength in (0.0, 0.5, 1.0, 1.5)]
-    for looks, words in ((mixes, "mix {0.mix:.2f}"), (strengths, "strength {0.strength:.1f}")):
-        report.row(
-            [
-                Picture(draw(shown.baked(look), camera, shown.sky(camera, look))[0], words.format(look))
-                for look in looks
-            ],
-            long_side=420,
-        )
-
-
-def _camera(camera: Camera | None) -> Camera:
-    assert camera is not None  # used photos have one
-    return camera.fitted(560)
-
-
-def _far_apart(embeddings: np.ndarray) -> tuple[int, int]:
-    """The two most different looks."""
-    distance = np.linalg.norm(embeddings[:, None] - embeddings[None], axis=2)
-    first, second = np.unravel_index(distance.argmax(), distance.shape)
-    return int(first), int(second)
-
-
-def _best_other(result: dict[str, Any], clicked: str) -> str:
-    """A photo that shows the object large and was not clicked."""
-    shares = {name: row.get("truth_share", 0.0) for name, row in result["per_photo"].items() if name != clicked}
-    return max(shares, key=lambda name: (shares[name], name)) if shares else clicked
-
-
-def _orbit(shown: Shown, frames: int) -> list[np.ndarray]:
-    cameras = [camera for photo in shown.workspace.used_photos() if (camera := photo.camera) is not None]
-    wide = max(cameras, key=lambda camera: camera.width / camera.height)
-    solid = shown.gaussians.means[shown.gaussians.opacities > 0.5]
-    near = solid[np.linalg.norm(solid, axis=1) < np.quantile(np.linalg.norm(solid, axis=1), 0.5)]
-    path = orbit([wide, *cameras], near, frames * 4)[::4]
-    return [draw(shown.gaussians, camera.fitted(560), shown.sky(camera.fitted(560), NEUTRAL))[0] for camera in path]
-
-
-def _overlay(workspace: Workspace, name: str) -> np.ndarray:
-    """The photo, with what was ignored in red."""
-    mask = read_picture(workspace.root / "transients" / f"{name}.png")[..., :1] > 127
-    from backend.capture.pictures import resized
-
-    photo = resized(read_picture(workspace.picture_file(name)), mask.shape[1], mask.shape[0]).astype(float)
-    return np.where(mask, 0.35 * photo + 0.65 * np.array([226, 62, 44]), photo * 0.6 + 80).clip(0, 255).astype(np.uint8)
-
-
-def _held_out(workspace: Workspace, name: str) -> np.ndarray:
-    return read_picture(workspace.root / "report" / "held-out" / f"{name}.png")
-
-
-def _marked(photo: np.ndarray, x: float, y: float) -> np.ndarray:
-    """The photo with a ring around the click."""
-    rows, columns = np.mgrid[: photo.shape[0], : photo.shape[1]]
-    away = np.hypot(columns + 0.5 - x, rows + 0.5 - y) / max(photo.shape[:2])
-    ring = np.abs(away - 0.022)
-    marked = photo.copy()
-    marked[ring < 0.009] = 20
-    marked[ring < 0.005] = (255, 214, 64)
-    return marked
-
-
-def _cut_out(gaussians: Any, camera: Camera) -> np.ndarray:
-    """(H, W, 4) uint8, straight alpha."""
-    picture, alpha = draw(gaussians, camera)
-    straight = np.clip(picture / np.maximum(alpha, 1e-3)[..., None], 0, 255)
-    return np.dstack([straight, alpha.clip(0, 1) * 255]).round().astype(np.uint8)
-
-
-def _tinted(shown: Shown, name: str, camera: Camera) -> np.ndarray:
-    """The scene with one object highlighted where it can be seen."""
-    from backend.render import Seen
-
-    selected = shown.rows(only=name).astype(np.float32)[:, None]
-    seen = Seen(shown.gaussians, camera)
-    picture = seen.picture(shown.gaussians, shown.sky(camera, NEUTRAL))[0]
-    share = seen.render_channels(selected)
-    mixed = picture * (1 - 0.55 * share) * (0.55 + 0.45 * share) + 0.55 * share * np.array([1.0, 0.45, 0.15])
-    return np.round(255 * mixed.clip(0, 1)).astype(np.uint8)
-
-
-def _keep_picture(workspace: Workspace, path: Path) -> None:
-    write_picture(path, _orbit(Shown.open(workspace), 1)[0])

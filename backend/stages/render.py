@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -135,9 +134,9 @@ class _Writer:
         tint = np.concatenate([palette[ids], (ids > 0).astype(np.float32)[:, None]], 1)[self.rows]
         rendered = self._seen(frame).render_channels(tint)
         scene = draw(self._scene(look_of("neutral")), frame.camera)[0] / 255
-        return np.round(255 * np.clip(scene * (1 - 0.6 * rendered[..., 3:]) * 0.8 + 0.6 * rendered[..., :3], 0, 1)).astype(
-            np.uint8
-        )
+        return np.round(
+            255 * np.clip(scene * (1 - 0.6 * rendered[..., 3:]) * 0.8 + 0.6 * rendered[..., :3], 0, 1)
+        ).astype(np.uint8)
 
     def features(self, frame: Frame) -> np.ndarray:
         """The lifted features' three principal components as colours; unseen rows grey."""

@@ -152,7 +152,7 @@ class Appearance:
             names = tuple(json.loads(metadata["photos"]))
             response = torch.from_numpy(arrays.pop("response"))
             shared = {name.removeprefix("shared."): torch.from_numpy(array) for name, array in arrays.items()}
-            shared["embeddings"], shared["sky"]  # noqa: B018 - the two that readers rely on
+            shared["embeddings"], shared["sky"]
         except (KeyError, ValueError) as error:
             raise InputError(
                 "file-damaged", f"The looks are damaged: {workspace.appearance}.", "Run segwild train again."

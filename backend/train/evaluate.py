@@ -131,9 +131,7 @@ def left_half_scores(
     return scores
 
 
-def shown(
-    gaussians: Gaussians, appearance: Appearance | None, camera: Camera, embedding: Tensor | None
-) -> np.ndarray:
+def shown(gaussians: Gaussians, appearance: Appearance | None, camera: Camera, embedding: Tensor | None) -> np.ndarray:
     """The scene in the light of an embedding (None: neutral), sky included: (H, W, 3) float32."""
     seen = Seen(gaussians, camera)
     if appearance is None:

@@ -12,14 +12,12 @@ from backend.scene.photos import Photo
 from backend.scene.workspace import SparsePoints
 from segwild_addon.protocol.errors import InputError
 
-LEAST = 4_000  # fewer sparse points are filled up
+LEAST = 10_000  # fewer sparse points are filled up
 TRACK_MIN, ERROR_MAX = 3, 2.0  # photos per point; pixels
 OPACITY = 0.1
 
 
-def initial(
-    points: SparsePoints, photos: list[Photo], *, cap: int, sh_degree: int, seed: int
-) -> dict[str, Tensor]:
+def initial(points: SparsePoints, photos: list[Photo], *, cap: int, sh_degree: int, seed: int) -> dict[str, Tensor]:
     """Parameters of the first rows: isotropic, as wide as their neighbours are far.
 
     A capture with few points is filled up with jittered copies, and with random points in front of the

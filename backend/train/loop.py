@@ -83,9 +83,7 @@ class Training:
         self.smooth_loss = math.nan
         self.transients = Transients()
         points = workspace.points()
-        first = initial(
-            points, self.photos, cap=config.density.cap, sh_degree=config.sh_degree, seed=config.seed
-        )
+        first = initial(points, self.photos, cap=config.density.cap, sh_degree=config.sh_degree, seed=config.seed)
         first["response"] = initial_response(len(first["means"]), config.rank)
         self.rows = Parameters(first)
         self.shared = Parameters(initial_shared(len(views.names), config.rank, config.seed))
@@ -128,9 +126,7 @@ class Training:
         divisor = next(d for start, d in reversed(COARSE) if fraction >= start)
         view = self.views.view(name, divisor)
         photo = torch.from_numpy(view.colors)
-        neutral = (
-            config.rank > 0 and fraction >= NEUTRAL_FROM and step % NEUTRAL_EVERY == NEUTRAL_EVERY - 1
-        )
+        neutral = config.rank > 0 and fraction >= NEUTRAL_FROM and step % NEUTRAL_EVERY == NEUTRAL_EVERY - 1
         embedding = None if neutral else self.shared["embeddings"][self.views.names.index(name)]
         growing = (
             config.density.grow_from * config.steps <= step < config.density.grow_until * config.steps
@@ -289,7 +285,9 @@ class Training:
         """Freeze the row order and write the artefacts; the Gaussians last, because they say it is done."""
         workspace = self.workspace
         drop = density.useless(self.rows, self.config.density, extent=self.extent, cameras=self.cameras)
-        sound = torch.stack([torch.isfinite(value.reshape(len(self.rows), -1).sum(1)) for value in self.rows.values.values()])
+        sound = torch.stack(
+            [torch.isfinite(value.reshape(len(self.rows), -1).sum(1)) for value in self.rows.values.values()]
+        )
         keep = (~drop & sound.all(0)).nonzero()[:, 0]
         if not len(keep):
             raise self._diverged("no Gaussian is left")
@@ -307,9 +305,7 @@ class Training:
         for name in self.views.names:
             camera = self.views.view(name).camera
             mask = self.transients.mask(name, (camera.height, camera.width))
-            write_picture(
-                self.workspace.root / "transients" / f"{name}.png", np.where(mask, 255, 0).astype(np.uint8)
-            )
+            write_picture(self.workspace.root / "transients" / f"{name}.png", np.where(mask, 255, 0).astype(np.uint8))
             if mask.mean() > SUSPICIOUS_SHARE:
                 suspicious.append(name)
         if suspicious:

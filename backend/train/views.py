@@ -57,7 +57,9 @@ class Views:
             )
             ignored = full.ignored
             if ignored is not None:
-                shares = resized(np.repeat(ignored[..., None], 3, 2).astype(np.uint8) * 255, camera.width, camera.height)
+                shares = resized(
+                    np.repeat(ignored[..., None], 3, 2).astype(np.uint8) * 255, camera.width, camera.height
+                )
                 ignored = shares[..., 0] > 127
             self._level[name] = View(name, camera, resized(full.pixels, camera.width, camera.height), ignored)
         return self._level[name]

@@ -118,7 +118,7 @@ def ground(x, y, footprint):
     speck = grain(x, y, 0.0, footprint)
     # Fallen leaves: in some cells of 6 dm a small heap
     cx, cy = floor(x / 0.6), floor(y / 0.6)
-    if chance(cx, cy, 91) < 0.4:
+    if chance(cx, cy, 91) < 0.15:
         ju, jv, size = scatter(cx, cy, 92)
         px, py = x / 0.6 - cx - 0.3 - 0.4 * ju, y / 0.6 - cy - 0.3 - 0.4 * jv
         ragged = 0.1 + 0.09 * size + 0.07 * noise(11 * x, 11 * y, 1.0)
@@ -138,8 +138,8 @@ def ground(x, y, footprint):
         face, a, b = _courses(x, y, 0.9, 0.6, 0.03, 17, footprint)
         light = (0.33 + 0.2 * (a - 0.5)) * (0.5 + 0.5 * face) * (1 + 0.4 * speck + 0.25 * stain) * worn
         return light * 1.03, light * 0.99, light * (0.9 + 0.05 * b)
-    # Cobbles: one jittered stone per cell of 19 cm, the nearest two decide where the joint runs.
-    cell = 0.19
+    # Cobbles: one jittered stone per cell of 36 cm, the nearest two decide where the joint runs.
+    cell = 0.36
     gx, gy = floor(x / cell), floor(y / cell)
     first, second, a, b = 9.0, 9.0, 0.0, 0.0
     for j in range(-1, 2):
@@ -158,8 +158,8 @@ def ground(x, y, footprint):
     face = 1 - (1 - face) * min(1.0, 1.5 * shown)
     spoke = abs(sin(4.0 * angle + 0.2)) * radius / 4.0
     pale = min(max((0.42 - spoke) / max(0.02, 0.3 * footprint), 0.0), 1.0)
-    light = (0.25 + 0.17 * pale) * (1 + 0.75 * (a - 0.5) * shown) * (0.42 + 0.58 * face)
-    light *= (1 + 0.4 * speck + 0.35 * stain) * worn
+    light = (0.27 + 0.15 * pale) * (1 + 0.5 * (a - 0.5) * shown) * (0.6 + 0.4 * face)
+    light *= (1 + 0.22 * speck + 0.35 * stain) * worn
     warm = 0.08 * (b - 0.5) * shown + 0.1 * pale + 0.06 * stain
     return light * (1.0 + warm), light * 0.985, light * (0.95 - warm)
 
@@ -194,13 +194,13 @@ def _wall(rows, i, px, pz, depth, speck, stain, footprint):
         face, a, c = _courses(px, pz + half, 0.7, 0.3, 0.03, salt, footprint)
         light = (0.3 + 0.14 * (a - 0.5)) * (0.5 + 0.5 * face) * (1 + 0.5 * speck)
         return light, light * 0.95, light * (0.85 + 0.05 * c)
-    light = (1 + 0.28 * speck + 0.45 * stain) * (0.9 + 0.1 * min(1.0, (pz + half) / 4.0))
+    light = (1 + 0.18 * speck + 0.45 * stain) * (0.9 + 0.1 * min(1.0, (pz + half) / 4.0))
     light *= _blotches(0.8 * px, 9.0, 0.8 * pz, 5 * salt)
     # Water has run down from some sills.
     if 0 < -uz - h < 1.4 and abs(ux) < w + 0.1:
         light *= 1 - 0.45 * max(noise(9 * px, 0.8 * pz, salt), 0.0) * (1 + (uz + h) / 1.4)
     # Where plaster has fallen, bricks show.
-    if stain + 0.4 * speck > 0.34:
+    if stain + 0.4 * speck > 0.52:
         face, a, c = _courses(px, pz, 0.26, 0.09, 0.016, salt, footprint)
         brick = (0.75 + 0.5 * (a - 0.5)) * (0.55 + 0.45 * face)
         return 0.36 * brick, 0.19 * brick, 0.13 * brick

@@ -12,7 +12,7 @@ from backend.capture.sample.shapes import Bodies
 from backend.capture.sample.square import Square
 from backend.scene.cameras import Camera, looking_at
 
-FULL_CIRCLE = 36  # photos that close the circle; fewer keep the same spacing on an arc
+FULL_CIRCLE = 120  # photos that close the circle; fewer keep the same spacing on an arc
 _GOLDEN = 0.6180339887498949
 _ASPECTS = ((4, 3), (3, 2), (4, 3), (3, 4), (1, 1), (4, 3), (16, 10), (2, 3))
 
