@@ -25,7 +25,7 @@ from segwild_addon.protocol.errors import InputError
 
 LONG_SIDE = 640  # pixels of the views that vote
 _BOX_POINTS = 5  # per side: where walks start in a box
-_BOX_INSIDE = 0.8  # of a region's visible weight must lie in the box
+_BOX_TAIL = 0.02  # of a region's visible weight may lie beyond each side of its extent
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,28 +86,30 @@ class Selector:
         return self._decided(evidence)
 
     def _boxed(self, box: Box) -> Selection:
-        """The union of the regions that start inside the box and stay there."""
+        """Of the regions that start inside the box, the one whose visible rows fill it most exactly."""
         shares = (np.arange(_BOX_POINTS) + 1) / (_BOX_POINTS + 1)
         x, y = np.meshgrid(box.left + shares * (box.right - box.left), box.top + shares * (box.bottom - box.top))
-        starts = self._on_picture(np.stack([x.ravel(), y.ravel()], -1))
-        held = np.zeros((self.photo.height, self.photo.width), bool)
-        held[int(box.top) : int(np.ceil(box.bottom)), int(box.left) : int(np.ceil(box.right))] = True
-        inside, mass = self.seen.accumulate(
-            in_picture(held, self.workspace, self.photo, self.camera)[..., None].astype(np.float32)
-        )
-        outside = np.where(inside[:, 0] < 0.5 * mass, mass, 0)
-        chosen = np.zeros(len(self.scene), bool)
-        for start in starts:
-            region = self.walks.region(np.where(outside > 0, 0, self._seeds(start[None])), outside)
-            if region is not None and inside[region.rows, 0].sum() >= _BOX_INSIDE * mass[region.rows].sum() > 0:
-                chosen[region.rows] = True
-        ground = self.walks.rows[self.walks.on_ground]
-        if chosen.any() and not chosen[ground].sum() > 0.5 * chosen.sum():
-            chosen[ground] = False  # what lies around the object's foot
-        if not chosen.any():
+        corners = np.array([[box.left, box.top], [box.right, box.bottom]])
+        wanted = self._on_picture(corners).ravel()
+        mass = self.seen.mass()
+        pixels, _ = self.camera.project(self.scene.means.astype(np.float64))
+        best, best_fit = None, 0.0
+        for start in self._on_picture(np.stack([x.ravel(), y.ravel()], -1)):
+            seeds = self._seeds(start[None])
+            if best is not None and seeds[best.rows].sum() > 0.5 * seeds.sum():
+                continue  # this part is known
+            region = self.walks.region(seeds, np.zeros(len(seeds)))
+            if region is None:
+                continue
+            fit = _overlap(_extent(pixels[region.rows], mass[region.rows]), wanted)
+            if fit > best_fit:
+                best, best_fit = region, fit
+        if best is None:
             raise InputError(
                 "nothing-there", "No part of the scene fits into the box.", "Draw the box around a whole object."
             )
+        chosen = np.zeros(len(self.scene), bool)
+        chosen[best.rows] = True
         return self._decided([self._region_votes(chosen)])
 
     @property
@@ -149,3 +151,25 @@ class Selector:
         threshold, _ = best_threshold(counts, evidence)
         probability = filled(counts, self.scene, self.graph, self.settings)
         return Selection(probability >= threshold, probability, threshold, tuple(evidence))
+
+
+def _extent(pixels: np.ndarray, mass: np.ndarray) -> np.ndarray:
+    """(4,) left, top, right, bottom of rows at pixels (M, 2) with visible weights (M,), without outliers."""
+    fine = (mass > 0) & np.isfinite(pixels).all(1)
+    if not fine.any():
+        return np.zeros(4)
+    sides = []
+    for axis in (0, 1):
+        order = np.argsort(pixels[fine, axis])
+        running = np.cumsum(mass[fine][order])
+        places = np.searchsorted(running, np.array([_BOX_TAIL, 1 - _BOX_TAIL]) * running[-1])
+        sides.append(pixels[fine, axis][order][np.minimum(places, len(order) - 1)])
+    return np.array([sides[0][0], sides[1][0], sides[0][1], sides[1][1]])
+
+
+def _overlap(a: np.ndarray, b: np.ndarray) -> float:
+    """IoU of two boxes (4,) left, top, right, bottom."""
+    width, height = np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2])
+    shared = max(width, 0) * max(height, 0)
+    both = np.prod(a[2:] - a[:2]) + np.prod(b[2:] - b[:2]) - shared
+    return float(shared / both) if both > 0 else 0.0

@@ -1,0 +1,104 @@
+"""A selection made on one photo into masks on others, each drawn anew along the colours it meets there.
+
+One mask leaves gaps: what it did not see, and edges that lie elsewhere from the side. The selection rendered
+at another pose says where the object is; colours near its rim say where it ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.ndimage import distance_transform_edt, gaussian_filter
+from sklearn.mixture import GaussianMixture
+
+from backend.features.colour import lab
+from backend.features.neutral import Neutral
+from backend.scene import Camera, Gaussians
+from backend.segment.mincut import minimum_cut
+from backend.segment.posterior import Votes, mask_votes
+
+LONG_SIDE = 320  # pixels of the views a selection is carried to
+
+
+@dataclass(frozen=True)
+class Carrying:
+    """How far a carried mask may leave the rendered selection."""
+
+    views: int = 8  # more: better covered backs, more time
+    band: float = 0.025  # of the diagonal: pixels this close to the rendered rim are decided anew
+    colors: float = 0.5  # weight of the colours against the rendered share
+    contrast: float = 8.0  # Lab units: an edge this strong halves the cost of a rim along it
+    smoothness: float = 2.0  # more: shorter rims
+    confidence: float = 0.5  # of a carried mask's vote against a drawn one's
+    least_px: int = 60  # a selection that shows less is not carried
+
+
+def carried_votes(
+    scene: Gaussians,
+    probability: np.ndarray,  # (N,) float, of every row
+    chosen: np.ndarray,  # (N,) bool
+    cameras: Sequence[tuple[str, Camera]],  # photos to carry to, their poses
+    settings: Carrying,
+) -> list[Votes]:
+    """One vote per photo that shows enough of the selection; deterministic."""
+    votes = []
+    for name, camera in cameras:
+        view = Neutral(scene, camera.fitted(LONG_SIDE))
+        share = view.seen.render_channels(chosen.astype(np.float32)[:, None])[..., 0]
+        if (share > 0.5).sum() < settings.least_px:
+            continue
+        mask = redrawn(view.picture, share, settings)
+        if mask.sum() >= settings.least_px:
+            votes.append(mask_votes(view.seen, mask, view=name, kind="carried", confidence=settings.confidence))
+    return votes
+
+
+def redrawn(picture: np.ndarray, share: np.ndarray, settings: Carrying) -> np.ndarray:
+    """(H, W) bool: the pixels a rendered selection means, its rim moved to edges of the picture."""
+    core = share > 0.5
+    band_px = max(2.0, settings.band * float(np.hypot(*core.shape)))
+    depth = np.where(core, distance_transform_edt(core), -distance_transform_edt(~core))
+    inside, outside = depth > band_px, depth < -band_px
+    undecided = ~inside & ~outside
+    colors = gaussian_filter(lab(picture), (0.5, 0.5, 0))
+    unary = np.log((share + 0.05) / (1.05 - share))
+    ring = outside & (depth > -4 * band_px)
+    own = core & (share > 0.8)
+    if own.sum() >= 30 and ring.sum() >= 30:
+        ratio = _mixture(colors[own]).score_samples(colors[undecided])
+        ratio = ratio - _mixture(colors[ring]).score_samples(colors[undecided])
+        unary[undecided] += settings.colors * np.clip(ratio, -6, 6)
+    unary[inside], unary[outside] = np.inf, -np.inf
+    # Only undecided pixels and their neighbours need to be nodes.
+    near = distance_transform_edt(~undecided) < 1.5
+    place = np.full(core.shape, -1)
+    place[near] = np.arange(near.sum())
+    edges, weights = [], []
+    for down, right in ((0, 1), (1, 0), (1, 1), (1, -1)):
+        a, b = _neighbours(place, down, right)
+        c, d = _neighbours(colors, down, right)
+        both = (a >= 0) & (b >= 0)
+        unlike = ((c - d) ** 2).sum(-1)[both] / (2 * settings.contrast**2)
+        edges.append(np.stack([a[both], b[both]], 1))
+        weights.append(settings.smoothness * np.exp(-unlike) / np.hypot(down, right))
+    result = core.copy()
+    result[near] = minimum_cut(unary[near], np.concatenate(edges), np.concatenate(weights))
+    return result
+
+
+def _mixture(colors: np.ndarray) -> GaussianMixture:
+    step = max(1, len(colors) // 2000)
+    parts = 3 if len(colors) >= 100 else 1
+    return GaussianMixture(parts, reg_covar=4.0, max_iter=20, tol=1e-2, init_params="k-means++", random_state=0).fit(
+        colors[::step].astype(np.float64)
+    )
+
+
+def _neighbours(grid: np.ndarray, down: int, right: int) -> tuple[np.ndarray, np.ndarray]:
+    """Each pixel and the one `down` and `right` (may be -1) of it, where both exist."""
+    height, width = grid.shape[:2]
+    if right < 0:
+        return grid[: height - down, -right:], grid[down:, : width + right]
+    return grid[: height - down, : width - right], grid[down:, right:]
