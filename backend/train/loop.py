@@ -36,7 +36,7 @@ from segwild_addon.protocol.errors import ResourceError, SegWildError
 
 CHECKPOINT_SECS = 60.0
 NEUTRAL_EVERY, NEUTRAL_FROM = 10, 0.2  # every 10th step in neutral light, from 20 % of the steps
-COARSE = ((0.0, 4), (0.10, 2), (0.40, 1))  # fraction of the steps from which sides are divided by ...
+COARSE = ((0.0, 4), (0.10, 2), (0.55, 1))  # fraction of the steps from which sides are divided by ...
 HARMONICS_FROM = 0.30
 SETTLED_FROM = 0.95  # the last steps change no rows
 ENTROPY_FROM = 0.5
@@ -51,7 +51,7 @@ ROW_RATES = {
     "response": 2.5e-3,
 }
 MEANS_RATE, MEANS_RATE_END = 1.6e-4, 1.6e-6  # times the scene's extent
-SHARED_RATES = {"embeddings": 1e-2, "gain": 1e-3, "offset": 1e-3, "sky": 2e-2, "sky_response": 1e-2}
+SHARED_RATES = {"embeddings": 1e-2, "gain": 3e-3, "offset": 3e-3, "sky": 4e-2, "sky_response": 2e-2}
 SHORT_STEPS = 7_000  # below so many steps, means move faster
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from scipy import ndimage
 
 SHARE_MAX = 0.4  # of a photo that is explained worst
-RESIDUAL_MIN = 0.08  # mean absolute difference per channel, colours in 0..1
+RESIDUAL_MIN = 0.10  # mean absolute difference per channel, colours in 0..1
 BLUR_SHARE = 0.012  # of the picture's width: differences are averaged before they are judged
 WINDOW_SHARE = 0.6  # outliers among a window's pixels
 GROW_PX = 2

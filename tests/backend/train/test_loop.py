@@ -1,0 +1,173 @@
+"""Training: stopping and going on changes nothing, bad photos and settings end in a sentence."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from backend.capture.pictures import read_picture, write_picture
+from backend.progress import Cancelled, Quiet
+from backend.scene import Camera, Photo, Workspace
+from backend.scene.cameras import looking_at
+from backend.scene.files import read_arrays
+from backend.scene.workspace import SparsePoints
+from backend.stages import train
+from backend.train import loop
+from backend.train.config import PRESETS, configured
+from backend.train.loop import Training
+from backend.train.views import Views
+from segwild_addon.protocol.errors import InputError, SegWildError
+from segwild_addon.protocol.requests import Train
+
+UP = np.array([0.0, 0.0, 1.0])
+
+
+def cameras(count: int) -> list[Camera]:
+    angles = np.linspace(-0.6, 0.6, count)
+    return [
+        looking_at(np.array([np.sin(a), -np.cos(a), 0.4]), np.zeros(3), UP, focal=60, width=64, height=48)
+        for a in angles
+    ]
+
+
+def workspace(root: Path, *, photos: int = 5) -> Workspace:
+    """A coloured bowl of points, photographed by painting the points: real photos of a simple thing."""
+    random = np.random.default_rng(0)
+    positions = random.normal(0, 0.25, (400, 3))
+    positions[:, 2] = 0.4 * (positions[:, 0] ** 2 + positions[:, 1] ** 2) - 0.1
+    colors = np.clip(128 + 300 * positions, 0, 255).astype(np.uint8)
+    made = Workspace.create(root, extent=1.1)
+    rows = []
+    for index, camera in enumerate(cameras(photos)):
+        pixels, depths = camera.project(positions)
+        picture = np.full((48, 64, 3), 90, np.uint8)
+        for place in np.argsort(-depths):
+            x, y = pixels[place].astype(int)
+            picture[max(y - 1, 0) : y + 2, max(x - 1, 0) : x + 2] = colors[place]
+        exposure = 0.7 + 0.15 * index
+        write_picture(made.picture_file(f"p{index}"), np.clip(picture * exposure, 0, 255).astype(np.uint8))
+        rows.append(Photo(f"p{index}", f"p{index}.jpg", 64, 48, camera=camera))
+    made.write_photos(rows)
+    seen_photo, seen_point = np.meshgrid(np.arange(photos), np.arange(400), indexing="ij")
+    made.write_points(
+        SparsePoints(
+            positions.astype(np.float32),
+            colors,
+            np.full(400, 0.5, np.float32),
+            np.full(400, photos, np.int32),
+            seen_point.ravel().astype(np.int32),
+            seen_photo.ravel().astype(np.int32),
+        )
+    )
+    return made
+
+
+def short(**options: object) -> Train:
+    return Train(**({"workspace": Path(), "preset": "quick", "iterations": 60, "long_side": 64, "cap": 1500} | options))
+
+
+class StopAt(Quiet):
+    """Cancels after so many steps, as a person would."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__()
+        self.left = step
+
+    def advance(self, steps: int = 1, note: str = "") -> None:
+        self.left -= steps
+        if self.left <= 0:
+            raise Cancelled
+
+
+def test_resumed_equals_uninterrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "CHECKPOINT_SECS", -1.0)  # a checkpoint after every step
+    whole, parts = workspace(tmp_path / "whole"), workspace(tmp_path / "parts")
+    train.run(short(workspace=whole.root), Quiet())
+    for stop in (13, 20):
+        with pytest.raises(Cancelled):
+            train.run(short(workspace=parts.root), StopAt(stop))
+        assert parts.checkpoint.exists()
+        assert not parts.splats.exists()
+    train.run(short(workspace=parts.root), Quiet())
+    for name in ("splats/base.safetensors", "appearance.safetensors"):
+        first, second = read_arrays(whole.root / name)[0], read_arrays(parts.root / name)[0]
+        assert set(first) == set(second)
+        for key, array in first.items():
+            assert np.array_equal(array, second[key]), key
+    assert not parts.checkpoint.exists()
+
+
+def test_training_explains_the_photos_and_their_exposures(tmp_path: Path) -> None:
+    made = workspace(tmp_path / "w")
+    views = Views(made, made.used_photos(), 64)
+    first = Training(made, configured(short(iterations=250)), views, Quiet())
+    start = first._one_step()
+    result = train.run(short(workspace=made.root, iterations=250), Quiet())
+    assert result["loss"] < 0.5 * start
+    assert np.isfinite(made.gaussians().means).all()
+    plain = workspace(tmp_path / "plain")
+    without = train.run(short(workspace=plain.root, iterations=250, appearance=False), Quiet())
+    assert result["loss"] < without["loss"]
+
+
+def test_a_finished_training_is_not_repeated(tmp_path: Path) -> None:
+    made = workspace(tmp_path / "w")
+    first = train.run(short(workspace=made.root, iterations=20), Quiet())
+    stamp = made.splats.stat().st_mtime_ns
+    assert train.run(short(workspace=made.root, iterations=20), Quiet()) == first
+    assert made.splats.stat().st_mtime_ns == stamp
+    train.run(short(workspace=made.root, iterations=21), Quiet())
+    assert made.splats.stat().st_mtime_ns != stamp
+
+
+def test_a_damaged_or_foreign_checkpoint_is_a_warning(tmp_path: Path) -> None:
+    made = workspace(tmp_path / "w")
+    made.checkpoint.parent.mkdir(parents=True)
+    made.checkpoint.write_bytes(b"not a checkpoint")
+    progress = Quiet()
+    train.run(short(workspace=made.root, iterations=12), progress)
+    assert [warning.code for warning in progress.warnings] == ["checkpoint-damaged"]
+
+
+def test_divergence_stops_with_a_sentence_and_keeps_what_was_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = workspace(tmp_path / "w")
+    train.run(short(workspace=made.root, iterations=12), Quiet())
+    kept = made.splats.read_bytes()
+    monkeypatch.setattr(loop, "photometric", lambda image, *_: (image * np.nan).mean())
+    with pytest.raises(SegWildError) as caught:
+        train.run(short(workspace=made.root, iterations=30), Quiet())
+    assert caught.value.code == "diverged"
+    assert made.splats.read_bytes() == kept
+
+
+def test_a_masked_stripe_is_not_learned(tmp_path: Path) -> None:
+    """A red stripe in one place of every photo, masked by the person, leaves no red in the scene."""
+    reds = []
+    for masked in (False, True):
+        made = workspace(tmp_path / str(masked))
+        masks = tmp_path / "masks"
+        for photo in made.used_photos():
+            pixels = read_picture(made.picture_file(photo.name))
+            pixels[18:30] = (255, 0, 0)
+            write_picture(made.picture_file(photo.name), pixels)
+            keep = np.full((48, 64), 255, np.uint8)
+            keep[18:30] = 0
+            write_picture(masks / f"{photo.name}.png", keep)
+        train.run(short(workspace=made.root, masks=masks if masked else None, transients=False), Quiet())
+        scene = made.gaussians()
+        color = 0.28209479 * scene.sh0[:, 0] + 0.5
+        reds.append(float(((color[:, 0] - color[:, 1]) * scene.opacities).mean()))
+    assert reds[1] < 0.4 * reds[0]
+
+
+def test_numbers_that_make_no_sense_are_refused() -> None:
+    for options in ({"iterations": 3}, {"cap": 1}, {"long_side": 5}):
+        with pytest.raises(InputError):
+            configured(short(**options))
+    assert configured(Train(Path())) == PRESETS["standard"]
+    assert configured(replace(Train(Path()), appearance=False)).rank == 0
