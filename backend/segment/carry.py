@@ -28,7 +28,7 @@ class Carrying:
 
     views: int = 8  # more: better covered backs, more time
     band: float = 0.025  # of the diagonal: pixels this close to the rendered rim are decided anew
-    colors: float = 0.5  # weight of the colours against the rendered share
+    colors: float = 0.25  # weight of the colours against the rendered share
     contrast: float = 8.0  # Lab units: an edge this strong halves the cost of a rim along it
     smoothness: float = 2.0  # more: shorter rims
     confidence: float = 0.5  # of a carried mask's vote against a drawn one's
@@ -37,7 +37,6 @@ class Carrying:
 
 def carried_votes(
     scene: Gaussians,
-    probability: np.ndarray,  # (N,) float, of every row
     chosen: np.ndarray,  # (N,) bool
     cameras: Sequence[tuple[str, Camera]],  # photos to carry to, their poses
     settings: Carrying,
@@ -53,6 +52,37 @@ def carried_votes(
         if mask.sum() >= settings.least_px:
             votes.append(mask_votes(view.seen, mask, view=name, kind="carried", confidence=settings.confidence))
     return votes
+
+
+def spread_views(
+    cameras: Sequence[tuple[str, Camera]],
+    points: np.ndarray,  # (M, 3) float, the selection's rows
+    count: int,
+    *,
+    besides: Camera,  # the view the prompt was given in
+) -> list[tuple[str, Camera]]:
+    """Up to `count` poses that have the selection in their frame, from directions as different as can be."""
+    centre = np.median(points, axis=0)
+    facing = []
+    for name, camera in cameras:
+        pixels, _ = camera.project(points)
+        with np.errstate(invalid="ignore"):
+            framed = (pixels >= 0).all(1) & (pixels < (camera.width, camera.height)).all(1)
+        if framed.mean() > 0.5:
+            facing.append((name, camera))
+    taken: list[tuple[str, Camera]] = []
+    directions = [_direction(besides, centre)]
+    while facing and len(taken) < count:
+        likeness = [max(float(known @ _direction(camera, centre)) for known in directions) for _, camera in facing]
+        name, camera = facing.pop(int(np.argmin(likeness)))
+        taken.append((name, camera))
+        directions.append(_direction(camera, centre))
+    return taken
+
+
+def _direction(camera: Camera, point: np.ndarray) -> np.ndarray:
+    towards = camera.centre - point
+    return towards / max(float(np.linalg.norm(towards)), 1e-12)
 
 
 def redrawn(picture: np.ndarray, share: np.ndarray, settings: Carrying) -> np.ndarray:

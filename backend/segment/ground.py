@@ -78,7 +78,9 @@ def find_ground(scene: Gaussians, cameras: Sequence[Camera]) -> Ground | None:
     near = gaps < tolerance
     if near.sum() < 10 or weights[near].sum() < _LEAST_SHARE:
         return None
-    return Ground(normal, offset, _SPARE * 1.4826 * float(np.median(gaps[near])))
+    half_width = _SPARE * 1.4826 * float(np.median(gaps[near]))
+    # Rows spread evenly through the tolerance are no plane but the middle of something.
+    return Ground(normal, offset, half_width) if half_width < tolerance else None
 
 
 def _best_plane(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import colorsys
 import difflib
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -229,7 +230,7 @@ def _write_rows(
 def _object(workspace: Workspace, entry: dict[str, Any]) -> Object:
     path = rows_file(workspace, entry["id"])
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             evidence = tuple(
                 Votes(
                     str(kind),
@@ -242,7 +243,7 @@ def _object(workspace: Workspace, entry: dict[str, Any]) -> Object:
             rows, probability = arrays["rows"].astype(np.int64), arrays["probability"]
     except FileNotFoundError as error:
         raise _lost(entry["name"], "missing", path) from error
-    except (OSError, ValueError, KeyError, EOFError, TypeError) as error:
+    except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
         raise _lost(entry["name"], "damaged", path) from error
     r, g, b = entry["color"]
     return Object(entry["id"], entry["name"], rows, probability, (r, g, b), entry["parent"], entry["look"], evidence)

@@ -10,7 +10,11 @@ from scipy.spatial import cKDTree
 from backend.scene import Gaussians
 from backend.segment.graph import SceneGraph
 from backend.segment.mincut import minimum_cut
-from backend.segment.posterior import Posterior
+from backend.segment.posterior import PRIOR_AGAINST, PRIOR_FOR, UNIT, Posterior
+from backend.segment.region import Walks
+
+_STRAY = 2.0  # in the distance from the middle that 95 % of the rows keep
+_COLOR = 15.0  # Lab units: neighbours that differ by this count 0.6 of like ones
 
 
 @dataclass(frozen=True)
@@ -20,7 +24,7 @@ class Refinement:
     neighbours: int = 8  # voted rows an unvoted one listens to; more: smoother
     reach: float = 6.0  # unvoted rows listen no farther than so many spacings
     band: float = 2.0  # |log odds| around the threshold within which the cut may decide
-    smoothness: float = 1.0  # more: shorter edges, small parts get lost
+    smoothness: float = 0.1  # more: shorter edges and fewer floaters, but small parts get lost
 
 
 def log_odds(probability: np.ndarray) -> np.ndarray:
@@ -28,31 +32,66 @@ def log_odds(probability: np.ndarray) -> np.ndarray:
     return np.log(clipped / (1 - clipped))
 
 
-def filled(counts: Posterior, scene: Gaussians, graph: SceneGraph, settings: Refinement) -> np.ndarray:
-    """(N,) float64 probability; unvoted rows get the weighted mean of the nearest voted ones.
+def walked(counts: Posterior, walks: Walks) -> tuple[np.ndarray, np.ndarray]:
+    """Probability (N,) float64 and whether a row has one (N,) bool, after walks from the voted rows.
 
-    Unseen backs and interiors are 13–90 % of what a single mask misses.
+    Solid rows without votes, such as backs and interiors, get half a vote shared by the walks that reach
+    them: 13–90 % of what a single mask misses are rows nobody voted on.
     """
-    probability = counts.probability.copy()
-    voted = counts.voted
-    if not voted.any() or voted.all():
+    probability, known = counts.probability.copy(), counts.voted.copy()
+    if not known.any():
+        return probability, known
+    share = walks.share(counts.inside - PRIOR_FOR, counts.outside - PRIOR_AGAINST)
+    silent = ~known[walks.rows]
+    rows = walks.rows[silent]
+    given = UNIT / 2
+    probability[rows] = (counts.inside[rows] + given * share[silent]) / (
+        counts.inside[rows] + counts.outside[rows] + given
+    )
+    known[rows] = True
+    return probability, known
+
+
+def filled(
+    probability: np.ndarray,  # (N,) float64
+    known: np.ndarray,  # (N,) bool
+    scene: Gaussians,
+    graph: SceneGraph,
+    settings: Refinement,
+) -> np.ndarray:
+    """(N,) float64 probability; unknown rows near known ones get the weighted mean of the nearest."""
+    if not known.any() or known.all():
         return probability
     means = scene.means.astype(np.float64)
-    known, unknown = np.flatnonzero(voted), np.flatnonzero(~voted)
-    k = min(settings.neighbours, len(known))
-    distances, found = cKDTree(means[known]).query(means[unknown], k=k)
-    distances, found = distances.reshape(-1, k), known[found.reshape(-1, k)]
-    scale = np.maximum(graph.spacing[unknown], 1e-9)[:, None]
-    unlike = ((graph.colors[found] - graph.colors[unknown][:, None]) ** 2).sum(2) / (2 * 15.0**2)
-    weights = np.exp(-distances / (2 * scale) - unlike) + 1e-12
-    guess = (weights * probability[found]).sum(1) / weights.sum(1)
-    near = distances[:, 0] <= settings.reach * scale[:, 0]
-    probability[unknown] = np.where(near, guess, probability[unknown])
-    return probability
+    sources, targets = np.flatnonzero(known), np.flatnonzero(~known)
+    k = min(settings.neighbours, len(sources))
+    distances, found = cKDTree(means[sources]).query(means[targets], k=k)
+    distances, found = distances.reshape(-1, k), sources[found.reshape(-1, k)]
+    spacing = np.maximum(graph.spacing[targets], 1e-9)[:, None]
+    unlike = ((graph.colors[found] - graph.colors[targets][:, None]) ** 2).sum(2) / (2 * _COLOR**2)
+    weights = np.exp(-distances / (2 * spacing) - unlike) + 1e-12
+    near = distances[:, 0] <= settings.reach * spacing[:, 0]
+    result = probability.copy()
+    result[targets[near]] = ((weights * probability[found]).sum(1) / weights.sum(1))[near]
+    return result
+
+
+def without_strays(chosen: np.ndarray, scene: Gaussians) -> np.ndarray:
+    """(N,) bool without rows absurdly far from the rest: haze that a mask shone through."""
+    points = scene.means[chosen].astype(np.float64)
+    if len(points) < 20:
+        return chosen
+    distances = np.linalg.norm(points - np.median(points, axis=0), axis=1)
+    kept = chosen.copy()
+    kept[chosen] = distances <= _STRAY * np.quantile(distances, 0.95)
+    return kept
 
 
 def banded(
-    probability: np.ndarray, voted: np.ndarray, threshold: float, graph: SceneGraph, settings: Refinement
+    probability: np.ndarray,  # (N,) float64
+    threshold: float,
+    graph: SceneGraph,
+    settings: Refinement,
 ) -> np.ndarray:
     """(N,) bool: the threshold's answer, with the rows it is unsure about divided by a minimum cut."""
     unary = log_odds(probability) - log_odds(np.float64(threshold))

@@ -98,6 +98,15 @@ class Walks:
                 best = Region(np.sort(self.rows[order[: place + 1]]), float(separation[place]))
         return best
 
+    def share(self, inside: np.ndarray, outside: np.ndarray) -> np.ndarray:
+        """(S,) float64 in 0..1: of the long walks from votes (N,) on either side that meet at a solid row,
+        the share that started inside. 0.5 where none arrive."""
+        met = []
+        for votes in (inside[self.rows].astype(np.float64), outside[self.rows].astype(np.float64)):
+            met.append(self._visits(votes, _STAYS[-1]) * votes.sum() if votes.sum() > 0 else np.zeros(len(votes)))
+        total = met[0] + met[1]
+        return np.divide(met[0], total, out=np.full(len(total), 0.5), where=total > 0)
+
     def _visits(self, start: np.ndarray, stay: float) -> np.ndarray:
         """(S,) how often a walker from `start` is met at each row, per volume: it sums to one over all rows."""
         if stay not in self._solvers:

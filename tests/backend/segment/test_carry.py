@@ -1,0 +1,33 @@
+"""A rendered selection redrawn along the colours of another view."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.ndimage import gaussian_filter
+
+from backend.segment.carry import Carrying, redrawn, spread_views
+
+
+def test_a_ragged_rim_moves_to_the_edge_of_the_colours() -> None:
+    random = np.random.default_rng(0)
+    y, x = np.mgrid[0:120, 0:160]
+    truth = (x - 80) ** 2 + (y - 60) ** 2 < 35**2
+    picture = np.where(truth[..., None], (0.2, 0.7, 0.2), (0.6, 0.5, 0.5)) + random.normal(0, 0.02, (120, 160, 3))
+    angle = np.arctan2(y - 60, x - 80)
+    ragged = (x - 80) ** 2 + (y - 60) ** 2 < (35 + 4 * np.sin(6 * angle)) ** 2
+    share = gaussian_filter(ragged.astype(np.float32), 3)  # as soft as a render
+    found = redrawn(picture.clip(0, 1), share, Carrying())
+
+    def iou(mask: np.ndarray) -> float:
+        return float((mask & truth).sum() / (mask | truth).sum())
+
+    assert iou(found) > 0.97 > iou(share > 0.5)
+
+
+def test_views_are_spread_around_the_selection(blobs) -> None:
+    cameras = [(photo.name, photo.camera) for photo in blobs.workspace.used_photos()]
+    points = blobs.scene.means[blobs.labels == blobs.red].astype(float)
+    names = [name for name, _ in spread_views(cameras[1:], points, 2, besides=cameras[0][1])]
+    assert names[0] == "a3"  # opposite of a0
+    assert len(set(names)) == 2
+    assert spread_views(cameras, points + 50, 3, besides=cameras[0][1]) == []

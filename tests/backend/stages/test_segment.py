@@ -1,0 +1,97 @@
+"""From what a person types to a named object."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from backend.capture.pictures import write_picture
+from backend.progress import Quiet
+from backend.segment import objects
+from backend.stages import evaluate_masks, segment
+from segwild_addon.protocol.errors import InputError
+from segwild_addon.protocol.requests import EvaluateMasks, Segment
+
+
+def click(blobs, label: int, sign: str = "+") -> str:
+    x, y = blobs.pixel(label)
+    return f"{x:.1f},{y:.1f},{sign}"
+
+
+def test_a_click_makes_an_object(blobs) -> None:
+    result = segment.run(Segment(blobs.workspace.root, "red", "a0", (click(blobs, blobs.red),)), Quiet())
+    found = objects.find(blobs.workspace, "red")
+    assert result.items() >= {"object": "red", "id": 1, "gaussians": len(found.rows), "view": "a0"}.items()
+    assert blobs.iou(found.rows, blobs.red) > 0.9
+
+
+def test_the_same_name_is_replaced_and_another_added(blobs) -> None:
+    root = blobs.workspace.root
+    segment.run(Segment(root, "one", "a0", (click(blobs, blobs.red),)), Quiet())
+    segment.run(Segment(root, "two", "a0", (click(blobs, blobs.red),)), Quiet())
+    segment.run(Segment(root, "one", "a0", (click(blobs, blobs.blue),)), Quiet())
+    assert objects.names(blobs.workspace) == ["one", "two"]
+    assert blobs.iou(objects.find(blobs.workspace, "one").rows, blobs.blue) > 0.9
+    assert blobs.iou(objects.find(blobs.workspace, "two").rows, blobs.red) > 0.9
+
+
+def test_a_mask_makes_an_object_that_scores_in_other_photos(blobs, tmp_path) -> None:
+    for name in ("a0", "a2", "a4"):
+        write_picture(tmp_path / "masks" / f"{name}.png", blobs.mask(blobs.blue, name))
+    root = blobs.workspace.root
+    result = segment.run(Segment(root, "blue", "a0", mask=tmp_path / "masks" / "a0.png"), Quiet())
+    assert result["iou"] > 0.9
+    scores = evaluate_masks.run(EvaluateMasks(root, "blue", tmp_path / "masks", ("a0",)), Quiet())
+    assert scores["n"] == 2
+    assert scores["iou"] > 0.85
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({}, "bad-prompt"),
+        ({"click": ("1,1",)}, "bad-click"),
+        ({"click": ("9999,1,+",)}, "click-outside"),
+        ({"click": ("200,2,+",)}, "nothing-there"),
+        ({"click": ("1,1,+",), "view": "nowhere"}, "unknown-photo"),
+        ({"click": ("1,1,+",), "name": " "}, "bad-name"),
+    ],
+)
+def test_a_bad_prompt_leaves_no_object(blobs, changes: dict, code: str) -> None:
+    request = Segment(**({"workspace": blobs.workspace.root, "name": "x", "view": "a0"} | changes))
+    with pytest.raises(InputError) as caught:
+        segment.run(request, Quiet())
+    assert caught.value.code == code
+    assert not blobs.workspace.segments.exists()
+
+
+def test_an_imported_splat_without_photos(blobs) -> None:
+    (blobs.workspace.root / "photos.json").unlink()
+    with pytest.raises(InputError, match="no photos to click on") as caught:
+        segment.run(Segment(blobs.workspace.root, "x", "a0", ("1,1,+",)), Quiet())
+    assert "--cameras" in caught.value.hint
+
+
+@pytest.mark.slow
+def test_masks_of_a_real_photo(test_data, tmp_path) -> None:
+    """The frog from one mask, in a scene trained for a few minutes, on two other photos."""
+    from backend.stages import capture, train
+    from segwild_addon.protocol.requests import Capture, Train
+
+    root, masks = tmp_path / "w", test_data / "kermit" / "masks" / "kermit"
+    capture.run(Capture(test_data / "kermit" / "images", root, "quick", 0), Quiet())
+    train.run(Train(root, "quick", iterations=1200, long_side=400, transients=False), Quiet())
+    segment.run(Segment(root, "frog", "kermit000", mask=masks / "kermit000.png"), Quiet())
+    scores = evaluate_masks.run(EvaluateMasks(root, "frog", masks, ("kermit000",)), Quiet())
+    assert scores["n"] == 2
+    assert scores["iou"] >= 0.75
+
+
+def test_the_object_is_the_same_every_time(blobs) -> None:
+    request = Segment(blobs.workspace.root, "red", "a0", (click(blobs, blobs.red), click(blobs, blobs.blue, "-")))
+    segment.run(request, Quiet())
+    first = objects.find(blobs.workspace, "red")
+    segment.run(request, Quiet())
+    second = objects.find(blobs.workspace, "red")
+    assert np.array_equal(first.rows, second.rows)
+    assert np.array_equal(first.probability, second.probability)
