@@ -18,6 +18,7 @@ _TILT_MAX_RAD = np.radians(20)  # +z of the scene frame is up only as far as pho
 _THICKNESS = 0.02  # of the cameras' spread: how far rows of the ground may lie off the plane
 _CAMERAS_BELOW = 0.1  # share of cameras that a wrong pose may have put under ground
 _LEAST_SHARE = 0.08  # of the surface beneath the cameras; less is no ground
+_CONCENTRATION = 0.85  # weight within the tolerance against that up to three times as far; evenly spread: 0.5
 _REACH = 2.0  # the ground is looked for within so many spreads of the cameras
 _SOLID = 0.3  # opacity
 _SPARE = 2.5  # slab half-width in robust deviations of its rows
@@ -76,11 +77,12 @@ def find_ground(scene: Gaussians, cameras: Sequence[Camera]) -> Ground | None:
         offset = float(normal @ centre)
     gaps = np.abs(points @ normal - offset)
     near = gaps < tolerance
-    if near.sum() < 10 or weights[near].sum() < _LEAST_SHARE:
+    share = weights[near].sum()
+    # Rows spread evenly, half as many within the tolerance as around it, are the middle of something.
+    around = weights[~near & (gaps < 3 * tolerance)].sum()
+    if near.sum() < 10 or share < _LEAST_SHARE or share < _CONCENTRATION * around:
         return None
-    half_width = _SPARE * 1.4826 * float(np.median(gaps[near]))
-    # Rows spread evenly through the tolerance are no plane but the middle of something.
-    return Ground(normal, offset, half_width) if half_width < tolerance else None
+    return Ground(normal, offset, _SPARE * 1.4826 * float(np.median(gaps[near])))
 
 
 def _best_plane(

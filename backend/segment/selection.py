@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from backend.features import Lifted
 from backend.render import Seen
 from backend.scene import Camera, Gaussians, Photo, Workspace
 from backend.segment.carry import Carrying, carried_votes, spread_views
@@ -25,6 +26,8 @@ from backend.train.views import in_picture
 from segwild_addon.protocol.errors import InputError
 
 LONG_SIDE = 640  # pixels of the views that vote
+_LAB = 3  # the first channels of the colour encoder: Lab of the fine blur
+_COLOR_DEVIATION = 30.0  # Lab units
 _BOX_POINTS = 5  # per side: where walks start in a box
 _BOX_TAIL = 0.02  # of a region's visible weight may lie beyond each side of its extent
 
@@ -48,6 +51,7 @@ class Selector:
         workspace: Workspace,
         photo: Photo,
         *,
+        lifted: Lifted | None = None,  # the colour features; None: the rows' own colours, which are noisier
         refinement: Refinement | None = None,
         carrying: Carrying | None = None,
     ) -> None:
@@ -59,6 +63,8 @@ class Selector:
         self.seen = Seen(scene, self.camera)
         self.graph: SceneGraph = scene_graph(scene)
         self._depths = self.camera.project(scene.means.astype(np.float64))[1]
+        looks = self.graph.colors / _COLOR_DEVIATION if lifted is None else lifted.features[:, :_LAB]
+        self._looks = np.asarray(looks, np.float32)
         self._walks: Walks | None = None
 
     def select(self, prompt: Prompt) -> Selection:
@@ -128,7 +134,7 @@ class Selector:
         """Made on first use: a prompt may prove impossible before."""
         if self._walks is None:
             cameras = [photo.camera for photo in self.workspace.used_photos() if photo.camera is not None]
-            self._walks = Walks(self.scene, self.graph, find_ground(self.scene, cameras))
+            self._walks = Walks(self.scene, self._looks, find_ground(self.scene, cameras))
         return self._walks
 
     def _on_picture(self, points: np.ndarray) -> np.ndarray:
