@@ -85,7 +85,7 @@ def lit(
 
 
 def sky_picture(camera: Camera, shared: Mapping[str, Tensor], embedding: Tensor | None) -> Tensor:
-    """The sky behind everything: (H, W, 3) in 0..1, differentiable."""
+    """The sky behind everything: (H, W, 3), about 0..1, differentiable."""
     columns = max(2, -(-camera.width // SKY_STEP) + 1)
     rows = max(2, -(-camera.height // SKY_STEP) + 1)
     x, y = np.meshgrid(np.linspace(0, camera.width, columns), np.linspace(0, camera.height, rows))
@@ -94,7 +94,8 @@ def sky_picture(camera: Camera, shared: Mapping[str, Tensor], embedding: Tensor 
     coefficients = shared["sky"]
     if embedding is not None and len(embedding):
         coefficients = coefficients + torch.tensordot(embedding, shared["sky_response"], 1)
-    coarse = (basis @ coefficients + 0.5).clamp(0, 1).reshape(1, rows, columns, 3).permute(0, 3, 1, 2)
+    # Not clamped: a sky that has become too bright must feel the gradient that darkens it.
+    coarse = (basis @ coefficients + 0.5).reshape(1, rows, columns, 3).permute(0, 3, 1, 2)
     full = torch.nn.functional.interpolate(coarse, (camera.height, camera.width), mode="bilinear", align_corners=False)
     return full[0].permute(1, 2, 0)
 
@@ -135,7 +136,7 @@ class Appearance:
 
     def sky(self, camera: Camera, embedding: Tensor) -> np.ndarray:
         """(H, W, 3) float32 in 0..1."""
-        return sky_picture(camera, self.shared, embedding).numpy()
+        return sky_picture(camera, self.shared, embedding).clamp(0, 1).numpy()
 
     def save(self, workspace: Workspace) -> None:
         arrays = {f"shared.{name}": value.numpy() for name, value in self.shared.items()}

@@ -71,7 +71,7 @@ def square() -> Square:
     objects = {
         "fountain": _fountain(),
         "statue": moved(_statue(), -4.3, 2.6, turn_deg=20),
-        "column": moved(_column(), 4.4, 3.0),
+        "column": moved(_column(), 6.3, 2.3),
         "arch": moved(_arch(), 0.2, 6.0, turn_deg=-8),
         "kiosk": moved(_kiosk(), 5.0, -2.9, turn_deg=15),
         "bench": moved(_bench(), -2.7, -4.6, turn_deg=-28),
