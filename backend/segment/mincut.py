@@ -39,8 +39,3 @@ def minimum_cut(
     reached = np.zeros(count + 2, bool)
     reached[breadth_first_order(residual, source, return_predecessors=False)] = True
     return reached[:count]
-
-
-def cut_cost(labels: np.ndarray, edges: np.ndarray, weights: np.ndarray) -> float:
-    """What the ties across a division (M,) bool cost."""
-    return float(weights[labels[edges[:, 0]] != labels[edges[:, 1]]].sum())
