@@ -21,7 +21,7 @@ from backend.segment.ground import Ground
 
 _SOLID = 0.25  # opacity of rows that walkers may stand on
 _NEIGHBOURS = 10
-_UNLIKE = 0.6  # deviations of a feature: a difference this large weakens a tie to 0.6; less: shading parts objects
+_UNLIKE = 1.0  # deviations of a feature: a difference this large weakens a tie to 0.6; less: colours part objects
 _AT_GROUND = 0.003  # factor on ties between the ground and what stands on it
 _FLOOR = 1e-4  # ties are never quite 0, so that every row can be reached
 _STAYS = (0.99, 0.999, 0.9999)  # 1 − chance per step to start again at the seeds: short, middle, long walks
@@ -67,7 +67,7 @@ class Walks:
         looks = features[self.rows].astype(np.float64)
         unlike = ((looks[first] - looks[second]) ** 2).sum(1) / _UNLIKE**2
         ties = np.exp(-apart / 2 - unlike / 2)
-        self.on_ground = np.zeros(len(points), bool) if ground is None else ground.holds(points)
+        self.on_ground = np.zeros(len(points), bool) if ground is None else ground.holds(scene, self.rows)
         ties[self.on_ground[first] != self.on_ground[second]] *= _AT_GROUND
         self.ties = ties + _FLOOR * np.exp(-apart / 2)
         both = np.concatenate([self.ties, self.ties])

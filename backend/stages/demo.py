@@ -21,6 +21,7 @@ from backend.train.views import in_picture
 from segwild_addon.protocol import requests
 
 HELD_OUT = 5
+LEAST_SHARE = 0.01  # of a photo: an object of fewer pixels says more about resolution than about selection
 BASELINE = "without-looks.segwild"
 
 
@@ -149,6 +150,7 @@ def _select(sample: Collection, workspace: Workspace, outcome: Outcome, progress
                 object=item.name,
                 masks=sample.mask_folder(item.name, occluded=False),
                 skip=(click.photo,),
+                least=LEAST_SHARE,
             ),
             progress,
         )

@@ -124,7 +124,7 @@ def _objects_section(report: Report, sample: Collection, shown: Shown, outcome: 
     report.section(
         "One click, one object",
         "Each object was selected by a single click (the ring) and is shown alone, and in its place from another "
-        "photo's viewpoint. IoU is the mean over all other photos.",
+        "photo's viewpoint. IoU is the mean over all other photos that it fills to at least 1 %.",
     )
     used = [photo.name for photo in shown.workspace.used_photos()]
     for item in sample.objects:

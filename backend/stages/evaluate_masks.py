@@ -14,6 +14,7 @@ from backend.segment.scoring import ViewScore, score
 from segwild_addon.protocol.errors import InputError
 from segwild_addon.protocol.requests import EvaluateMasks
 
+_SKIPPED, _SMALL = "skipped on request", "smaller than --least"
 _FIGURES = ("iou", "boundary_iou", "extracted_iou", "spill")
 
 
@@ -29,6 +30,8 @@ def run(request: EvaluateMasks, progress: Progress) -> dict[str, Any]:
     photos = {photo.name: photo for photo in workspace.photos()}
     if not request.masks.is_dir():
         raise InputError("no-masks", f"There is no folder of masks: {request.masks}.", "Give a folder of <photo>.png.")
+    if not 0 <= request.least < 1:
+        raise InputError("bad-option", f"--least is {request.least:g}.", "Give a share from 0 to below 1.")
     for name in request.skip:
         workspace.photo(name)
     files = sorted(path for path in request.masks.iterdir() if path.suffix.lower() == ".png")
@@ -42,11 +45,15 @@ def run(request: EvaluateMasks, progress: Progress) -> dict[str, Any]:
         elif not photo.used:
             not_scored.append({"mask": path.name, "reason": f"the photo was left out: {photo.excluded}"})
         elif photo.name in request.skip:
-            not_scored.append({"mask": path.name, "reason": "skipped on request"})
+            not_scored.append({"mask": path.name, "reason": _SKIPPED})
         else:
-            views.append(score(scene, item.rows, workspace, photo, read_mask(path, photo.width, photo.height)))
+            mask = read_mask(path, photo.width, photo.height)
+            if mask.any() and mask.mean() < request.least:
+                not_scored.append({"mask": path.name, "reason": _SMALL})
+            else:
+                views.append(score(scene, item.rows, workspace, photo, mask))
         progress.advance(1, path.stem)
-    unexpected = [row["mask"] for row in not_scored if row["reason"] != "skipped on request"]
+    unexpected = [row["mask"] for row in not_scored if row["reason"] not in (_SKIPPED, _SMALL)]
     if unexpected:
         progress.warn("masks-not-scored", f"{len(unexpected)} of {len(files)} masks fit no photo in use.", unexpected)
     if not views:

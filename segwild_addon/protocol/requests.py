@@ -173,6 +173,7 @@ class EvaluateMasks:
     object: str = option("Name of the object.")
     masks: Path = option("Folder of <photo>.png masks, white = the object.")
     skip: tuple[str, ...] = option("Photos not to score, such as the one that was clicked.", ())
+    least: float = option("Masks that cover a smaller share of their photo are not scored.", 0.0)
 
 
 @dataclass(frozen=True)

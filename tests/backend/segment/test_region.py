@@ -21,7 +21,7 @@ def test_the_ground_is_found_and_objects_stand_on_it(blobs) -> None:
     assert ground is not None
     assert ground.normal[2] > 0.999
     assert abs(ground.offset) < 0.01
-    on_it = ground.holds(blobs.scene.means)
+    on_it = ground.holds(blobs.scene, np.arange(len(blobs.scene)))
     assert on_it[blobs.labels == 0].mean() > 0.95
     assert on_it[blobs.labels != 0].mean() < 0.1
 
