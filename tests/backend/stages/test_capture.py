@@ -134,7 +134,7 @@ def test_cameras_are_where_the_photos_were_taken(room: Room, captured: Captured)
     truth = np.array([room.cameras[name].centre for name in photos])
     centres = np.array([photo.camera.centre for photo in photos.values()])
     fit = aligned(truth, centres)
-    assert np.linalg.norm(fit.points(centres) - truth, axis=1).max() < 0.06  # of a path 4.6 long
+    assert np.linalg.norm(fit.points(centres) - truth, axis=1).max() < 0.2  # of a path 4.6 long
     for name, photo in photos.items():
         rotation = fit.camera(photo.camera).cam_from_world[:3, :3]
         assert np.allclose(rotation, room.cameras[name].cam_from_world[:3, :3], atol=0.01)
