@@ -13,6 +13,7 @@ from backend.progress import Warned
 from segwild_addon.protocol.errors import SegWildError
 
 ITEMS_SHOWN = 8
+ROWS_SHOWN = 40
 LINE_EVERY_SECS = 15.0  # where there is no terminal to draw bars on
 
 
@@ -91,12 +92,18 @@ def print_error(error: SegWildError, console: Console) -> None:
 
 
 def print_result(result: dict[str, Any], console: Console) -> None:
-    """The facts of a finished command, one per line; nested tables are left to --json."""
+    """The facts of a finished command, one per line, short tables below; nested ones are left to --json."""
     for name, value in result.items():
         if isinstance(value, float):
             value = f"{value:.4g}"
         if isinstance(value, list) and all(isinstance(item, str | int | float) for item in value):
             value = ", ".join(str(item) for item in value) or "none"
-        if isinstance(value, dict | list):
+        if isinstance(value, list) and all(isinstance(item, dict) for item in value):
+            console.print(f"{name.replace('_', ' ')}: {len(value)}", highlight=False)
+            for row in value[:ROWS_SHOWN]:
+                cells = [f"{cell:.4g}" if isinstance(cell, float) else str(cell) for cell in row.values()]
+                console.print("  " + "  ".join(cells), highlight=False, soft_wrap=True, markup=False)
+            continue
+        if isinstance(value, dict):
             continue
         console.print(f"{name.replace('_', ' '):<28} {value}", highlight=False, soft_wrap=True, markup=False)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from backend.capture.pictures import write_picture
+from backend.features import principal_colors
 from backend.progress import Progress
 from backend.render import Seen, chosen_engine
 from backend.scene import Camera, Workspace
@@ -140,8 +141,6 @@ class _Writer:
 
     def features(self, frame: Frame) -> np.ndarray:
         """The lifted features' three principal components as colours; unseen rows grey."""
-        from backend.features import principal_colors
-
         return np.round(
             255 * np.clip(self._seen(frame).render_channels(principal_colors(self.shown.workspace)[self.rows]), 0, 1)
         ).astype(np.uint8)

@@ -1,0 +1,37 @@
+"""Lifted features into colours a person can look at: like features, like colours."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from backend.features.lift import Lifted
+from backend.scene import Workspace
+from segwild_addon.protocol.errors import InputError
+
+MOST_ROWS = 50_000
+UNSEEN = 0.5  # grey
+
+
+def principal_colors(workspace: Workspace, name: str = "colour") -> np.ndarray:
+    """(N, 3) float32 in 0..1: three principal components, each between its 2 and 98 % quantiles.
+
+    Rows weigh by how many pixels they filled. Raises InputError if the features were not lifted.
+    """
+    lifted = Lifted.load(workspace, name)
+    if lifted is None:
+        raise InputError(
+            "no-features", f"The features {name!r} were not lifted yet.", "Run: segwild lift WORKSPACE --features NAME."
+        )
+    seen = np.flatnonzero(~lifted.unseen)
+    colors = np.full((len(lifted.unseen), 3), UNSEEN, np.float32)
+    if len(seen) < 4:
+        return colors
+    features = lifted.features[seen].astype(np.float64)
+    chosen = np.random.default_rng(0).permutation(len(seen))[:MOST_ROWS]
+    weights = lifted.mass[seen][chosen].astype(np.float64)
+    mean = np.average(features[chosen], axis=0, weights=weights)
+    _, axes = np.linalg.eigh(np.cov((features[chosen] - mean).T, aweights=weights))
+    along = (features - mean) @ axes[:, ::-1][:, :3]
+    low, high = np.quantile(along, [0.02, 0.98], axis=0)
+    colors[seen] = np.clip((along - low) / np.maximum(high - low, 1e-9), 0, 1)
+    return colors
