@@ -17,6 +17,8 @@ from safetensors.numpy import save as encode_safetensors
 
 from segwild_addon.protocol.errors import InputError, ResourceError
 
+_PART = ".part"
+
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[BinaryIO]:
@@ -29,7 +31,8 @@ def written_whole(path: Path) -> Iterator[BinaryIO]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # A photo's name may be as long as the file system allows; the temporary one must not be longer.
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name[:20]}.", delete=False) as file:
+        prefix = f".{path.name[:20]}.{os.getpid()}."
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=prefix, suffix=_PART, delete=False) as file:
             temporary = Path(file.name)
             yield file  # type: ignore[misc]
             file.flush()
@@ -41,6 +44,26 @@ def written_whole(path: Path) -> Iterator[BinaryIO]:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def clear_parts(root: Path) -> None:
+    """Remove what writers that were killed left below `root`; files that are being written stay."""
+    for part in root.rglob(f".*{_PART}"):
+        writer = part.name.removesuffix(_PART).split(".")[-2]
+        if not (writer.isdigit() and _alive(int(writer))):
+            part.unlink(missing_ok=True)
+
+
+def _alive(process: int) -> bool:
+    if os.name == "nt":
+        return True  # there, signal 0 would interrupt the process; leftovers stay
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True  # somebody else's
+    return True
 
 
 def _umask() -> int:

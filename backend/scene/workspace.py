@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from backend.scene.files import read_arrays, read_json, write_arrays, write_json
+from backend.scene.files import clear_parts, read_arrays, read_json, write_arrays, write_json
 from backend.scene.gaussians import Gaussians
 from backend.scene.lenses import Lens
 from backend.scene.photos import Photo
@@ -67,6 +67,7 @@ class Workspace:
         workspace = cls(root)
         if (root / "scene.json").exists():
             workspace = cls.open(root)
+            clear_parts(root)
         elif root.is_dir() and any(entry for entry in root.iterdir() if not entry.name.startswith(".")):
             raise InputError(
                 "not-a-workspace",

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays, boolean_dtypes, floating_dtypes, integer_dtypes
 
-from backend.scene.files import read_arrays, read_json, write_arrays, write_json, written_whole
+from backend.scene.files import clear_parts, read_arrays, read_json, write_arrays, write_json, written_whole
 from segwild_addon.protocol.errors import InputError, ResourceError
 
 OLD = {"kept": True}
@@ -202,3 +202,18 @@ def test_damaged_arrays_are_named(tmp_path: Path, content: bytes) -> None:
         read_arrays(path)
     assert refusal.value.code == "file-damaged"
     assert refusal.value.sentence.endswith(f"{path}.")
+
+
+def test_parts_of_killed_writers_are_cleared_and_others_kept(tmp_path: Path) -> None:
+    """Nobody has process number 2**22 + 1: the largest is 2**22."""
+    folder = tmp_path / "splats"
+    folder.mkdir()
+    dead = folder / f".base.safetensors.{2**22 + 1}.abc.part"
+    own = folder / f".base.safetensors.{os.getpid()}.abc.part"
+    kept = folder / ".hidden"
+    for path in (dead, own, kept):
+        path.write_bytes(b"x")
+    clear_parts(tmp_path)
+    assert not dead.exists()
+    assert own.exists()
+    assert kept.exists()
