@@ -128,13 +128,14 @@ def captured(mixed: Path, tmp_path_factory: pytest.TempPathFactory) -> Captured:
 
 
 def test_cameras_are_where_the_photos_were_taken(room: Room, captured: Captured) -> None:
+    """Roughly: six photos leave focal lengths loose."""
     workspace = Workspace.open(captured[0])
     photos = {photo.name: photo for photo in workspace.used_photos()}
     assert photos.keys() == room.cameras.keys()
     truth = np.array([room.cameras[name].centre for name in photos])
     centres = np.array([photo.camera.centre for photo in photos.values()])
     fit = aligned(truth, centres)
-    assert np.linalg.norm(fit.points(centres) - truth, axis=1).max() < 0.5  # of a path 4.6 long; six photos leave the focal lengths loose
+    assert np.linalg.norm(fit.points(centres) - truth, axis=1).max() < 0.5  # of a path 4.6 long
     for name, photo in photos.items():
         rotation = fit.camera(photo.camera).cam_from_world[:3, :3]
         assert np.allclose(rotation, room.cameras[name].cam_from_world[:3, :3], atol=0.15)
