@@ -122,7 +122,6 @@ def rename(workspace: Workspace, old: str, new: str) -> None:
 
 def merge(workspace: Workspace, into: str, *others: str) -> Object:
     """`into` gets the rows of all; the others are gone afterwards. A kill in between leaves the others too."""
-    table = _table(workspace)
     target = find(workspace, into)
     parts = [target, *(find(workspace, name) for name in dict.fromkeys(others) if name != into)]
     if len(parts) < 2:
@@ -135,7 +134,7 @@ def merge(workspace: Workspace, into: str, *others: str) -> Object:
     # Votes of different objects speak about different things: a union has no evidence of its own.
     _write_rows(workspace, target.id, rows, probability, ())
     delete(workspace, *(part.name for part in parts[1:]))
-    return replace(target, rows=rows, probability=probability, evidence=()) if table else target
+    return replace(target, rows=rows, probability=probability, evidence=())
 
 
 def set_look(workspace: Workspace, name: str, look: dict[str, Any] | None) -> None:
