@@ -11,14 +11,15 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from backend.render import cpu, kernels
-from backend.render.cpu import Binned
+from backend.render import compositing, cpu, sums
 from backend.render.harmonics import colors_from_sh
 from backend.render.projection import Projected, project
+from backend.render.tiles import Binned
 from backend.scene.cameras import Camera
 from backend.scene.gaussians import Gaussians
 
 CHUNK = 64  # channels per pass: slots take 4·(CHUNK+1) bytes each
+FEW_LABELS = 16  # up to so many, a channel for each is faster than adding pixel by pixel
 
 
 class Seen:
@@ -51,30 +52,23 @@ class Seen:
         if signal.shape[:2] != shape or (weight is not None and weight.shape != shape):
             raise ValueError(f"signal {signal.shape} and weight do not fit the view {shape}")
         weight = np.ones(shape, np.float32) if weight is None else np.ascontiguousarray(weight, np.float32)
-        if labels is not None:
-            with cpu.Threads():
-                slots = kernels.accumulate_labels(
-                    bins.splats,
-                    np.ascontiguousarray(signal, np.int32),
-                    labels,
-                    weight,
-                    bins.tile_start,
-                    bins.slot_splat,
-                    bins.tiles_x,
-                )
-                sums = kernels.gather(slots, bins.splat_start, bins.splat_slot)
-            return self._spread(sums[:, :labels]), self._spread(sums.sum(1))
+        if labels is not None and labels <= FEW_LABELS:
+            signal = signal[..., None] == np.arange(labels)
+        elif labels is not None:
+            signal = np.ascontiguousarray(signal, np.int32)
+            with cpu.Threads() as workers:
+                slots = sums.accumulate_labels(bins, signal, labels, weight, workers)
+                added = compositing.gather(bins, slots)
+            return self._spread(added[:, :labels]), self._spread(added.sum(1))
         parts = []
         total = np.zeros(len(self.rows), np.float32)
         for first in range(0, max(signal.shape[2], 1), CHUNK):
             chunk = np.ascontiguousarray(signal[:, :, first : first + CHUNK], np.float32)
-            with cpu.Threads():
-                slots = kernels.accumulate_features(
-                    bins.splats, chunk, weight, bins.tile_start, bins.slot_splat, bins.tiles_x
-                )
-                sums = kernels.gather(slots, bins.splat_start, bins.splat_slot)
-            parts.append(sums[:, :-1])
-            total = sums[:, -1]
+            with cpu.Threads() as workers:
+                slots = sums.accumulate_features(bins, chunk, weight, workers)
+                added = compositing.gather(bins, slots)
+            parts.append(added[:, :-1])
+            total = added[:, -1]
         return self._spread(np.concatenate(parts, 1)), self._spread(total)
 
     def mass(self, weight: np.ndarray | None = None) -> np.ndarray:
@@ -102,38 +96,24 @@ class Seen:
         return self._composite(np.zeros((self.count, 0), np.float32))[1]
 
     def _composite(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        bins = self.bins
         colors = np.ascontiguousarray(features[self.rows], np.float32)
-        with cpu.Threads():
-            image, T_end, _ = kernels.forward(
-                bins.splats, colors, bins.tile_start, bins.slot_splat, bins.tiles_x, bins.width, bins.height
-            )
+        with cpu.Threads() as workers:
+            image, T_end, _ = compositing.forward(self.bins, colors, workers)
         return image, 1 - T_end
 
     def depth(self) -> np.ndarray:
         """Median depth (H, W) float32, world units, NaN where less than half is covered."""
-        bins = self.bins
-        with cpu.Threads():
-            return kernels.median_depth(
-                bins.splats,
-                np.ascontiguousarray(self.projected.depths.numpy(), np.float32),
-                bins.tile_start,
-                bins.slot_splat,
-                bins.tiles_x,
-                bins.width,
-                bins.height,
-            )
+        depths = np.ascontiguousarray(self.projected.depths.numpy(), np.float32)
+        with cpu.Threads() as workers:
+            return sums.median_depth(self.bins, depths, workers)
 
     def top_contributors(self, k: int) -> tuple[np.ndarray, np.ndarray]:
         """The k heaviest Gaussians of every pixel, in depth order: ids (H, W, k) int32, weights (H, W, k).
 
         -1 and 0 pad.
         """
-        bins = self.bins
-        with cpu.Threads():
-            places, weights = kernels.top_contributors(
-                bins.splats, bins.tile_start, bins.slot_splat, bins.tiles_x, bins.width, bins.height, k
-            )
+        with cpu.Threads() as workers:
+            places, weights = sums.top_contributors(self.bins, k, workers)
         rows = self.rows if len(self.rows) else np.zeros(1, np.int64)
         return np.where(places >= 0, rows[places], -1).astype(np.int32), weights
 

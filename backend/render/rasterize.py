@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from backend.render import cpu, kernels
+from backend.render import cpu, sums
 from backend.render.harmonics import colors_from_sh
 from backend.render.projection import project
 from backend.scene.cameras import Camera
@@ -86,16 +86,7 @@ def rasterize(
         expected = image[..., channels] / alpha.clamp_min(1e-10)
         image = image[..., :channels]
     if depth_median:
-        with cpu.Threads():
-            median = torch.from_numpy(
-                kernels.median_depth(
-                    bins.splats,
-                    projected.depths.detach().contiguous().numpy(),
-                    bins.tile_start,
-                    bins.slot_splat,
-                    bins.tiles_x,
-                    view.width,
-                    view.height,
-                )
-            )
+        depths = projected.depths.detach().contiguous().numpy()
+        with cpu.Threads() as workers:
+            median = torch.from_numpy(sums.median_depth(bins, depths, workers))
     return Rendered(image, alpha, expected, median, rows, projected.means2d, projected.radii, projected.rejected)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from backend.render import kernels
+from backend.render import tiles
 from backend.render.harmonics import colors_from_sh
 from backend.render.projection import project
 from backend.scene.cameras import Camera
@@ -39,15 +39,15 @@ def rasterize(
     dy = pixels[..., None, 1] - projected.means2d[:, 1]
     a, b, c = projected.conics.unbind(-1)
     sigma = 0.5 * (a * dx * dx + c * dy * dy) + b * dx * dy
-    alpha = (projected.opacities * torch.exp(-sigma)).clamp_max(float(kernels.ALPHA_MAX))
-    hit = (sigma >= 0) & (sigma <= float(kernels.SIGMA_MAX)) & (alpha >= float(kernels.ALPHA_MIN))
+    alpha = (projected.opacities * torch.exp(-sigma)).clamp_max(float(tiles.ALPHA_MAX))
+    hit = (sigma >= 0) & (sigma <= float(tiles.SIGMA_MAX)) & (alpha >= float(tiles.ALPHA_MIN))
     alpha = torch.where(hit, alpha, torch.zeros_like(alpha))
     weights = []
     T = torch.ones_like(alpha[..., 0]) if alpha.shape[-1] else means.new_ones(pixels.shape[:2])
     is_open = torch.ones_like(T, dtype=torch.bool)
     for s in range(alpha.shape[-1]):
         after = T * (1 - alpha[..., s])
-        is_open = is_open & (after > float(kernels.STOP))
+        is_open = is_open & (after > float(tiles.STOP))
         weights.append(torch.where(is_open, alpha[..., s] * T, torch.zeros_like(T)))
         T = torch.where(is_open, after, T)
     stacked = torch.stack(weights, -1) if weights else means.new_zeros((*pixels.shape[:2], 0))

@@ -81,14 +81,15 @@ def test_weights_equal_the_reference() -> None:
     assert np.allclose(render_channels(scene, camera, np.eye(60, dtype=np.float32)), expected, atol=1e-5)
 
 
-def test_one_hot_features_equal_labels() -> None:
+@pytest.mark.parametrize("count", [6, 40])
+def test_one_hot_features_equal_labels(count: int) -> None:
     scene, camera = gaussians(80, 4), view()
     random = np.random.default_rng(1)
-    labels = random.integers(-1, 6, (camera.height, camera.width)).astype(np.int32)
+    labels = random.integers(-1, count, (camera.height, camera.width)).astype(np.int32)
     weight = random.uniform(0, 2, labels.shape).astype(np.float32)
-    one_hot = (labels[..., None] == np.arange(6)).astype(np.float32)
+    one_hot = (labels[..., None] == np.arange(count)).astype(np.float32)
     A, Z = accumulate(scene, camera, one_hot, weight)
-    A_labels, Z_labels = accumulate(scene, camera, labels, weight, labels=6)
+    A_labels, Z_labels = accumulate(scene, camera, labels, weight, labels=count)
     assert np.allclose(A, A_labels, rtol=1e-5, atol=1e-5)
     assert np.allclose(Z, Z_labels, rtol=1e-5, atol=1e-5)
 
