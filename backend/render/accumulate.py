@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from backend.render import compositing, cpu, sums
+from backend.render import checked, compositing, cpu, sums
 from backend.render.harmonics import colors_from_sh
 from backend.render.projection import Projected, project
 from backend.render.tiles import Binned
@@ -26,6 +26,7 @@ class Seen:
     """A scene as one camera sees it, projected and binned once for any number of sums."""
 
     def __init__(self, scene: Gaussians, view: Camera) -> None:
+        checked.view(view)
         self.count = len(scene)
         self.view = view
         with torch.no_grad():
@@ -49,8 +50,7 @@ class Seen:
         """A (N, C) float32 and Z (N,) float32. Pixels of weight 0 still absorb light."""
         bins = self.bins
         shape = (self.view.height, self.view.width)
-        if signal.shape[:2] != shape or (weight is not None and weight.shape != shape):
-            raise ValueError(f"signal {signal.shape} and weight do not fit the view {shape}")
+        checked.signal(signal, weight, labels, self.view)
         weight = np.ones(shape, np.float32) if weight is None else np.ascontiguousarray(weight, np.float32)
         if labels is not None and labels <= FEW_LABELS:
             signal = signal[..., None] == np.arange(labels)
@@ -77,6 +77,7 @@ class Seen:
 
     def render_channels(self, features: np.ndarray) -> np.ndarray:
         """Per-Gaussian features (N, C) into pixels (H, W, C) float32, over zero."""
+        checked.features(features, self.count)
         return self._composite(features)[0]
 
     def colors(self, scene: Gaussians) -> np.ndarray:
@@ -112,6 +113,7 @@ class Seen:
 
         -1 and 0 pad.
         """
+        checked.top(k)
         with cpu.Threads() as workers:
             places, weights = sums.top_contributors(self.bins, k, workers)
         rows = self.rows if len(self.rows) else np.zeros(1, np.int64)
@@ -143,6 +145,8 @@ def render_channels(scene: Gaussians, view: Camera, features: np.ndarray) -> np.
 
 def top_contributors(scene: Gaussians, view: Camera, pixels: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     """The k heaviest Gaussians at integer pixels (B, 2) x, y: ids (B, k) int32 and weights (B, k)."""
+    checked.view(view)
+    checked.pixels(pixels, view)
     ids, weights = Seen(scene, view).top_contributors(k)
     return ids[pixels[:, 1], pixels[:, 0]], weights[pixels[:, 1], pixels[:, 0]]
 

@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from backend.render import cpu, sums
+from backend.render import checked, cpu, sums
 from backend.render.harmonics import colors_from_sh
 from backend.render.projection import project
 from backend.scene.cameras import Camera
@@ -61,14 +61,29 @@ def rasterize(
     depth_median: bool = False,
     absgrad: bool = False,
 ) -> Rendered:
-    """Draw one view. Gradients reach every array, through the harmonics' direction too."""
+    """Draw one view. Gradients reach every array, through the harmonics' direction too.
+
+    Raises TypeError or ValueError, naming the argument, if shapes, dtypes or the view make no sense.
+    """
+    checked.view(view)
+    checked.gaussians(
+        means=means,
+        quats=quats,
+        log_scales=log_scales,
+        opacity_logits=opacity_logits,
+        sh0=sh0,
+        shN=shN,
+        colors=colors,
+        background=background,
+        sh_degree=sh_degree,
+    )
     projected = project(means, quats, log_scales, opacity_logits, view)
     if projected.means2d.requires_grad:
         projected.means2d.retain_grad()
     rows = projected.rows
     if colors is None:
-        if sh0 is None or shN is None:
-            raise ValueError("rasterize needs sh0 and shN, or colors")
+        assert sh0 is not None  # checked
+        assert shN is not None
         centre = torch.as_tensor(view.centre, dtype=means.dtype)
         seen = colors_from_sh(sh0[rows], shN[rows], means[rows] - centre, sh_degree)
     else:

@@ -125,8 +125,3 @@ def test_median_depth_is_where_light_halves() -> None:
     assert np.isnan(median[clear & ~half.any(-1)]).all()
     chosen = clear & half.any(-1)
     assert np.allclose(median[chosen], first[chosen], rtol=1e-5)
-
-
-def test_wrong_sizes_are_refused() -> None:
-    with pytest.raises(ValueError, match="do not fit the view"):
-        accumulate(gaussians(3, 0), view(), np.zeros((2, 2, 1), np.float32))

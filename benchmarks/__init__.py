@@ -1,0 +1,4 @@
+"""What SegWild is measured with, and what was measured, as JSON lines.
+
+Owns scenes, yardsticks and tables. Imports the backend through its public names and is imported by nothing.
+"""

@@ -1,0 +1,56 @@
+"""One training step on fixed Gaussians, in the pieces and in the order of `backend.train`.
+
+Without choosing and reading the photo, without judging what is transient and without density control: what
+is left happens in every step and is where the time goes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import torch
+
+from backend.render import rasterize
+from backend.scene.cameras import Camera
+from backend.train.appearance import initial_response, initial_shared, lit, sky_picture
+from backend.train.config import Regularisers
+from backend.train.loop import ROW_RATES, SHARED_RATES
+from backend.train.losses import photometric, regularisation
+from backend.train.parameters import Parameters
+from backend.train.similarity import Similarity
+
+RANK, SSIM = 8, 0.2
+MEANS_RATE = 1e-7  # so small that a thousand repeats still measure the same scene
+NAMES = ("means", "quats", "log_scales", "opacity_logits", "sh0", "shN")
+
+
+def training_step(arrays: Mapping[str, np.ndarray], view: Camera) -> Callable[[], float]:
+    """A function that takes one step and returns the loss; parameters and moments are made here."""
+    values = {name: torch.from_numpy(arrays[name]) for name in NAMES}
+    rows = Parameters(values | {"response": initial_response(len(values["means"]), RANK)})
+    shared = Parameters(initial_shared(1, RANK, 0))
+    similarity = Similarity()
+    photo = torch.from_numpy(np.random.default_rng(0).uniform(0, 1, (view.height, view.width, 3)).astype(np.float32))
+    rates = {name: 1e-3 * rate for name, rate in ROW_RATES.items()} | {"means": MEANS_RATE}
+    shared_rates = {name: 1e-3 * rate for name, rate in SHARED_RATES.items()}
+
+    def step() -> float:
+        embedding = shared["embeddings"][0]
+        sh0, shN = lit(rows["sh0"], rows["shN"], rows["response"], shared.values, embedding)
+        rendered = rasterize(
+            **{name: rows[name] for name in NAMES[:4]},
+            sh0=sh0,
+            shN=shN,
+            view=view,
+            absgrad=True,
+        )
+        image = rendered.image + (1 - rendered.alpha)[..., None] * sky_picture(view, shared.values, embedding)
+        loss = photometric(image, photo, None, similarity, SSIM)
+        loss = loss + regularisation(rows["log_scales"], rows["opacity_logits"], Regularisers(), extent=1.0, ramp=1.0)
+        loss.backward()
+        rows.step(rates)
+        shared.step(shared_rates)
+        return loss.item()
+
+    return step
