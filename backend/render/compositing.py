@@ -132,8 +132,9 @@ def backward(bins, colors, image, T_end, visited, v_image, v_alpha, background, 
     slots = np.empty((len(slot_splat), GRADIENT_COLUMNS + D), f32)
     for worker in prange(workers):
         T = np.empty(AREA, f32)
-        behind = np.empty(AREA, f32)  # <v, colour still to come>, background left out
-        beyond = np.empty(AREA, f32)  # T_end · (v_alpha − <v, background>)
+        # Zeros, not whatever memory holds: lanes beyond the picture's edge have alpha 0, and 0·NaN is NaN.
+        behind = np.zeros(AREA, f32)  # <v, colour still to come>, background left out
+        beyond = np.zeros(AREA, f32)  # T_end · (v_alpha − <v, background>)
         v = np.empty(AREA * D, f32)
         d_color = np.empty(D * WIDTH, f32)
         for i in range(worker, len(order), workers):

@@ -169,6 +169,28 @@ def test_an_empty_view(degenerate, gaussians_of, camera, rows) -> None:
     assert np.isnan(seen.depth()).all()
 
 
+def test_memory_of_others_does_not_count() -> None:
+    """A tile that the picture's edge cuts has lanes without pixels; what their memory held before stays out."""
+    view = Camera(np.eye(4), 30.0, 30.0, 2.5, 2.5, 5, 5)
+    rows = {
+        "means": torch.tensor([[0.0, 0, 3]]),
+        "quats": torch.tensor([[1.0, 0, 0, 0]]),
+        "log_scales": torch.full((1, 3), -1.0),
+        "opacity_logits": torch.zeros(1),
+        "colors": torch.ones(1, 3),
+    }
+    gradients = set()
+    for _ in range(60):
+        leaves = {name: value.clone().requires_grad_() for name, value in rows.items()}
+        result = rasterize(**leaves, view=view)
+        poison = [np.full(length, np.nan, np.float32) for length in range(240, 300)]
+        del poison  # for the allocator to hand out again
+        result.image.sum().backward()
+        gradients.add(tuple(torch.cat([leaf.grad.flatten() for leaf in leaves.values()]).tolist()))
+    assert len(gradients) == 1
+    assert np.isfinite(list(gradients)).all()
+
+
 def test_a_million_in_one_tile() -> None:
     """Faint dust before a single tile: every slot list has a million entries."""
     count = 1_000_000
