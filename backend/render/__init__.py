@@ -6,9 +6,11 @@ and of the compiled kernels. Does not own what a colour means: appearance is bak
 
 from backend.render.accumulate import Seen, accumulate, depth, render_channels, top_contributors
 from backend.render.cpu import Threads
+from backend.render.harmonics import Light
 from backend.render.rasterize import Rendered, chosen_engine, rasterize
 
 __all__ = [
+    "Light",
     "Rendered",
     "Seen",
     "Threads",

@@ -12,8 +12,9 @@ import numpy as np
 import torch
 
 from backend.render import checked, compositing, cpu, sums
-from backend.render.harmonics import colors_from_sh
-from backend.render.projection import Projected, project
+from backend.render.projection import Projected
+from backend.render.shading import colors_of
+from backend.render.splats import project
 from backend.render.tiles import Binned
 from backend.scene.cameras import Camera
 from backend.scene.gaussians import Gaussians
@@ -29,14 +30,13 @@ class Seen:
         checked.view(view)
         self.count = len(scene)
         self.view = view
-        with torch.no_grad():
-            self.projected: Projected = project(
-                torch.from_numpy(scene.means),
-                torch.from_numpy(scene.quats),
-                torch.from_numpy(scene.log_scales),
-                torch.from_numpy(scene.opacity_logits),
-                view,
-            )
+        self.projected: Projected = project(
+            torch.from_numpy(scene.means),
+            torch.from_numpy(scene.quats),
+            torch.from_numpy(scene.log_scales),
+            torch.from_numpy(scene.opacity_logits),
+            view,
+        )
         self.rows = self.projected.rows.numpy()
         self.bins: Binned = cpu.binned(self.projected, view.width, view.height)
 
@@ -82,10 +82,8 @@ class Seen:
 
     def colors(self, scene: Gaussians) -> np.ndarray:
         """(N, 3) float32, at least 0: the harmonics of `scene` (same rows) as this camera sees them."""
-        rows = torch.from_numpy(self.rows)
-        directions = torch.from_numpy(scene.means)[rows] - torch.as_tensor(self.view.centre, dtype=torch.float32)
-        seen = colors_from_sh(torch.from_numpy(scene.sh0)[rows], torch.from_numpy(scene.shN)[rows], directions)
-        return self._spread(seen.numpy())
+        arrays = (torch.from_numpy(array) for array in (scene.means, scene.sh0, scene.shN))
+        return self._spread(colors_of(self.projected.rows, *arrays, self.view.centre).numpy())
 
     def picture(self, scene: Gaussians, background: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Colours of `scene` (same rows) as (H, W, 3) float32 over a background (H, W, 3), and alpha (H, W)."""

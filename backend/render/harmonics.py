@@ -1,6 +1,8 @@
-"""Spherical harmonics and a direction into a colour, in torch, in the basis of 3D Gaussian Splatting."""
+"""Spherical harmonics, a direction and a light into a colour, in torch, in the basis of 3D Gaussian Splatting."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -8,19 +10,34 @@ from torch import Tensor
 C0 = 0.28209479177387814
 
 
+@dataclass(frozen=True, eq=False)
+class Light:
+    """An affine change of every colour c_i: gain·c_i + offset + response_i·weights, before the clamp at black."""
+
+    gain: Tensor  # (3, 3)
+    offset: Tensor  # (3,)
+    response: Tensor  # (N, 3, R), each row's own; N as many as there are harmonics
+    weights: Tensor  # (R,)
+
+    def on(self, colors: Tensor) -> Tensor:
+        """The change of colours (N, 3), not clamped."""
+        return colors @ self.gain.T + self.offset + self.response @ self.weights
+
+
 def colors_from_sh(
     sh0: Tensor,  # (S, 1, 3)
     shN: Tensor,  # (S, K-1, 3), K in {1, 4, 9, 16}
     directions: Tensor,  # (S, 3), camera centre to Gaussian, any norm > 0
     degree: int | None = None,  # use only bases up to this degree; None: all
+    light: Light | None = None,  # of the same S rows; None: the harmonics as they are
 ) -> Tensor:  # (S, 3), at least 0
-    """max(0, SH(direction) + 0.5), the colour convention of every 3DGS file."""
+    """max(0, light(SH(direction) + 0.5)), without the light the colour convention of every 3DGS file."""
     bases = shN.shape[1] if degree is None else min(shN.shape[1], (degree + 1) ** 2 - 1)
     color = C0 * sh0[:, 0] + 0.5
     if bases:
         basis = higher_bases(torch.nn.functional.normalize(directions, dim=-1), bases)
         color = color + (basis[:, :, None] * shN[:, :bases]).sum(1)
-    return color.clamp_min(0)
+    return (color if light is None else light.on(color)).clamp_min(0)
 
 
 def higher_bases(directions: Tensor, count: int) -> Tensor:

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from backend.render import checked, cpu, sums
-from backend.render.harmonics import colors_from_sh
-from backend.render.projection import project
+from backend.render.harmonics import Light
+from backend.render.shading import colors_of
+from backend.render.splats import project
 from backend.scene.cameras import Camera
 from segwild_addon.protocol.errors import SetupError
 
@@ -57,11 +58,12 @@ def rasterize(
     colors: Tensor | None = None,  # (N, D) float32, final values, instead of harmonics
     background: Tensor | None = None,  # (D,) float32; None: black
     sh_degree: int | None = None,  # use harmonics up to this degree; None: all there are
+    light: Light | None = None,  # a change of the harmonics' colours; None: as they are
     depth_expected: bool = False,
     depth_median: bool = False,
     absgrad: bool = False,
 ) -> Rendered:
-    """Draw one view. Gradients reach every array, through the harmonics' direction too.
+    """Draw one view. Gradients reach every array, through the harmonics' direction and the light too.
 
     Raises TypeError or ValueError, naming the argument, if shapes, dtypes or the view make no sense.
     """
@@ -84,8 +86,7 @@ def rasterize(
     if colors is None:
         assert sh0 is not None  # checked
         assert shN is not None
-        centre = torch.as_tensor(view.centre, dtype=means.dtype)
-        seen = colors_from_sh(sh0[rows], shN[rows], means[rows] - centre, sh_degree)
+        seen = colors_of(rows, means, sh0, shN, view.centre, degree=sh_degree, light=light)
     else:
         seen = colors[rows]
     channels = seen.shape[1]

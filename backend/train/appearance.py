@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from backend.render import Light
 from backend.render.harmonics import C0, higher_bases
 from backend.scene import Camera, Gaussians, Workspace
 from backend.scene.files import read_arrays, write_arrays
@@ -82,6 +83,14 @@ def lit(
     offset = (embedding @ shared["offset"] + 0.5 * change.sum(1)) / C0
     lit0 = sh0[:, 0] @ full.T + offset + response @ embedding
     return lit0[:, None], shN @ full.T if shN.shape[1] else shN
+
+
+def light(response: Tensor, shared: Mapping[str, Tensor], embedding: Tensor | None) -> Light | None:
+    """What `lit` does, left to the renderer: only colours that a view shows are changed. None: neutral."""
+    if embedding is None or not len(embedding):
+        return None
+    gain = torch.eye(3) + torch.tensordot(embedding, shared["gain"], 1)
+    return Light(gain, embedding @ shared["offset"], response, C0 * embedding)
 
 
 def sky_picture(camera: Camera, shared: Mapping[str, Tensor], embedding: Tensor | None) -> Tensor:

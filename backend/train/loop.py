@@ -24,7 +24,7 @@ from backend.scene import Camera, Gaussians, Photo, Workspace
 from backend.scene.files import read_arrays, write_arrays
 from backend.scene.gaussians import FIELDS
 from backend.train import density
-from backend.train.appearance import Appearance, initial_response, initial_shared, lit, sky_picture
+from backend.train.appearance import Appearance, initial_response, initial_shared, light, sky_picture
 from backend.train.config import TrainConfig
 from backend.train.initial import initial
 from backend.train.losses import photometric, regularisation
@@ -177,16 +177,16 @@ class Training:
         def held(name: str) -> Tensor:
             return rows[name].detach() if colors_only else rows[name]
 
-        sh0, shN = lit(rows["sh0"], rows["shN"], rows["response"], self.shared.values, embedding)
         rendered = rasterize(
             means=held("means"),
             quats=held("quats"),
             log_scales=held("log_scales"),
             opacity_logits=held("opacity_logits"),
-            sh0=sh0,
-            shN=shN,
+            sh0=rows["sh0"],
+            shN=rows["shN"],
             view=camera,
             sh_degree=self.config.sh_degree if fraction >= HARMONICS_FROM else 0,
+            light=light(rows["response"], self.shared.values, embedding),
             absgrad=absgrad,
         )
         sky = sky_picture(camera, self.shared.values, embedding)
