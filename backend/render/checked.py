@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from backend.render.harmonics import Light
 from backend.scene.cameras import Camera
 from backend.scene.gaussians import SH_COUNTS
 
@@ -52,6 +53,7 @@ def gaussians(
     colors: Tensor | None,
     background: Tensor | None,
     sh_degree: int | None,
+    light: Light | None = None,
 ) -> None:
     """Tensors of one dtype and device whose rows and channels agree; harmonics or colours, not both."""
     if not isinstance(means, Tensor) or means.dim() != 2:
@@ -64,6 +66,8 @@ def gaussians(
     if colors is not None:
         if sh0 is not None or shN is not None:
             raise ValueError("colors: expected either colors or sh0 and shN, got both")
+        if light is not None:
+            raise ValueError("light: expected with harmonics only, got colors too")
         channels = colors.shape[1] if isinstance(colors, Tensor) and colors.dim() == 2 else 0
         if not channels:
             raise ValueError(f"colors: expected ({rows}, D) with D at least 1, got {_shape(colors)}")
@@ -78,6 +82,12 @@ def gaussians(
             expected = ", ".join(map(str, SH_COUNTS))
             raise ValueError(f"shN: expected ({rows}, K-1, 3) with K-1 one of {expected}, got {_shape(shN)}")
         _tensor("shN", shN, means, (rows, bases, 3))
+        if light is not None:
+            rank = len(light.weights)
+            _tensor("light.gain", light.gain, means, (3, 3))
+            _tensor("light.offset", light.offset, means, (3,))
+            _tensor("light.response", light.response, means, (rows, 3, rank))
+            _tensor("light.weights", light.weights, means, (rank,))
     if background is not None:
         _tensor("background", background, means, (channels,))
     if sh_degree is not None and sh_degree not in DEGREES:

@@ -78,6 +78,7 @@ def rasterize(
         colors=colors,
         background=background,
         sh_degree=sh_degree,
+        light=light,
     )
     projected = project(means, quats, log_scales, opacity_logits, view)
     if projected.means2d.requires_grad:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from backend.render import Seen, accumulate, rasterize, render_channels, top_contributors
+from backend.render import Light, Seen, accumulate, rasterize, render_channels, top_contributors
 from backend.scene.cameras import Camera
 from backend.scene.gaussians import Gaussians
 
@@ -31,6 +31,10 @@ def harmonics(**changed: Any) -> dict[str, Any]:
 def colored(**changed: Any) -> dict[str, Any]:
     kept = {name: value for name, value in harmonics().items() if not name.startswith("sh")}
     return kept | {"colors": torch.zeros(N, 7)} | changed
+
+
+def light(rows: int = N, gain: tuple[int, ...] = (3, 3)) -> Light:
+    return Light(torch.zeros(gain), torch.zeros(3), torch.zeros(rows, 3, 2), torch.zeros(2))
 
 
 def view(**changed: Any) -> Camera:
@@ -57,6 +61,9 @@ def scene() -> Gaussians:
         (harmonics(shN=None), r"shN: expected sh0 and shN, or colors, got None"),
         (harmonics(sh0=None, shN=None), r"sh0: expected sh0 and shN, or colors, got None"),
         (harmonics(colors=torch.zeros(N, 3)), r"colors: expected either .* got both"),
+        (colored(light=light()), r"light: expected with harmonics only"),
+        (harmonics(light=light(rows=N - 1)), r"light.response: expected \(5, 3, 2\), got \(4, 3, 2\)"),
+        (harmonics(light=light(gain=(3,))), r"light.gain: expected \(3, 3\), got \(3,\)"),
         (harmonics(sh_degree=4), r"sh_degree: expected 0 to 3 or None, got 4"),
         (harmonics(sh_degree=-1), r"sh_degree: expected 0 to 3 or None, got -1"),
         (harmonics(background=torch.zeros(4)), r"background: expected \(3,\), got \(4,\)"),
