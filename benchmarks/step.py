@@ -13,7 +13,7 @@ import torch
 
 from backend.render import rasterize
 from backend.scene.cameras import Camera
-from backend.train.appearance import initial_response, initial_shared, lit, sky_picture
+from backend.train.appearance import initial_response, initial_shared, light, sky_picture
 from backend.train.config import Regularisers
 from backend.train.loop import ROW_RATES, SHARED_RATES
 from backend.train.losses import photometric, regularisation
@@ -37,12 +37,10 @@ def training_step(arrays: Mapping[str, np.ndarray], view: Camera) -> Callable[[]
 
     def step() -> float:
         embedding = shared["embeddings"][0]
-        sh0, shN = lit(rows["sh0"], rows["shN"], rows["response"], shared.values, embedding)
         rendered = rasterize(
-            **{name: rows[name] for name in NAMES[:4]},
-            sh0=sh0,
-            shN=shN,
+            **{name: rows[name] for name in NAMES},
             view=view,
+            light=light(rows["response"], shared.values, embedding),
             absgrad=True,
         )
         image = rendered.image + (1 - rendered.alpha)[..., None] * sky_picture(view, shared.values, embedding)
