@@ -63,6 +63,8 @@ def accumulate_features(bins, signal, pixel_weight, workers):
         for i in range(worker, len(order), workers):
             t = order[i]
             px0, py0, columns, rows = open_tile(t, tiles_x, width, height, T)
+            if columns < TILE or rows < TILE:
+                tile_signal[:] = f32(0)  # lanes beyond the picture's edge weigh 0, but 0·NaN is NaN
             for y in range(rows):
                 for x in range(columns):
                     p = y * TILE + x

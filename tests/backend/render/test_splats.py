@@ -90,7 +90,7 @@ def test_values_and_gradients_are_those_of_the_true_projection(
         for name in VALUES:
             values, truth = getattr(found, name).detach().double(), getattr(exact, name).detach()
             assert torch.allclose(values, truth, rtol=1e-4, atol=1e-5 * max(width, height)), name
-            assert (values - truth).norm() <= 1e-5 * truth.norm(), name
+            assert (values - truth).norm() <= 3e-5 * truth.norm(), name
         assert ((found.radii - exact.radii).abs() <= 1).all()
         assert (found.radii == exact.radii).float().mean() > 0.99 or rows < 100
         pull_back(found, seed)
