@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from backend.train.config import Regularisers
-from backend.train.similarity import Similarity
+from backend.train.similarity import Similarity, WithGradient
 
 
 def photometric(
@@ -23,12 +23,11 @@ def photometric(
     Ignored pixels of the render are replaced by the photo's, so that windows beside them stay natural and
     their gradient is exactly zero.
     """
-    counted = 1.0
-    if ignored is not None:
-        image = torch.where(ignored[..., None], photo, image)
-        counted = max(1 - float(ignored.float().mean()), 1e-3)
-    absolute = (image - photo).abs().mean()
-    return ((1 - share) * absolute + share * (1 - similarity(image, photo))) / counted
+    counted = 1.0 if ignored is None else max(1 - float(ignored.float().mean()), 1e-3)
+    mask = None if ignored is None else ignored.numpy()
+    found = similarity.compared(image.detach().contiguous().numpy(), photo.numpy(), mask, share=share)
+    loss = (1 - share) * found.absolute + share * (1 - found.similarity)
+    return WithGradient.apply(image, loss / counted, torch.from_numpy(found.gradient) / counted)
 
 
 def regularisation(
