@@ -93,8 +93,8 @@ def light(response: Tensor, shared: Mapping[str, Tensor], embedding: Tensor | No
     return Light(gain, embedding @ shared["offset"], response, C0 * embedding)
 
 
-def sky_picture(camera: Camera, shared: Mapping[str, Tensor], embedding: Tensor | None) -> Tensor:
-    """The sky behind everything: (H, W, 3), about 0..1, differentiable."""
+def coarse_sky(camera: Camera, shared: Mapping[str, Tensor], embedding: Tensor | None) -> Tensor:
+    """The sky behind everything in cells of about SKY_STEP pixels: (rows, columns, 3), about 0..1, differentiable."""
     columns = max(2, -(-camera.width // SKY_STEP) + 1)
     rows = max(2, -(-camera.height // SKY_STEP) + 1)
     x, y = np.meshgrid(np.linspace(0, camera.width, columns), np.linspace(0, camera.height, rows))
@@ -104,7 +104,12 @@ def sky_picture(camera: Camera, shared: Mapping[str, Tensor], embedding: Tensor 
     if embedding is not None and len(embedding):
         coefficients = coefficients + torch.tensordot(embedding, shared["sky_response"], 1)
     # Not clamped: a sky that has become too bright must feel the gradient that darkens it.
-    coarse = (basis @ coefficients + 0.5).reshape(1, rows, columns, 3).permute(0, 3, 1, 2)
+    return (basis @ coefficients + 0.5).reshape(rows, columns, 3)
+
+
+def sky_picture(camera: Camera, shared: Mapping[str, Tensor], embedding: Tensor | None) -> Tensor:
+    """The sky behind everything: (H, W, 3), about 0..1, differentiable."""
+    coarse = coarse_sky(camera, shared, embedding).permute(2, 0, 1)[None]
     full = torch.nn.functional.interpolate(coarse, (camera.height, camera.width), mode="bilinear", align_corners=False)
     return full[0].permute(1, 2, 0)
 

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numba import njit, prange
 from torch import Tensor
 
+from backend.render import Threads
 from backend.render.projection import rotation_matrices
 from backend.scene import Camera
 from backend.train.config import Adaptive
@@ -76,6 +78,20 @@ def grow(
     return wanted
 
 
+@njit(parallel=True, cache=True)
+def _in_a_face(means, centres, forwards, limits):
+    """(N,) bool: before a camera (C,) and nearer to it than its limit."""
+    found = np.zeros(len(means), np.bool_)
+    for i in prange(len(means)):
+        for j in range(len(centres)):
+            x, y, z = means[i, 0] - centres[j, 0], means[i, 1] - centres[j, 1], means[i, 2] - centres[j, 2]
+            near = x * x + y * y + z * z < limits[j] * limits[j]
+            if near and x * forwards[j, 0] + y * forwards[j, 1] + z * forwards[j, 2] > 0:
+                found[i] = True
+                break
+    return found
+
+
 def useless(rows: Parameters, policy: Adaptive, *, extent: float, cameras: list[tuple[Camera, float]]) -> Tensor:
     """(N,) bool, rows to drop: transparent, as large as the scene, or in a photographer's face.
 
@@ -84,9 +100,8 @@ def useless(rows: Parameters, policy: Adaptive, *, extent: float, cameras: list[
     opacities = torch.sigmoid(rows["opacity_logits"].detach())
     largest = rows["log_scales"].detach().amax(1).exp()
     drop = (opacities < policy.prune_below) | (largest > policy.largest * extent)
-    means = rows["means"].detach()
-    for camera, nearest in cameras:
-        position = means - torch.as_tensor(camera.centre, dtype=torch.float32)
-        ahead = position @ torch.as_tensor(camera.forward, dtype=torch.float32)
-        drop |= (ahead > 0) & (position.norm(dim=1) < NEAREST * nearest)
-    return drop
+    centres = np.array([camera.centre for camera, _ in cameras], np.float32).reshape(-1, 3)
+    forwards = np.array([camera.forward for camera, _ in cameras], np.float32).reshape(-1, 3)
+    limits = NEAREST * np.array([nearest for _, nearest in cameras], np.float32)
+    with Threads():
+        return drop | torch.from_numpy(_in_a_face(rows["means"].detach().numpy(), centres, forwards, limits))

@@ -24,12 +24,13 @@ from backend.scene import Camera, Gaussians, Photo, Workspace
 from backend.scene.files import read_arrays, write_arrays
 from backend.scene.gaussians import FIELDS
 from backend.train import density
-from backend.train.appearance import Appearance, initial_response, initial_shared, light, sky_picture
+from backend.train.appearance import Appearance, coarse_sky, initial_response, initial_shared, light
 from backend.train.config import TrainConfig
 from backend.train.initial import initial
 from backend.train.losses import photometric, regularisation
 from backend.train.parameters import Parameters
 from backend.train.similarity import Similarity
+from backend.train.sky import over_sky
 from backend.train.transients import MEMORY_DIVISOR, SUSPICIOUS_SHARE, Transients
 from backend.train.views import View, Views
 from segwild_addon.protocol.errors import ResourceError, SegWildError
@@ -189,8 +190,8 @@ class Training:
             light=light(rows["response"], self.shared.values, embedding),
             absgrad=absgrad,
         )
-        sky = sky_picture(camera, self.shared.values, embedding)
-        return rendered, rendered.image + (1 - rendered.alpha)[..., None] * sky
+        sky = coarse_sky(camera, self.shared.values, embedding)
+        return rendered, over_sky(rendered.image, rendered.alpha, sky)
 
     def _observe(self, view: View, image: np.ndarray, alpha: np.ndarray, fraction: float) -> Tensor | None:
         """The pixels to leave out: found by residual, or masked by the person. (H, W) bool or None."""

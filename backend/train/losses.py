@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
+from numba import njit, prange
 from torch import Tensor
 
+from backend.render import Threads
 from backend.train.config import Regularisers
 from backend.train.similarity import Similarity, WithGradient
+
+f32 = np.float32
+BLOCK = 1024  # rows whose penalties are added one after the other
 
 
 def photometric(
@@ -30,6 +36,40 @@ def photometric(
     return WithGradient.apply(image, loss / counted, torch.from_numpy(found.gradient) / counted)
 
 
+@njit(parallel=True, cache=True)
+def _penalties(log_scales, opacity_logits, needle, free, scale, entropy):
+    """Sums over rows (blocks, 2) of what falls on scales and on opacities, and the gradients of both."""
+    count = len(log_scales)
+    sums = np.zeros(((count + BLOCK - 1) // BLOCK, 2), np.float64)
+    d_scales, d_logits = np.zeros((count, 3), f32), np.zeros(count, f32)
+    for block in prange(len(sums)):
+        of_scales, of_opacities = f32(0), f32(0)
+        for i in range(block * BLOCK, min((block + 1) * BLOCK, count)):
+            first, second = 0, 1
+            if log_scales[i, 1] > log_scales[i, 0]:
+                first, second = 1, 0
+            if log_scales[i, 2] > log_scales[i, first]:
+                first, second = 2, first
+            elif log_scales[i, 2] > log_scales[i, second]:
+                second = 2
+            # In log space: the pull on a needle does not grow with its length.
+            excess = log_scales[i, first] - log_scales[i, second] - free
+            size = scale * math.exp(log_scales[i, first])
+            of_scales += size
+            d_scales[i, first] = size
+            if excess > f32(0):
+                of_scales += needle * excess
+                d_scales[i, first] += needle
+                d_scales[i, second] = -needle
+            if entropy > f32(0):
+                opacity = f32(1) / (f32(1) + math.exp(-opacity_logits[i]))
+                spread = entropy * opacity * (f32(1) - opacity)
+                of_opacities += spread
+                d_logits[i] = spread * (f32(1) - f32(2) * opacity)
+        sums[block, 0], sums[block, 1] = of_scales, of_opacities
+    return sums, d_scales, d_logits
+
+
 def regularisation(
     log_scales: Tensor,  # (N, 3)
     opacity_logits: Tensor,  # (N,)
@@ -39,12 +79,18 @@ def regularisation(
     ramp: float,  # 0..1, how far the entropy term is switched on
 ) -> Tensor:
     """Penalties on needles, on size and on half-transparent rows."""
-    ordered = log_scales.sort(dim=1, descending=True).values
-    # In log space: the pull on a needle does not grow with its length.
-    excess = (ordered[:, 0] - ordered[:, 1] - math.log(weights.needle_ratio)).clamp_min(0)
-    total = weights.needle * excess.mean()
-    total = total + weights.scale * ordered[:, 0].exp().mean() / extent
+    count = max(len(log_scales), 1)
+    with Threads():
+        sums, d_scales, d_logits = _penalties(
+            log_scales.detach().numpy(),
+            opacity_logits.detach().numpy(),
+            f32(weights.needle / count),
+            f32(math.log(weights.needle_ratio)),
+            f32(weights.scale / (extent * count)),
+            f32(ramp * weights.entropy / count),
+        )
+    of_scales, of_opacities = sums.sum(0)
+    total = WithGradient.apply(log_scales, of_scales, torch.from_numpy(d_scales))
     if ramp > 0:
-        opacities = torch.sigmoid(opacity_logits)
-        total = total + ramp * weights.entropy * (opacities * (1 - opacities)).mean()
+        total = total + WithGradient.apply(opacity_logits, of_opacities, torch.from_numpy(d_logits))
     return total

@@ -9,7 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
+from numba import njit, prange
 from scipy import ndimage
+
+from backend.render import Threads
 
 SHARE_MAX = 0.4  # of a photo that is explained worst
 RESIDUAL_MIN = 0.10  # mean absolute difference per channel, colours in 0..1
@@ -43,7 +46,8 @@ class Transients:
             return np.zeros((height, width), bool)
         # Signed differences are averaged first: detail that is not learned yet cancels, a person does not.
         window = max(5, round(width * BLUR_SHARE) | 1)
-        smooth = np.abs(ndimage.uniform_filter(difference, (window, window, 0), mode="nearest")).mean(2)
+        with Threads():
+            smooth = _smoothed(difference, window // 2)
         smooth[sky] = 0
         self.latest[name] = float(smooth.mean())
         ramp = np.clip((fraction - RAMP_FROM) / (FULL_FROM - RAMP_FROM), 0, 1)
@@ -104,5 +108,38 @@ def _resampled(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         return (sums / (np.diff(ys)[:, None] * np.diff(xs)[None])).astype(np.float32)
     y = np.clip((np.arange(rows) + 0.5) * height / rows - 0.5, 0, height - 1)
     x = np.clip((np.arange(columns) + 0.5) * width / columns - 0.5, 0, width - 1)
-    grid = np.meshgrid(y, x, indexing="ij")
-    return ndimage.map_coordinates(values, grid, order=1, mode="nearest").astype(np.float32)
+    top, left = y.astype(int), x.astype(int)
+    bottom, right = np.minimum(top + 1, height - 1), np.minimum(left + 1, width - 1)
+    down, across = (y - top).astype(np.float32)[:, None], (x - left).astype(np.float32)
+    lines = values[top] + down * (values[bottom] - values[top])
+    return lines[:, left] + across * (lines[:, right] - lines[:, left])
+
+
+@njit(parallel=True, cache=True)
+def _smoothed(difference, reach):
+    """|mean over a square window of side 2·reach + 1| of (H, W, C), averaged over channels: (H, W) float32.
+
+    Beyond the edge the outermost pixel repeats.
+    """
+    height, width, channels = difference.shape
+    across = np.empty((height, width, channels), np.float32)
+    for y in prange(height):
+        for c in range(channels):
+            window = np.float32(0)
+            for x in range(-reach - 1, reach):
+                window += difference[y, min(max(x, 0), width - 1), c]
+            for x in range(width):
+                window += difference[y, min(x + reach, width - 1), c] - difference[y, max(x - reach - 1, 0), c]
+                across[y, x, c] = window
+    smooth = np.empty((height, width), np.float32)
+    scale = np.float32(1 / (channels * (2 * reach + 1) ** 2))
+    for y in prange(height):
+        sums = np.zeros((width, channels), np.float32)
+        for k in range(-reach, reach + 1):
+            sums += across[min(max(y + k, 0), height - 1)]
+        for x in range(width):
+            size = np.float32(0)
+            for c in range(channels):
+                size += abs(sums[x, c])
+            smooth[y, x] = scale * size
+    return smooth

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+
+import pytest
 import torch
 
 from backend.train.config import Regularisers
@@ -35,3 +38,38 @@ def test_penalties_shrink_needles_and_sharpen_opacities() -> None:
     assert log_scales.grad[0, 0] > 0  # descent shortens the needle ...
     assert log_scales.grad[0, 1:].min() < 0  # ... and widens it
     assert logits.grad[0] < 0 < logits.grad[1]  # away from one half
+
+
+def test_penalties_and_their_gradients_are_those_of_torch() -> None:
+    generator = torch.Generator().manual_seed(1)
+    log_scales, logits = 2 * torch.randn(3000, 3, generator=generator), 3 * torch.randn(3000, generator=generator)
+    weights, extent, ramp = Regularisers(), 1.7, 0.4
+    leaves = log_scales.clone().requires_grad_(), logits.clone().requires_grad_()
+    penalty = regularisation(*leaves, weights, extent=extent, ramp=ramp)
+    penalty.backward()
+    exact = log_scales.double().requires_grad_(), logits.double().requires_grad_()
+    ordered, opacities = exact[0].sort(dim=1, descending=True).values, torch.sigmoid(exact[1])
+    expected = (
+        weights.needle * (ordered[:, 0] - ordered[:, 1] - math.log(weights.needle_ratio)).clamp_min(0).mean()
+        + weights.scale * ordered[:, 0].exp().mean() / extent
+        + ramp * weights.entropy * (opacities * (1 - opacities)).mean()
+    )
+    expected.backward()
+    assert penalty.item() == pytest.approx(expected.item(), rel=1e-5)
+    for leaf, true in zip(leaves, exact, strict=True):
+        assert torch.allclose(leaf.grad.double(), true.grad, rtol=1e-4, atol=1e-10)
+
+
+def test_the_photometric_gradient_is_that_of_its_value() -> None:
+    generator = torch.Generator().manual_seed(2)
+    photo = torch.rand(23, 31, 3, generator=generator)
+    image = torch.rand(23, 31, 3, generator=generator).requires_grad_()
+    ignored = torch.rand(23, 31, generator=generator) < 0.2
+    photometric(image, photo, ignored, Similarity(), 0.3).backward()
+    direction = torch.randn(image.shape, generator=generator)
+    step = 1e-3
+    ahead, back = (
+        photometric(image.detach() + sign * step * direction, photo, ignored, Similarity(), 0.3).item()
+        for sign in (1, -1)
+    )
+    assert (ahead - back) / (2 * step) == pytest.approx(float((image.grad * direction).sum()), rel=0.02, abs=1e-5)
