@@ -13,12 +13,13 @@ import torch
 
 from backend.render import rasterize
 from backend.scene.cameras import Camera
-from backend.train.appearance import initial_response, initial_shared, light, sky_picture
+from backend.train.appearance import coarse_sky, initial_response, initial_shared, light
 from backend.train.config import Regularisers
 from backend.train.loop import ROW_RATES, SHARED_RATES
 from backend.train.losses import photometric, regularisation
 from backend.train.parameters import Parameters
 from backend.train.similarity import Similarity
+from backend.train.sky import over_sky
 
 RANK, SSIM = 8, 0.2
 MEANS_RATE = 1e-7  # so small that a thousand repeats still measure the same scene
@@ -43,7 +44,7 @@ def training_step(arrays: Mapping[str, np.ndarray], view: Camera) -> Callable[[]
             light=light(rows["response"], shared.values, embedding),
             absgrad=True,
         )
-        image = rendered.image + (1 - rendered.alpha)[..., None] * sky_picture(view, shared.values, embedding)
+        image = over_sky(rendered.image, rendered.alpha, coarse_sky(view, shared.values, embedding))
         loss = photometric(image, photo, None, similarity, SSIM)
         loss = loss + regularisation(rows["log_scales"], rows["opacity_logits"], Regularisers(), extent=1.0, ramp=1.0)
         loss.backward()
