@@ -23,6 +23,9 @@ ALPHA_MIN: tl.constexpr = tl.constexpr(1 / 255)
 STOP: tl.constexpr = tl.constexpr(1e-4)
 COLUMNS = 32  # signal channels per pass
 TOP_MAX = 32
+# Eight warps: with four, the compiler spills registers. Fusion is what float32 sums gain from, said aloud
+# because Triton's default is about to change.
+LAUNCH = {"num_warps": 8, "enable_fp_fusion": True}
 
 
 @triton.jit
@@ -57,9 +60,7 @@ def _blend(splats, lists, slots, end, x, y, T, alpha_max):
 
 
 @triton.jit
-def _accumulate(
-    splats, lists, starts, signal, slots, tiles_x, width, height, alpha_max, CHANNELS: tl.constexpr
-):
+def _accumulate(splats, lists, starts, signal, slots, tiles_x, width, height, alpha_max, CHANNELS: tl.constexpr):
     """Σ_p w·g for each slot (n, CHANNELS), signal g (H·W, CHANNELS)."""
     tile = tl.program_id(0)
     x, y, pixel, inside = _pixels(tile, tiles_x, width, height)
@@ -170,9 +171,11 @@ class Walk:
         sums = torch.zeros(len(self.splats), padded, device=signal.device)
         if len(self.lists):
             _accumulate[(len(self.starts) - 1,)](
-                self.splats, self.lists, self.starts, signal, slots, *self._view, CHANNELS=padded
+                self.splats, self.lists, self.starts, signal, slots, *self._view, CHANNELS=padded, **LAUNCH
             )
-            _gather[(len(self.splats),)](slots, *self._slots_of_splats(), sums, CHANNELS=padded)
+            _gather[(len(self.splats),)](
+                slots, *self._slots_of_splats(), sums, CHANNELS=padded, enable_fp_fusion=True, num_warps=1
+            )
         return sums[:, :channels]
 
     def _slots_of_splats(self) -> tuple[Tensor, Tensor]:
@@ -188,7 +191,7 @@ class Walk:
         out = torch.full((self.height, self.width), torch.nan, device=depths.device)
         if len(self.lists):
             _median[(len(self.starts) - 1,)](
-                self.splats, self.lists, self.starts, depths.to(torch.float32).contiguous(), out, *self._view
+                self.splats, self.lists, self.starts, depths.to(torch.float32).contiguous(), out, *self._view, **LAUNCH
             )
         return out
 
@@ -202,7 +205,7 @@ class Walk:
         weights = torch.zeros(self.height, self.width, columns, device=self.splats.device)
         if len(self.lists):
             _top[(len(self.starts) - 1,)](
-                self.splats, self.lists, self.starts, places, weights, *self._view, K=columns
+                self.splats, self.lists, self.starts, places, weights, *self._view, K=columns, **LAUNCH
             )
         if columns > k:
             places, near = places.sort(-1)  # so that of equal weights the nearer stays

@@ -145,9 +145,7 @@ def _trial(device: str) -> tuple[Tiled, Tensor]:
     random = torch.Generator().manual_seed(0)
     rows = 24
     means = torch.rand(rows, 3, generator=random) - 0.5
-    view = looking_at(
-        np.array([0.0, -2.0, 0.2]), np.zeros(3), np.array([0.0, 0.0, 1.0]), focal=30, width=31, height=29
-    )
+    view = looking_at(np.array([0.0, -2.0, 0.2]), np.zeros(3), np.array([0.0, 0.0, 1.0]), focal=30, width=31, height=29)
     with torch.no_grad():
         projected = project(
             means.to(device),
@@ -156,4 +154,6 @@ def _trial(device: str) -> tuple[Tiled, Tensor]:
             torch.zeros(rows, device=device),
             view,
         )
-    return tiled(projected, view.width, view.height), torch.rand(view.height, view.width, 3, generator=random).to(device)
+    return tiled(projected, view.width, view.height), torch.rand(view.height, view.width, 3, generator=random).to(
+        device
+    )

@@ -136,9 +136,8 @@ def _failed(piece: str, sentence: str, hint: str) -> Diagnosis:
 
 def _cause(error: Exception) -> Diagnosis:
     """What gsplat lacked when it failed. Its own message is often about something else."""
-    told = f"gsplat does not run ({type(error).__name__}: {str(error).strip().splitlines()[0][:160] or 'no reason'})."
-    if not str(error).strip():
-        told = f"gsplat does not run ({type(error).__name__})."
+    lines = str(error).strip().splitlines()
+    told = f"gsplat does not run ({type(error).__name__}{': ' + lines[0][:160] if lines else ''})."
     if importlib.util.find_spec("ninja") is None and shutil.which("ninja") is None:
         return _failed("ninja", f"{told} It cannot be compiled without ninja.", "Install it: pip install ninja.")
     nvcc = _nvcc()

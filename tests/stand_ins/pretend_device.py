@@ -73,10 +73,11 @@ def _computed(function, args, kwargs):
     if kwargs.get("device") is not None:
         goes = torch.device(kwargs["device"]) == AWAY
         kwargs = {**kwargs, "device": torch.device("cpu")}
-    own_args, own_kwargs = (
-        tree_map(lambda v: v.own if isinstance(v, _Away) else v, part) for part in (args, kwargs)
-    )
+    own_args, own_kwargs = (tree_map(lambda v: v.own if isinstance(v, _Away) else v, part) for part in (args, kwargs))
     result = function(*own_args, **own_kwargs)
+    if name.split(".")[0] in ("squeeze_", "unsqueeze_", "t_", "transpose_") and away:
+        with torch._C._ExcludeDispatchKeyGuard(torch._C.DispatchKeySet(torch._C.DispatchKey.Python)):
+            return function(*args, **kwargs)  # the shape that is shown changes too
     if function._schema.is_mutable and args and isinstance(args[0], torch.Tensor) and not isinstance(result, tuple):
         return args[0]
     return tree_map(lambda v: _Away(v) if isinstance(v, torch.Tensor) else v, result) if goes else result

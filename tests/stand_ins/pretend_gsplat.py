@@ -38,9 +38,15 @@ def fully_fused_projection(
     opacities=None,
 ):
     N = len(means)
-    assert covars is None and not packed and camera_model == "pinhole"
-    assert means.shape == (N, 3) and quats.shape == (N, 4) and scales.shape == (N, 3)
-    assert viewmats.shape == (1, 4, 4) and Ks.shape == (1, 3, 3) and opacities.shape == (N,)
+    assert covars is None
+    assert not packed
+    assert camera_model == "pinhole"
+    assert means.shape == (N, 3)
+    assert quats.shape == (N, 4)
+    assert scales.shape == (N, 3)
+    assert viewmats.shape == (1, 4, 4)
+    assert Ks.shape == (1, 3, 3)
+    assert opacities.shape == (N,)
     assert all(tensor.dtype == torch.float32 for tensor in (means, quats, scales, viewmats, Ks, opacities))
     R, t, K = viewmats[0, :3, :3], viewmats[0, :3, 3], Ks[0]
     fx, fy, cx, cy = K[0, 0], K[1, 1], K[0, 2], K[1, 2]
@@ -63,8 +69,8 @@ def fully_fused_projection(
     tan_x, tan_y = 0.5 * width / fx, 0.5 * height / fy
     tx = z * torch.minimum((width - cx) / fx + 0.3 * tan_x, torch.maximum(-(cx / fx + 0.3 * tan_x), x / z))
     ty = z * torch.minimum((height - cy) / fy + 0.3 * tan_y, torch.maximum(-(cy / fy + 0.3 * tan_y), y / z))
-    O = torch.zeros_like(z)
-    J = torch.stack([fx / z, O, -fx * tx / z**2, O, fy / z, -fy * ty / z**2], -1).reshape(N, 2, 3)
+    none = torch.zeros_like(z)
+    J = torch.stack([fx / z, none, -fx * tx / z**2, none, fy / z, -fy * ty / z**2], -1).reshape(N, 2, 3)
     screen = J @ covariance @ J.transpose(1, 2)
     a, b, d = screen[:, 0, 0] + eps2d, screen[:, 0, 1], screen[:, 1, 1] + eps2d
     determinant = a * d - b * b
@@ -91,8 +97,12 @@ def fully_fused_projection(
 
 @torch.no_grad()
 def isect_tiles(means2d, radii, depths, tile_size, tile_width, tile_height, sort=True, segmented=False, packed=False):
-    assert radii.dtype == torch.int32 and means2d.shape[:2] == radii.shape[:2] == depths.shape
-    assert means2d.is_contiguous() and radii.is_contiguous() and sort and not packed
+    assert radii.dtype == torch.int32
+    assert means2d.shape[:2] == radii.shape[:2] == depths.shape
+    assert means2d.is_contiguous()
+    assert radii.is_contiguous()
+    assert sort
+    assert not packed
     limits = torch.tensor([tile_width, tile_height], device=means2d.device)
     low = torch.floor((means2d[0] - radii[0]) / tile_size).clamp_min(0).minimum(limits).long()
     high = torch.ceil((means2d[0] + radii[0]) / tile_size).clamp_min(0).minimum(limits).long()
@@ -108,7 +118,8 @@ def isect_tiles(means2d, radii, depths, tile_size, tile_width, tile_height, sort
 
 @torch.no_grad()
 def isect_offset_encode(isect_ids, n_images, tile_width, tile_height):
-    assert n_images == 1 and isect_ids.dtype == torch.int64
+    assert n_images == 1
+    assert isect_ids.dtype == torch.int64
     tiles = torch.arange(tile_width * tile_height, device=isect_ids.device)
     return torch.searchsorted(isect_ids >> 32, tiles).to(torch.int32).reshape(1, tile_height, tile_width)
 
@@ -132,9 +143,13 @@ def rasterize_to_pixels(
     N = means2d.shape[-2]
     if channels > 513 or channels == 0:
         raise ValueError(f"Unsupported number of color channels: {channels}")
-    assert masks is None and not packed and tile_size == 16
-    assert means2d.shape == (1, N, 2) and conics.shape == (1, N, 3)
-    assert colors.shape == (1, N, channels) and opacities.shape == (1, N)
+    assert masks is None
+    assert not packed
+    assert tile_size == 16
+    assert means2d.shape == (1, N, 2)
+    assert conics.shape == (1, N, 3)
+    assert colors.shape == (1, N, channels)
+    assert opacities.shape == (1, N)
     assert backgrounds is None or backgrounds.shape == (1, channels)
     assert isect_offsets.shape == (1, math.ceil(image_height / 16), math.ceil(image_width / 16))
     assert isect_offsets.dtype == flatten_ids.dtype == torch.int32

@@ -110,7 +110,9 @@ def test_a_closed_pixel_stays_closed() -> None:
         sh0=np.zeros((count, 1, 3), np.float32),
         shN=np.zeros((count, 0, 3), np.float32),
     )
-    seen = Seen(scene, looking_at(np.array([0, -3.0, 0]), np.zeros(3), np.array([0, 0, 1.0]), focal=20, width=16, height=16))
+    seen = Seen(
+        scene, looking_at(np.array([0, -3.0, 0]), np.zeros(3), np.array([0, 0, 1.0]), focal=20, width=16, height=16)
+    )
     mass = walk(seen).accumulate(torch.ones(16, 16, 1, device=DEVICE)).cpu().numpy()[:, 0]
     assert mass[0] > 200
     assert np.allclose(mass, seen.mass()[seen.rows], rtol=1e-4, atol=1e-4)
