@@ -15,14 +15,15 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-# As in `kernels`; Triton reads globals only if they are constexpr.
+from backend.render.cuda_sums import TOP_MAX
+
+# As in `tiles`; Triton reads globals only if they are constexpr.
 TILE: tl.constexpr = tl.constexpr(16)
 PIXELS: tl.constexpr = tl.constexpr(256)
 BLOCK: tl.constexpr = tl.constexpr(16)  # splats per turn; tl.dot asks for 16 at least
 ALPHA_MIN: tl.constexpr = tl.constexpr(1 / 255)
 STOP: tl.constexpr = tl.constexpr(1e-4)
 COLUMNS = 32  # signal channels per pass
-TOP_MAX = 32
 # Eight warps: with four, the compiler spills registers. Fusion is what float32 sums gain from, said aloud
 # because Triton's default is about to change.
 LAUNCH = {"num_warps": 8, "enable_fp_fusion": True}

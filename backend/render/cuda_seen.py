@@ -8,8 +8,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from backend.render import cuda, cuda_sums
+from backend.render import checked, cuda, cuda_sums
 from backend.render.accumulate import Seen
+from backend.render.shading import colors_of
 from backend.scene.cameras import Camera
 from backend.scene.gaussians import Gaussians
 
@@ -23,6 +24,7 @@ class SeenOnDevice(Seen):
     """`Seen` on a device of torch; methods, shapes and padding as there."""
 
     def __init__(self, scene: Gaussians, view: Camera, device: str = "cuda") -> None:
+        checked.view(view)
         self.count = len(scene)
         self.view = view
         self._scene, self._device = scene, device
@@ -48,8 +50,7 @@ class SeenOnDevice(Seen):
         labels: int | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         shape = (self.view.height, self.view.width)
-        if signal.shape[:2] != shape or (weight is not None and weight.shape != shape):
-            raise ValueError(f"signal {signal.shape} and weight do not fit the view {shape}")
+        checked.signal(signal, weight, labels, self.view)
         weight = np.ones(shape, np.float32) if weight is None else np.asarray(weight, np.float32)
         kind = np.float32 if labels is None else np.int32
         with torch.no_grad():
@@ -57,6 +58,10 @@ class SeenOnDevice(Seen):
                 self.tiles, self._there(np.asarray(signal, kind)), self._there(weight), labels=labels
             )
         return self._spread(A.cpu().numpy()), self._spread(Z.cpu().numpy())
+
+    def colors(self, scene: Gaussians) -> np.ndarray:
+        arrays = (torch.from_numpy(array) for array in (scene.means, scene.sh0, scene.shN))
+        return self._spread(colors_of(torch.from_numpy(self.rows), *arrays, self.view.centre).numpy())
 
     def _composite(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         image, alpha = cuda_sums.render(self.tiles, self._there(np.asarray(features[self.rows], np.float32)))
@@ -68,7 +73,8 @@ class SeenOnDevice(Seen):
         return cuda_sums.median_depth(self.tiles).cpu().numpy()
 
     def top_contributors(self, k: int) -> tuple[np.ndarray, np.ndarray]:
-        if cuda_sums.best_way(self._device) == "gsplat":
+        checked.top(k)
+        if k > cuda_sums.TOP_MAX or cuda_sums.best_way(self._device) == "gsplat":
             return Seen(self._scene, self.view).top_contributors(k)
         ids, weights = cuda_sums.top_contributors(self.tiles, k)
         return ids.cpu().numpy().astype(np.int32), weights.cpu().numpy()

@@ -22,6 +22,8 @@ from backend.scene.cameras import looking_at
 
 Way = Literal["triton", "gsplat"]
 
+TOP_MAX = 32  # contributors per pixel that our own kernel keeps
+
 
 def render(tiles: Tiled, features: Tensor) -> tuple[Tensor, Tensor]:
     """Features of the splats (S, C) into pixels (H, W, C) over zero, and alpha (H, W)."""

@@ -30,6 +30,7 @@ Chosen = Literal["cpu", "cuda"]
 
 TOLERANCE = 1e-3  # of colours in 0..1, and of gradients relative to their norm
 ROWS, SIDE_PX = 8, 32
+SEED = 365  # of the eight Gaussians: no pixel lies within 3 % of the alpha below which nothing is drawn
 
 _warned: set[str] = set()
 
@@ -107,7 +108,7 @@ def smoke(device: str) -> float:
 
 
 def _drawn(device: str) -> dict[str, torch.Tensor]:
-    random = np.random.default_rng(0)
+    random = np.random.default_rng(SEED)
     arrays = {
         "means": random.uniform(-0.5, 0.5, (ROWS, 3)),
         "quats": random.normal(0, 1, (ROWS, 4)),

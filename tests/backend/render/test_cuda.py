@@ -15,7 +15,7 @@ import pytest
 import torch
 from pretend_device import AWAY, PretendDevice
 
-from backend.render import Seen, cuda, cuda_sums, engine, rasterize
+from backend.render import Light, Seen, cuda, cuda_sums, engine, rasterize
 from backend.render.cuda_seen import SeenOnDevice, seen_by
 from backend.scene.cameras import Camera, looking_at
 from backend.scene.gaussians import Gaussians
@@ -129,6 +129,20 @@ def test_lower_degrees_leave_the_higher_harmonics_alone(device: str) -> None:
         agree(drawn(tensors, device, sh_degree=degree), drawn(tensors, "cpu", sh_degree=degree))
 
 
+def test_gradients_reach_the_light(device: str) -> None:
+    tensors, random = scene(40, channels=None), np.random.default_rng(3)
+    shapes = {"gain": (3, 3), "offset": (3,), "response": (40, 3, 4), "weights": (4,)}
+    light = {name: torch.tensor(random.normal(0, 0.3, shape)).float() for name, shape in shapes.items()}
+    found = []
+    for place in ("cpu", device):
+        leaves = {name: tensor.clone().to(place).requires_grad_() for name, tensor in light.items()}
+        there = {name: tensor.to(place) for name, tensor in tensors.items()}
+        rasterize(**there, view=camera(), light=Light(**leaves)).image.square().sum().backward()
+        found.append({name: leaf.grad.cpu() for name, leaf in leaves.items()})
+    for name, expected in found[0].items():
+        assert (found[1][name] - expected).norm() <= 1e-3 * expected.norm(), name
+
+
 def test_bad_rows_are_counted_left_out_and_get_no_gradient(device: str) -> None:
     tensors = scene(50, channels=3)
     for name, value in (("means", np.nan), ("log_scales", np.inf), ("quats", 0.0), ("opacity_logits", np.nan)):
@@ -223,7 +237,7 @@ def test_a_view_of_nothing(device: str) -> None:
     assert Z.shape == (0,)
     assert not seen.alpha().any()
     assert seen.render_channels(np.zeros((0, 5), np.float32)).shape == (29, 37, 5)
-    with pytest.raises(ValueError, match="do not fit the view"):
+    with pytest.raises(ValueError, match="signal: expected"):
         seen.accumulate(np.zeros((2, 2, 1), np.float32))
 
 

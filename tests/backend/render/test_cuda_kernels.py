@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import sys
 
 import numpy as np
+import pretend_gsplat
 import pytest
 import torch
 
-from backend.render import Seen
-from backend.render.kernels import ALPHA_MAX
+from backend.render import Seen, cuda, cuda_sums
+from backend.render.cuda_seen import SeenOnDevice
+from backend.render.tiles import ALPHA_MAX
 from backend.scene.cameras import Camera, looking_at
 from backend.scene.gaussians import Gaussians
 
@@ -124,3 +127,26 @@ def test_too_many_channels_or_contributors_are_refused() -> None:
         own.accumulate(torch.zeros(29, 37, 33, device=DEVICE))
     with pytest.raises(ValueError, match="expected 1 to 32"):
         own.top_contributors(33)
+
+
+def test_a_view_drawn_by_gsplat_and_added_up_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From projection to sums, on the lists that gsplat makes (or its stand-in)."""
+    if DEVICE == "cpu":
+        monkeypatch.setitem(sys.modules, "gsplat", pretend_gsplat.module())
+    for cached in (cuda_sums.kernels_fault, cuda.alpha_max):
+        cached.cache_clear()
+    assert cuda_sums.kernels_fault(DEVICE) == ""
+    model = gaussians(70, 4)
+    here, there = Seen(model, view()), SeenOnDevice(model, view(), DEVICE)
+    random = np.random.default_rng(2)
+    labels = random.integers(-1, 40, (29, 37))
+    weight = random.uniform(0, 1, labels.shape).astype(np.float32)
+    for own, expected in zip(
+        there.accumulate(labels, weight, labels=40), here.accumulate(labels, weight, labels=40), strict=True
+    ):
+        assert np.abs(own - expected).max() <= 1e-3 * expected.max()
+    assert (~np.isclose(there.depth(), here.depth(), rtol=1e-4, equal_nan=True)).mean() <= 2e-3
+    assert (there.top_contributors(5)[0] != here.top_contributors(5)[0]).mean() <= 2e-3
+    assert there.top_contributors(40)[0].shape == (29, 37, 40)  # more than the kernel keeps: by the CPU
+    for cached in (cuda_sums.kernels_fault, cuda.alpha_max):
+        cached.cache_clear()

@@ -23,7 +23,7 @@ from backend.train import loop
 from backend.train.config import PRESETS, configured
 from backend.train.loop import Training
 from backend.train.views import Views
-from segwild_addon.protocol.errors import InputError, SegWildError
+from segwild_addon.protocol.errors import InputError, ResourceError, SegWildError
 from segwild_addon.protocol.requests import Train
 
 UP = np.array([0.0, 0.0, 1.0])
@@ -198,6 +198,20 @@ def test_a_training_on_another_device_goes_the_same_way(tmp_path: Path, monkeypa
     assert resumed.step == 24
     assert np.isfinite(made.gaussians().means).all()
     assert len(made.gaussians()) != len(here.rows)  # rows came or went on the device
+
+
+@pytest.mark.parametrize("error", [MemoryError, torch.OutOfMemoryError])
+def test_running_out_of_memory_is_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    made = workspace(tmp_path / "w")
+
+    def full(**_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(loop, "rasterize", full)
+    with pytest.raises(ResourceError, match="Memory ran out"):
+        train.run(short(workspace=made.root), Quiet())
 
 
 @pytest.mark.gpu
