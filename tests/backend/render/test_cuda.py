@@ -23,7 +23,11 @@ from backend.scene.gaussians import Gaussians
 CACHES = (cuda.alpha_max, cuda_sums.kernels_fault, engine.diagnosis)
 
 
-@pytest.fixture(params=["pretended", pytest.param("cuda", marks=pytest.mark.gpu)])
+# Where gsplat is compiled by the first test that needs it, torch warns about the architectures.
+REAL = [pytest.mark.gpu, pytest.mark.filterwarnings("ignore::UserWarning:torch.utils.cpp_extension")]
+
+
+@pytest.fixture(params=["pretended", pytest.param("cuda", marks=REAL)])
 def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A device to draw on: a real one, or a pretended one with a stand-in for gsplat."""
     for cached in CACHES:
