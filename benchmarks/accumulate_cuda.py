@@ -133,7 +133,7 @@ def facts(device: str) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=os.environ.get("SEGWILD_TEST_DATA"))
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/accumulate_cuda.jsonl"))
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/accumulate_cuda.jsonl"))
     given = parser.parse_args()
     found = diagnosis()
     if not found.works:
@@ -143,6 +143,7 @@ def main() -> None:
         ("garden", garden(file)) if file is not None and file.is_file() else ("random", invented())
     )
     scene, about = tensors(positions, "cuda"), facts("cuda")
+    given.out.parent.mkdir(parents=True, exist_ok=True)
     with given.out.open("a") as lines:
         for width, height in SIZES:
             for measure, value, reason in measured(scene, camera.resized(width, height), "cuda"):
