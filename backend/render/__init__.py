@@ -6,8 +6,10 @@ and of the compiled kernels. Does not own what a colour means: appearance is bak
 
 from backend.render.accumulate import Seen, accumulate, depth, render_channels, top_contributors
 from backend.render.cpu import Threads
+from backend.render.cuda_seen import seen_by
+from backend.render.engine import chosen_engine
 from backend.render.harmonics import Light
-from backend.render.rasterize import Rendered, chosen_engine, rasterize
+from backend.render.rasterize import Rendered, rasterize
 
 __all__ = [
     "Light",
@@ -19,5 +21,6 @@ __all__ = [
     "depth",
     "rasterize",
     "render_channels",
+    "seen_by",
     "top_contributors",
 ]

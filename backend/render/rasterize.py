@@ -6,7 +6,6 @@ One call takes one view, because photos differ in size. Memory is channel-last.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -16,9 +15,6 @@ from backend.render.harmonics import Light
 from backend.render.shading import colors_of
 from backend.render.splats import project
 from backend.scene.cameras import Camera
-from segwild_addon.protocol.errors import SetupError
-
-Engine = Literal["auto", "cpu", "cuda"]
 
 
 @dataclass(frozen=True)
@@ -33,17 +29,6 @@ class Rendered:
     means2d: Tensor  # (S, 2) px; .grad and, if asked for, .absgrad after the backward pass
     radii: Tensor  # (S, 2) px
     rejected: int  # rows left out because they hold NaN, infinity or a zero quaternion
-
-
-def chosen_engine(wish: Engine) -> Literal["cpu"]:
-    """The engine that will draw. Raises SetupError if CUDA is demanded and not there."""
-    if wish == "cuda":
-        raise SetupError(
-            "no-cuda-engine",
-            "The CUDA engine is not part of this version.",
-            "Use --device cpu or --device auto.",
-        )
-    return "cpu"
 
 
 def rasterize(
@@ -65,7 +50,8 @@ def rasterize(
 ) -> Rendered:
     """Draw one view. Gradients reach every array, through the harmonics' direction and the light too.
 
-    Raises TypeError or ValueError, naming the argument, if shapes, dtypes or the view make no sense.
+    The engine follows the tensors: those on the CPU are drawn by `cpu`, all others by `cuda`. Raises TypeError
+    or ValueError, naming the argument, if shapes, dtypes or the view make no sense.
     """
     checked.view(view)
     checked.gaussians(
@@ -80,6 +66,25 @@ def rasterize(
         sh_degree=sh_degree,
         light=light,
     )
+    if means.device.type != "cpu":
+        from backend.render import cuda  # which needs this module
+
+        return cuda.rasterize(
+            means=means,
+            quats=quats,
+            log_scales=log_scales,
+            opacity_logits=opacity_logits,
+            view=view,
+            sh0=sh0,
+            shN=shN,
+            colors=colors,
+            background=background,
+            sh_degree=sh_degree,
+            light=light,
+            depth_expected=depth_expected,
+            depth_median=depth_median,
+            absgrad=absgrad,
+        )
     projected = project(means, quats, log_scales, opacity_logits, view)
     if projected.means2d.requires_grad:
         projected.means2d.retain_grad()

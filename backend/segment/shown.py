@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from backend.render import Seen
+from backend.render import seen_by
 from backend.scene import Camera, Gaussians, Workspace
 from backend.segment import objects
 from backend.train.appearance import NEUTRAL, Appearance, Look
@@ -108,8 +108,9 @@ def draw(
     gaussians: Gaussians,
     camera: Camera,
     background: np.ndarray | None = None,
+    engine: str = "cpu",
 ) -> tuple[np.ndarray, np.ndarray]:
     """Picture (H, W, 3) uint8 over a background (None: black), and alpha (H, W) float32."""
     with torch.no_grad():
-        picture, alpha = Seen(gaussians, camera).picture(gaussians, background)
+        picture, alpha = seen_by(engine, gaussians, camera).picture(gaussians, background)
     return np.round(np.clip(picture, 0, 1) * 255).astype(np.uint8), alpha

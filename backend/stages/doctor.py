@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import importlib.util
 import os
 import platform
 import shutil
@@ -15,7 +14,7 @@ from backend.progress import Progress
 from segwild_addon.protocol.requests import Doctor
 
 LIBRARIES = ("torch", "torchvision", "numpy", "numba", "scipy", "scikit-learn", "pillow", "plyfile", "pycolmap")
-OPTIONAL = {"gsplat": "CUDA rendering: pip install 'segwild[cuda]'"}
+DEVICE = "cuda"
 
 
 def run(request: Doctor, progress: Progress) -> dict[str, Any]:
@@ -36,17 +35,14 @@ def run(request: Doctor, progress: Progress) -> dict[str, Any]:
             facts[name] = "missing"
             missing.append(f"{name}: pip install -e .")
     if "torch: pip install -e ." not in missing:
-        facts |= _engines()
-    for name, remedy in OPTIONAL.items():
-        if importlib.util.find_spec(name) is None:
-            missing.append(remedy)
+        facts |= _engines(missing)
     facts["blender"] = shutil.which("blender") or "not on the PATH (only needed for the add-on)"
     facts["missing"] = missing or ["nothing"]
     return facts
 
 
-def _engines() -> dict[str, Any]:
-    """The devices torch sees, and a picture drawn by each engine that works."""
+def _engines(missing: list[str]) -> dict[str, Any]:
+    """The devices torch sees, and a picture drawn by each engine that works; adds what a card lacks."""
     import numba
     import torch
 
@@ -68,8 +64,31 @@ def _engines() -> dict[str, Any]:
     return {
         "cpu_engine": f"works ({torch.get_num_threads()} threads, numba on {layer})" if works else "draws nothing",
         "cuda_device": torch.cuda.get_device_name(0) if torch.cuda.is_available() else "none",
-        "cuda_engine": "not part of this version",
+        "cuda_engine": _cuda_engine(missing),
     }
+
+
+def _cuda_engine(missing: list[str]) -> str:
+    from backend.render import cuda, cuda_sums
+    from backend.render.engine import diagnosis
+
+    found = diagnosis()
+    if not found.works:
+        if found.expected:
+            missing.append(f"CUDA rendering: {found.hint}")
+        return f"not used. {found.sentence}"
+    fault = cuda_sums.kernels_fault(DEVICE)
+    sums = f"sums by gsplat, because Triton does not run ({fault})" if fault else "sums by Triton"
+    version = importlib.metadata.version("gsplat") if _installed("gsplat") else "of unknown version"
+    return f"{found.sentence} (gsplat {version}, alpha at most {cuda.alpha_max(DEVICE):g}, {sums})"
+
+
+def _installed(name: str) -> bool:
+    try:
+        importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def _memory_free_gb() -> float | None:

@@ -18,7 +18,7 @@ from segwild_addon.protocol.requests import Evaluate
 def run(request: Evaluate, progress: Progress) -> dict[str, Any]:
     """Scores per photo and their means; the renders go to report/held-out. Raises InputError without a split."""
     workspace = Workspace.open(request.workspace)
-    chosen_engine(request.device)
+    engine = chosen_engine(request.device, progress)
     photos = [photo for photo in workspace.used_photos() if photo.split == "test"]
     if not photos:
         raise InputError(
@@ -28,7 +28,9 @@ def run(request: Evaluate, progress: Progress) -> dict[str, Any]:
         )
     workspace.gaussians()
     trained = (workspace.made("train") or {}).get("settings", {})
-    scores = left_half_scores(workspace, photos, fit_long_side=int(trained.get("long_side", 640)), progress=progress)
+    scores = left_half_scores(
+        workspace, photos, fit_long_side=int(trained.get("long_side", 640)), progress=progress, engine=engine
+    )
     for score in scores:
         write_picture(workspace.root / "report" / "held-out" / f"{score.photo}.png", score.picture)
     result = {

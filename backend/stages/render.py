@@ -11,7 +11,7 @@ import numpy as np
 from backend.capture.pictures import write_picture
 from backend.features import principal_colors
 from backend.progress import Progress
-from backend.render import Seen, chosen_engine
+from backend.render import Seen, chosen_engine, seen_by
 from backend.scene import Camera, Workspace
 from backend.scene.paths import interpolated, orbit
 from backend.segment import objects
@@ -35,7 +35,7 @@ class Frame:
 def run(request: Render, progress: Progress) -> dict[str, Any]:
     """Write one PNG per frame and channel. Raises InputError for unknown photos, objects or channels."""
     workspace = Workspace.open(request.workspace)
-    chosen_engine(request.device)
+    engine = chosen_engine(request.device, progress)
     channels = tuple(part.strip() for part in request.channels.split(",") if part.strip())
     unknown = [channel for channel in channels if channel not in CHANNELS]
     if unknown or not channels:
@@ -45,7 +45,7 @@ def run(request: Render, progress: Progress) -> dict[str, Any]:
     shown = Shown.open(workspace)
     rows = shown.rows(only=request.only, without=request.without)
     frames = list(_frames(request, workspace, shown, rows))
-    writer = _Writer(request, shown, rows)
+    writer = _Writer(request, shown, rows, engine)
     progress.phase("Rendering", len(frames))
     files = []
     for frame in frames:
@@ -83,8 +83,8 @@ def _frames(request: Render, workspace: Workspace, shown: Shown, rows: np.ndarra
 class _Writer:
     """Turns a frame into the picture of one channel."""
 
-    def __init__(self, request: Render, shown: Shown, rows: np.ndarray) -> None:
-        self.request, self.shown, self.rows = request, shown, rows
+    def __init__(self, request: Render, shown: Shown, rows: np.ndarray, engine: str = "cpu") -> None:
+        self.request, self.shown, self.rows, self.engine = request, shown, rows, engine
         self._baked: dict[Look | None, Any] = {}
         self.pictures: dict[str, Callable[[Frame], np.ndarray]] = {
             "rgb": self.rgb,
@@ -103,14 +103,14 @@ class _Writer:
         """Over the sky; one object alone comes with transparency instead."""
         look = look_of(self.request.look, frame.photo)
         if self.request.only is None:
-            return draw(self._scene(look), frame.camera, self.shown.sky(frame.camera, look))[0]
-        picture, alpha = draw(self._scene(look), frame.camera)
+            return draw(self._scene(look), frame.camera, self.shown.sky(frame.camera, look), self.engine)[0]
+        picture, alpha = draw(self._scene(look), frame.camera, engine=self.engine)
         # PNG holds straight alpha; the picture is premultiplied.
         straight = np.clip(picture / np.maximum(alpha, 1e-3)[..., None], 0, 255)
         return np.dstack([straight, np.clip(alpha, 0, 1) * 255]).round().astype(np.uint8)
 
     def _seen(self, frame: Frame) -> Seen:
-        return Seen(self.shown.gaussians.take(self.rows), frame.camera)
+        return seen_by(self.engine, self.shown.gaussians.take(self.rows), frame.camera)
 
     def alpha(self, frame: Frame) -> np.ndarray:
         return np.round(np.clip(self._seen(frame).alpha(), 0, 1) * 255).astype(np.uint8)
@@ -134,7 +134,7 @@ class _Writer:
             palette[item.id] = item.color
         tint = np.concatenate([palette[ids], (ids > 0).astype(np.float32)[:, None]], 1)[self.rows]
         rendered = self._seen(frame).render_channels(tint)
-        scene = draw(self._scene(look_of("neutral")), frame.camera)[0] / 255
+        scene = draw(self._scene(look_of("neutral")), frame.camera, engine=self.engine)[0] / 255
         return np.round(
             255 * np.clip(scene * (1 - 0.6 * rendered[..., 3:]) * 0.8 + 0.6 * rendered[..., :3], 0, 1)
         ).astype(np.uint8)

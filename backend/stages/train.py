@@ -23,7 +23,7 @@ def run(request: Train, progress: Progress) -> dict[str, Any]:
     """
     workspace = Workspace.open(request.workspace)
     config = configured(request)
-    chosen_engine(request.device)
+    engine = chosen_engine(request.device, progress)
     photos = [photo for photo in workspace.used_photos() if photo.split == "train"]
     if not photos:
         raise InputError("no-photos", "No photo of the workspace can be trained on.", "Run segwild capture again.")
@@ -41,7 +41,7 @@ def run(request: Train, progress: Progress) -> dict[str, Any]:
         )
     began = time.monotonic()
     views = Views(workspace, photos, config.long_side, request.masks)
-    training = Training(workspace, config, views, progress)
+    training = Training(workspace, config, views, progress, engine)
     training.run()
     result = {
         "gaussians": len(workspace.gaussians()),

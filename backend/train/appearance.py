@@ -78,7 +78,7 @@ def lit(
     if embedding is None or not len(embedding):
         return sh0, shN
     change = torch.tensordot(embedding, shared["gain"], 1)  # M
-    full = torch.eye(3) + change
+    full = torch.eye(3, device=change.device) + change
     # Colours are SH + 0.5: the gain acts on the 0.5 too, which moves into the constant basis.
     offset = (embedding @ shared["offset"] + 0.5 * change.sum(1)) / C0
     lit0 = sh0[:, 0] @ full.T + offset + response @ embedding
@@ -89,7 +89,7 @@ def light(response: Tensor, shared: Mapping[str, Tensor], embedding: Tensor | No
     """What `lit` does, left to the renderer: only colours that a view shows are changed. None: neutral."""
     if embedding is None or not len(embedding):
         return None
-    gain = torch.eye(3) + torch.tensordot(embedding, shared["gain"], 1)
+    gain = torch.eye(3, device=embedding.device) + torch.tensordot(embedding, shared["gain"], 1)
     return Light(gain, embedding @ shared["offset"], response, C0 * embedding)
 
 
@@ -98,9 +98,10 @@ def coarse_sky(camera: Camera, shared: Mapping[str, Tensor], embedding: Tensor |
     columns = max(2, -(-camera.width // SKY_STEP) + 1)
     rows = max(2, -(-camera.height // SKY_STEP) + 1)
     x, y = np.meshgrid(np.linspace(0, camera.width, columns), np.linspace(0, camera.height, rows))
-    directions = torch.from_numpy(camera.rays(np.stack([x, y], -1)).astype(np.float32)).reshape(-1, 3)
-    basis = torch.cat([torch.full((len(directions), 1), C0), higher_bases(directions, SKY_BASES - 1)], 1)
     coefficients = shared["sky"]
+    directions = torch.from_numpy(camera.rays(np.stack([x, y], -1)).astype(np.float32)).reshape(-1, 3)
+    directions = directions.to(coefficients.device)
+    basis = torch.cat([torch.full_like(directions[:, :1], C0), higher_bases(directions, SKY_BASES - 1)], 1)
     if embedding is not None and len(embedding):
         coefficients = coefficients + torch.tensordot(embedding, shared["sky_response"], 1)
     # Not clamped: a sky that has become too bright must feel the gradient that darkens it.

@@ -13,6 +13,7 @@ from torch import Tensor
 from backend.render import Threads
 from backend.render.projection import rotation_matrices
 from backend.scene import Camera
+from backend.train import on_device
 from backend.train.config import Adaptive
 from backend.train.parameters import Parameters
 
@@ -28,8 +29,8 @@ class Statistics:
     visits: Tensor  # (N,) steps in which the row was visible
 
     @classmethod
-    def empty(cls, rows: int) -> Statistics:
-        return cls(torch.zeros(rows), torch.zeros(rows))
+    def empty(cls, rows: int, device: str = "cpu") -> Statistics:
+        return cls(torch.zeros(rows, device=device), torch.zeros(rows, device=device))
 
     def add(self, visible: Tensor, absgrad: Tensor, camera: Camera) -> None:
         """Note the absolute gradients (S, 2), per pixel, of visible rows (S,)."""
@@ -66,7 +67,7 @@ def grow(
     # A split row becomes two smaller ones, drawn from its own density; a small one is doubled in place.
     random = torch.Generator().manual_seed(seed * 1_000_003 + step)
     axes = rotation_matrices(copies["quats"]) * scales[:, None, :]
-    noise = torch.randn(2, wanted, 3, generator=random)
+    noise = torch.randn(2, wanted, 3, generator=random).to(axes.device)  # the same numbers on every device
     offsets = torch.einsum("nij,knj->kni", axes, noise) * large[:, None]
     shrink = math.log(SPLIT_SHRINK) * large.float()[:, None]
     with torch.no_grad():
@@ -103,5 +104,8 @@ def useless(rows: Parameters, policy: Adaptive, *, extent: float, cameras: list[
     centres = np.array([camera.centre for camera, _ in cameras], np.float32).reshape(-1, 3)
     forwards = np.array([camera.forward for camera, _ in cameras], np.float32).reshape(-1, 3)
     limits = NEAREST * np.array([nearest for _, nearest in cameras], np.float32)
+    if not drop.is_cpu:
+        there = (torch.from_numpy(array).to(drop.device) for array in (centres, forwards, limits))
+        return drop | on_device.in_a_face(rows["means"].detach(), *there)
     with Threads():
         return drop | torch.from_numpy(_in_a_face(rows["means"].detach().numpy(), centres, forwards, limits))

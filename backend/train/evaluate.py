@@ -16,7 +16,7 @@ from torch import Tensor
 
 from backend.capture.pictures import read_picture, resized
 from backend.progress import Progress
-from backend.render import Seen
+from backend.render import seen_by
 from backend.render.harmonics import colors_from_sh
 from backend.scene import Camera, Gaussians, Photo, Workspace
 from backend.train.appearance import Appearance, lit, sky_picture
@@ -44,8 +44,8 @@ class Fit:
     gradient of the colours is `accumulate` of the gradient of the pixels.
     """
 
-    def __init__(self, gaussians: Gaussians, appearance: Appearance) -> None:
-        self.gaussians, self.appearance = gaussians, appearance
+    def __init__(self, gaussians: Gaussians, appearance: Appearance, engine: str = "cpu") -> None:
+        self.gaussians, self.appearance, self.engine = gaussians, appearance, engine
         self.similarity = Similarity()
 
     def embedding(
@@ -61,7 +61,7 @@ class Fit:
         if not len(embedding):
             return embedding.detach()
         left = Camera(camera.cam_from_world, camera.fx, camera.fy, camera.cx, camera.cy, columns, camera.height)
-        seen = Seen(self.gaussians, left)
+        seen = seen_by(self.engine, self.gaussians, left)
         alpha = torch.from_numpy(seen.alpha())
         rows = torch.from_numpy(seen.rows)
         basis = _Colors(self.gaussians, self.appearance, rows, camera)
@@ -99,7 +99,7 @@ class _Colors:
 
 
 def left_half_scores(
-    workspace: Workspace, photos: list[Photo], *, fit_long_side: int, progress: Progress
+    workspace: Workspace, photos: list[Photo], *, fit_long_side: int, progress: Progress, engine: str = "cpu"
 ) -> list[Scored]:
     """Scores of held-out photos, one by one."""
     gaussians = workspace.gaussians()
@@ -114,10 +114,10 @@ def left_half_scores(
             camera = photo.camera.fitted(fit_long_side)
             small = resized(picture, camera.width, camera.height).astype(np.float32) / 255
             columns = camera.width - camera.width // 2
-            embedding = Fit(gaussians, appearance).embedding(camera, small, columns, progress.advance)
+            embedding = Fit(gaussians, appearance, engine).embedding(camera, small, columns, progress.advance)
         else:
             progress.advance()
-        image = shown(gaussians, appearance, photo.camera, embedding)
+        image = shown(gaussians, appearance, photo.camera, embedding, engine)
         render, truth = quantised(image), quantised(picture.astype(np.float32) / 255)
         scores.append(
             Scored(
@@ -131,9 +131,15 @@ def left_half_scores(
     return scores
 
 
-def shown(gaussians: Gaussians, appearance: Appearance | None, camera: Camera, embedding: Tensor | None) -> np.ndarray:
+def shown(
+    gaussians: Gaussians,
+    appearance: Appearance | None,
+    camera: Camera,
+    embedding: Tensor | None,
+    engine: str = "cpu",
+) -> np.ndarray:
     """The scene in the light of an embedding (None: neutral), sky included: (H, W, 3) float32."""
-    seen = Seen(gaussians, camera)
+    seen = seen_by(engine, gaussians, camera)
     if appearance is None:
         return seen.picture(gaussians)[0]
     if embedding is None:

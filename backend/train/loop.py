@@ -10,6 +10,7 @@ import hashlib
 import json
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -73,7 +74,10 @@ class Course:
 class Training:
     """One training of a workspace. `run` returns when the rows are frozen and everything is saved."""
 
-    def __init__(self, workspace: Workspace, config: TrainConfig, views: Views, progress: Progress) -> None:
+    def __init__(
+        self, workspace: Workspace, config: TrainConfig, views: Views, progress: Progress, device: str = "cpu"
+    ) -> None:
+        self.device = device  # where pictures are drawn and rows are kept; a checkpoint continues on any
         self.workspace, self.config, self.views, self.progress = workspace, config, views, progress
         self.photos: list[Photo] = [photo for photo in workspace.used_photos() if photo.name in set(views.names)]
         self.extent = float(workspace.scene().get("extent", 1.0))
@@ -86,9 +90,9 @@ class Training:
         points = workspace.points()
         first = initial(points, self.photos, cap=config.density.cap, sh_degree=config.sh_degree, seed=config.seed)
         first["response"] = initial_response(len(first["means"]), config.rank)
-        self.rows = Parameters(first)
-        self.shared = Parameters(initial_shared(len(views.names), config.rank, config.seed))
-        self.statistics = density.Statistics.empty(len(self.rows))
+        self.rows = Parameters(self._there(first))
+        self.shared = Parameters(self._there(initial_shared(len(views.names), config.rank, config.seed)))
+        self.statistics = density.Statistics.empty(len(self.rows), device)
         self.identity = _identity(config, views, len(points.positions))
 
     # The loop.
@@ -112,7 +116,7 @@ class Training:
                     self._save_checkpoint()
                     saved_at = time.monotonic()
                 self.progress.advance(1, f"loss {self.smooth_loss:.4f} · {len(self.rows):,} Gaussians")
-        except MemoryError as error:
+        except (MemoryError, torch.OutOfMemoryError) as error:
             raise ResourceError(
                 "out-of-memory",
                 f"Memory ran out at {len(self.rows):,} Gaussians.",
@@ -126,7 +130,7 @@ class Training:
         name = self._photo_of(step)
         divisor = next(d for start, d in reversed(COARSE) if fraction >= start)
         view = self.views.view(name, divisor)
-        photo = torch.from_numpy(view.colors)
+        photo = self._colors(view)
         neutral = config.rank > 0 and fraction >= NEUTRAL_FROM and step % NEUTRAL_EVERY == NEUTRAL_EVERY - 1
         embedding = None if neutral else self.shared["embeddings"][self.views.names.index(name)]
         growing = (
@@ -142,7 +146,7 @@ class Training:
             loss = difference.mean()
             reported = self.smooth_loss
         else:
-            ignored = self._observe(view, image.detach().numpy(), rendered.alpha.detach().numpy(), fraction)
+            ignored = self._observe(view, image.detach(), photo, rendered.alpha.detach(), fraction)
             loss = photometric(image, photo, ignored, self.similarity, config.ssim)
             reported = loss.item()
             loss = loss + regularisation(
@@ -193,18 +197,35 @@ class Training:
         sky = coarse_sky(camera, self.shared.values, embedding)
         return rendered, over_sky(rendered.image, rendered.alpha, sky)
 
-    def _observe(self, view: View, image: np.ndarray, alpha: np.ndarray, fraction: float) -> Tensor | None:
+    def _observe(self, view: View, image: Tensor, photo: Tensor, alpha: Tensor, fraction: float) -> Tensor | None:
         """The pixels to leave out: found by residual, or masked by the person. (H, W) bool or None."""
-        found = None
-        if self.config.transients:
-            full = self.views.view(view.name).camera
-            size = (max(1, full.height // MEMORY_DIVISOR), max(1, full.width // MEMORY_DIVISOR))
-            found = self.transients.observe(view.name, image - view.colors, alpha < 0.5, fraction, size)
-        return _either(found, view.ignored)
+        if not self.config.transients:
+            return self._either(None, view.ignored)
+        full = self.views.view(view.name).camera
+        size = (max(1, full.height // MEMORY_DIVISOR), max(1, full.width // MEMORY_DIVISOR))
+        if self.device != "cpu":
+            found = self.transients.observe_on_device(view.name, image - photo, alpha < 0.5, fraction, size)
+            ignored = self._either(None, view.ignored)
+            return found if ignored is None else found | ignored
+        found = self.transients.observe(view.name, image.numpy() - view.colors, alpha.numpy() < 0.5, fraction, size)
+        return self._either(found, view.ignored)
 
     def _ignored_now(self, view: View) -> Tensor | None:
         found = self.transients.mask(view.name, view.pixels.shape[:2]) if self.config.transients else None
-        return _either(found, view.ignored)
+        return self._either(found, view.ignored)
+
+    def _either(self, found: np.ndarray | None, ignored: np.ndarray | None) -> Tensor | None:
+        parts = [part for part in (found, ignored) if part is not None]
+        return torch.from_numpy(np.logical_or.reduce(parts)).to(self.device) if parts else None
+
+    def _colors(self, view: View) -> Tensor:
+        """(H, W, 3) float32 in 0..1; bytes travel to a device faster than floats."""
+        if self.device == "cpu":
+            return torch.from_numpy(view.colors)
+        return torch.from_numpy(view.pixels).to(self.device).to(torch.float32) / 255
+
+    def _there(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {name: tensor.to(self.device) for name, tensor in tensors.items()}
 
     def _row_rates(self, fraction: float, *, colors_only: bool) -> dict[str, float]:
         if colors_only:
@@ -234,7 +255,7 @@ class Training:
         drop = density.useless(self.rows, policy, extent=self.extent, cameras=self.cameras)
         if drop.any() and not drop.all():
             self.rows.take((~drop).nonzero()[:, 0])
-        self.statistics = density.Statistics.empty(len(self.rows))
+        self.statistics = density.Statistics.empty(len(self.rows), self.device)
 
     def _diverged(self, why: str) -> SegWildError:
         return SegWildError(
@@ -247,8 +268,8 @@ class Training:
 
     def _save_checkpoint(self) -> None:
         arrays = self.rows.state("rows") | self.shared.state("shared") | self.transients.state()
-        arrays["statistics.pull"] = self.statistics.pull.numpy()
-        arrays["statistics.visits"] = self.statistics.visits.numpy()
+        arrays["statistics.pull"] = self.statistics.pull.cpu().numpy()
+        arrays["statistics.visits"] = self.statistics.visits.cpu().numpy()
         facts = {
             "step": self.step,
             "identity": self.identity,
@@ -269,10 +290,10 @@ class Training:
                     "checkpoint-of-another-training", "The unfinished training had other settings; starting anew."
                 )
                 return
-            rows, shared = Parameters.restored("rows", arrays), Parameters.restored("shared", arrays)
+            rows, shared = (Parameters.restored(prefix, arrays, self.device) for prefix in ("rows", "shared"))
             statistics = density.Statistics(
-                torch.from_numpy(arrays["statistics.pull"].copy()),
-                torch.from_numpy(arrays["statistics.visits"].copy()),
+                torch.from_numpy(arrays["statistics.pull"].copy()).to(self.device),
+                torch.from_numpy(arrays["statistics.visits"].copy()).to(self.device),
             )
             course = Course(**facts["course"])
         except (SegWildError, KeyError, ValueError, TypeError) as error:
@@ -292,8 +313,8 @@ class Training:
         keep = (~drop & sound.all(0)).nonzero()[:, 0]
         if not len(keep):
             raise self._diverged("no Gaussian is left")
-        final = {name: value.detach()[keep] for name, value in self.rows.values.items()}
-        shared = {name: value.detach() for name, value in self.shared.values.items()}
+        final = {name: value.detach()[keep].cpu() for name, value in self.rows.values.items()}
+        shared = {name: value.detach().cpu() for name, value in self.shared.values.items()}
         names = tuple(self.views.names) if self.config.rank else ()
         Appearance(names, shared, final["response"]).save(workspace)
         if self.config.transients:
@@ -315,11 +336,6 @@ class Training:
                 "More than half of these photos could not be explained and was ignored.",
                 suspicious,
             )
-
-
-def _either(found: np.ndarray | None, ignored: np.ndarray | None) -> Tensor | None:
-    parts = [part for part in (found, ignored) if part is not None]
-    return torch.from_numpy(np.logical_or.reduce(parts)) if parts else None
 
 
 def _with_nearest(photos: list[Photo], workspace: Workspace) -> list[tuple[Camera, float]]:

@@ -10,6 +10,7 @@ from numba import njit, prange
 from torch import Tensor
 
 from backend.render import Threads
+from backend.train import on_device
 from backend.train.config import Regularisers
 from backend.train.similarity import Similarity, WithGradient
 
@@ -29,6 +30,11 @@ def photometric(
     Ignored pixels of the render are replaced by the photo's, so that windows beside them stay natural and
     their gradient is exactly zero.
     """
+    if not image.is_cpu:
+        if ignored is not None:
+            image = torch.where(ignored[..., None], photo, image)
+        loss = (1 - share) * (image - photo).abs().mean() + share * (1 - similarity(image, photo))
+        return loss if ignored is None else loss / (1 - ignored.float().mean()).clamp_min(1e-3)
     counted = 1.0 if ignored is None else max(1 - float(ignored.float().mean()), 1e-3)
     mask = None if ignored is None else ignored.numpy()
     found = similarity.compared(image.detach().contiguous().numpy(), photo.numpy(), mask, share=share)
@@ -79,6 +85,8 @@ def regularisation(
     ramp: float,  # 0..1, how far the entropy term is switched on
 ) -> Tensor:
     """Penalties on needles, on size and on half-transparent rows."""
+    if not log_scales.is_cpu:
+        return on_device.regularisation(log_scales, opacity_logits, weights, extent=extent, ramp=ramp)
     count = max(len(log_scales), 1)
     with Threads():
         sums, d_scales, d_logits = _penalties(

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from backend.render import Threads
 from backend.render.lanes import WIDTH, fma, load, ramp, select, spread, store, total
+from backend.train import on_device
 
 f32 = np.float32
 TAPS = 11
@@ -200,6 +201,8 @@ class Similarity:
 
     def __call__(self, a: Tensor, b: Tensor) -> Tensor:
         """Mean SSIM as a tensor whose gradient reaches `a` (H, W, C); `b` is constant."""
+        if not a.is_cpu:
+            return on_device.similarity(a, b, torch.tensor(WINDOW, device=a.device), (float(C1), float(C2)))
         score, gradient = self.score(a.detach().contiguous().numpy(), b.contiguous().numpy())
         return WithGradient.apply(a, score, torch.from_numpy(gradient))
 

@@ -8,6 +8,7 @@ from numba import njit, prange
 from torch import Tensor
 
 from backend.render import Threads
+from backend.train import on_device
 
 f32 = np.float32
 
@@ -98,4 +99,6 @@ def over_sky(
     sky: Tensor,  # (rows, columns, 3) float32, cells of equal size over the picture
 ) -> Tensor:  # (H, W, 3)
     """image + (1 − alpha)·sky, differentiable in all three."""
+    if not image.is_cpu:
+        return on_device.over_sky(image, alpha, sky)
     return _Over.apply(image, alpha, sky)

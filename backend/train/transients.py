@@ -9,10 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
+import torch
 from numba import njit, prange
 from scipy import ndimage
+from torch import Tensor
 
 from backend.render import Threads
+from backend.train import on_device
 
 SHARE_MAX = 0.4  # of a photo that is explained worst
 RESIDUAL_MIN = 0.10  # mean absolute difference per channel, colours in 0..1
@@ -66,6 +69,37 @@ class Transients:
         before = self.memory.get(name)
         self.memory[name] = small if before is None else KEEP * before + (1 - KEEP) * small
         return self.mask(name, (height, width))
+
+    def observe_on_device(
+        self,
+        name: str,
+        difference: Tensor,  # (H, W, 3), rendered minus photo
+        sky: Tensor,  # (H, W) bool
+        fraction: float,
+        memory_size: tuple[int, int],
+    ) -> Tensor:
+        """`observe` in torch: pictures stay on their device, only the small memory travels."""
+        size = difference.shape[:2]
+        if fraction < OBSERVED_FROM:
+            return torch.zeros_like(sky)
+        window = max(5, round(size[1] * BLUR_SHARE) | 1)
+        smooth = on_device.box_mean(difference.permute(2, 0, 1), window).abs().mean(0)
+        smooth = torch.where(sky, 0.0, smooth)
+        self.latest[name] = float(smooth.mean())
+        ramp = np.clip((fraction - RAMP_FROM) / (FULL_FROM - RAMP_FROM), 0, 1)
+        share = float(ramp * self._share(name))
+        if share > 0:
+            limit = torch.quantile(smooth[::2, ::2].reshape(-1), 1 - share).clamp_min(RESIDUAL_MIN)
+            outlier = (smooth > limit).to(torch.float32)
+            window = max(5, round(size[1] / 130) | 1)
+            found = outlier * (on_device.box_mean(outlier[None], window)[0] > WINDOW_SHARE)
+            found = on_device.grown(found, GROW_PX)
+        else:
+            found = torch.zeros_like(smooth)
+        small = on_device.resampled(found, memory_size).cpu().numpy()
+        before = self.memory.get(name)
+        self.memory[name] = small if before is None else KEEP * before + (1 - KEEP) * small
+        return on_device.resampled(torch.from_numpy(self.memory[name]).to(sky.device), size) > 0.5
 
     def mask(self, name: str, size: tuple[int, int]) -> np.ndarray:
         """What is held to be transient in a photo, at a size (rows, columns): bool."""

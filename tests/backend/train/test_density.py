@@ -1,11 +1,13 @@
-"""Which rows go: transparent ones, giants, and those in a photographer's face."""
+"""Which rows multiply and which go: transparent ones, giants, and those in a photographer's face."""
 
 from __future__ import annotations
 
 import numpy as np
 import torch
+from pretend_device import AWAY, PretendDevice
 
 from backend.scene.cameras import looking_at
+from backend.train import density
 from backend.train.config import Adaptive
 from backend.train.density import NEAREST, useless
 from backend.train.parameters import Parameters
@@ -36,3 +38,36 @@ def test_what_stands_in_a_photographers_face_goes() -> None:
         rows["log_scales"][3, 1] = 0.0
         rows["opacity_logits"][5] = -9.0
     assert useless(rows, Adaptive(cap=9), extent=1.0, cameras=[]).nonzero().flatten().tolist() == [3, 5]
+
+
+POLICY = Adaptive(cap=90)
+
+
+def changed(device: str) -> tuple[dict[str, torch.Tensor], torch.Tensor, int]:
+    random = np.random.default_rng(0)
+    start = {
+        "means": random.normal(0, 1, (50, 3)),
+        "quats": random.normal(0, 1, (50, 4)),
+        "log_scales": random.uniform(-6, 0.5, (50, 3)),
+        "opacity_logits": random.uniform(-6, 3, 50),
+    }
+    rows = Parameters({name: torch.tensor(array, dtype=torch.float32).to(device) for name, array in start.items()})
+    camera = looking_at(np.array([0.0, -1, 0]), np.zeros(3), np.array([0.0, 0, 1]), focal=30, width=32, height=24)
+    statistics = density.Statistics.empty(len(rows), device)
+    visible = torch.arange(0, 50, 2).to(device)
+    statistics.add(visible, torch.tensor(random.uniform(0, 1, (25, 2)), dtype=torch.float32).to(device), camera)
+    added = density.grow(rows, statistics, POLICY, step=20, steps=100, extent=1.0, seed=3)
+    drop = density.useless(rows, POLICY, extent=1.0, cameras=[(camera, 3.0)])
+    rows.take((~drop).nonzero()[:, 0])
+    return {name: value.detach().cpu() for name, value in rows.values.items()}, drop.cpu(), added
+
+
+def test_growing_and_dropping_on_a_device_equal_those_on_the_cpu() -> None:
+    expected, expected_drop, expected_added = changed("cpu")
+    with PretendDevice():
+        found, drop, added = changed(str(AWAY))
+    assert added == expected_added > 0
+    assert torch.equal(drop, expected_drop)
+    assert drop.any()
+    for name, value in expected.items():
+        assert torch.allclose(found[name], value, atol=1e-6), name

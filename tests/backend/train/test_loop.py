@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pretend_gsplat
 import pytest
+import torch
+from pretend_device import AWAY, PretendDevice
 
 from backend.capture.pictures import read_picture, write_picture
 from backend.progress import Cancelled, Quiet
@@ -19,7 +23,7 @@ from backend.train import loop
 from backend.train.config import PRESETS, configured
 from backend.train.loop import Training
 from backend.train.views import Views
-from segwild_addon.protocol.errors import InputError, SegWildError
+from segwild_addon.protocol.errors import InputError, ResourceError, SegWildError
 from segwild_addon.protocol.requests import Train
 
 UP = np.array([0.0, 0.0, 1.0])
@@ -171,3 +175,50 @@ def test_numbers_that_make_no_sense_are_refused() -> None:
             configured(short(**options))
     assert configured(Train(Path())) == PRESETS["standard"]
     assert configured(replace(Train(Path()), appearance=False)).rank == 0
+
+
+def test_a_training_on_another_device_goes_the_same_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every tensor is where it belongs: a mistake of device is an error on the pretended one too."""
+    monkeypatch.setitem(sys.modules, "gsplat", pretend_gsplat.module())
+    made = workspace(tmp_path / "w")
+    config = configured(short(iterations=24, cap=300))
+    views = Views(made, made.used_photos(), 64)
+    here = Training(made, config, views, Quiet())
+    expected = [here._one_step() for _ in range(3)]
+    monkeypatch.setattr(loop, "CHECKPOINT_SECS", -1.0)
+    with PretendDevice():
+        there = Training(made, config, views, Quiet(), str(AWAY))
+        assert there.rows["means"].device == AWAY
+        for loss in expected:
+            assert there._one_step() == pytest.approx(loss, rel=1e-3)
+        with pytest.raises(Cancelled):
+            Training(made, config, views, StopAt(14), str(AWAY)).run()
+        resumed = Training(made, config, views, Quiet(), str(AWAY))
+        resumed.run()
+    assert resumed.step == 24
+    assert np.isfinite(made.gaussians().means).all()
+    assert len(made.gaussians()) != len(here.rows)  # rows came or went on the device
+
+
+@pytest.mark.parametrize("error", [MemoryError, torch.OutOfMemoryError])
+def test_running_out_of_memory_is_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    made = workspace(tmp_path / "w")
+
+    def full(**_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(loop, "rasterize", full)
+    with pytest.raises(ResourceError, match="Memory ran out"):
+        train.run(short(workspace=made.root), Quiet())
+
+
+@pytest.mark.gpu
+def test_a_training_on_cuda_explains_the_photos(tmp_path: Path) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    made, plain = workspace(tmp_path / "w"), workspace(tmp_path / "plain")
+    result = train.run(short(workspace=made.root, iterations=250, device="cuda"), Quiet())
+    expected = train.run(short(workspace=plain.root, iterations=250, device="cpu"), Quiet())
+    assert result["loss"] == pytest.approx(expected["loss"], rel=0.1)

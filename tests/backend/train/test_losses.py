@@ -6,10 +6,12 @@ import math
 
 import pytest
 import torch
+from pretend_device import AWAY, PretendDevice
 
 from backend.train.config import Regularisers
 from backend.train.losses import photometric, regularisation
 from backend.train.similarity import Similarity
+from backend.train.sky import over_sky
 
 
 def test_ignored_pixels_have_no_gradient_and_no_say() -> None:
@@ -73,3 +75,37 @@ def test_the_photometric_gradient_is_that_of_its_value() -> None:
         for sign in (1, -1)
     )
     assert (ahead - back) / (2 * step) == pytest.approx(float((image.grad * direction).sum()), rel=0.02, abs=1e-5)
+
+
+def test_losses_on_another_device_equal_those_on_the_cpu() -> None:
+    generator = torch.Generator().manual_seed(3)
+    image, photo = torch.rand(20, 26, 3, generator=generator), torch.rand(20, 26, 3, generator=generator)
+    ignored = torch.zeros(20, 26, dtype=torch.bool)
+    ignored[4:9, 5:20] = True
+    scales, logits = torch.randn(30, 3, generator=generator), torch.randn(30, generator=generator)
+    found = []
+    with PretendDevice():
+        for device in ("cpu", AWAY):
+            leaves = [tensor.clone().to(device).requires_grad_() for tensor in (image, scales, logits)]
+            terms = [
+                photometric(leaves[0], photo.to(device), mask, Similarity(), 0.2) for mask in (None, ignored.to(device))
+            ]
+            terms += [regularisation(*leaves[1:], Regularisers(), extent=2.0, ramp=ramp) for ramp in (0.0, 0.5)]
+            sum(terms).backward()
+            found.append([term.detach().cpu() for term in terms] + [leaf.grad.cpu() for leaf in leaves])
+    for expected, own in zip(*found, strict=True):
+        assert torch.allclose(own, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_a_sky_on_another_device_equals_that_on_the_cpu() -> None:
+    generator = torch.Generator().manual_seed(4)
+    tensors = [torch.rand(size, generator=generator) for size in ((21, 30, 3), (21, 30), (4, 5, 3))]
+    found = []
+    with PretendDevice():
+        for device in ("cpu", AWAY):
+            leaves = [tensor.clone().to(device).requires_grad_() for tensor in tensors]
+            picture = over_sky(*leaves)
+            picture.square().sum().backward()
+            found.append([picture.detach().cpu()] + [leaf.grad.cpu() for leaf in leaves])
+    for expected, own in zip(*found, strict=True):
+        assert torch.allclose(own, expected, rtol=1e-4, atol=1e-5)

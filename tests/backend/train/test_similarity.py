@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from pretend_device import AWAY, PretendDevice
 
 from backend.train.similarity import C1, C2, WINDOW, Similarity
 
@@ -40,3 +41,16 @@ def test_value_and_gradient_equal_convolutions(shape: tuple[int, ...]) -> None:
 def test_equal_pictures_score_one() -> None:
     picture = torch.rand(30, 20, 3)
     assert Similarity()(picture, picture).item() == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("size", [(20, 33), (4, 5)])
+def test_convolutions_on_another_device_give_the_same_score_and_gradient(size: tuple[int, int]) -> None:
+    generator = torch.Generator().manual_seed(0)
+    a, b = torch.rand(*size, 3, generator=generator), torch.rand(*size, 3, generator=generator)
+    expected, gradient = Similarity().score(a.numpy(), b.numpy())
+    with PretendDevice():
+        away = a.to(AWAY).requires_grad_()
+        score = Similarity()(away, b.to(AWAY))
+        score.backward()
+        assert score.item() == pytest.approx(expected, abs=1e-5)
+        assert np.abs(away.grad.cpu().numpy() - gradient).max() < 1e-6

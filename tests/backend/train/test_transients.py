@@ -1,12 +1,14 @@
-"""The filter's averages and resampling against scipy's."""
+"""The filter's averages and resampling against scipy's; and the filter on another device."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
+from pretend_device import AWAY, PretendDevice
 from scipy import ndimage
 
-from backend.train.transients import _resampled, _smoothed
+from backend.train.transients import Transients, _resampled, _smoothed
 
 
 @pytest.mark.parametrize("shape", [(40, 57, 3), (3, 2, 3), (1, 1, 3)])
@@ -25,3 +27,34 @@ def test_enlarging_is_bilinear(size: tuple[int, int]) -> None:
     x = np.clip((np.arange(size[1]) + 0.5) * 13 / size[1] - 0.5, 0, 12)
     expected = ndimage.map_coordinates(values.astype(float), np.meshgrid(y, x, indexing="ij"), order=1, mode="nearest")
     np.testing.assert_allclose(_resampled(values, size), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [(64, 96), (48, 61)])
+def test_masks_on_a_device_equal_those_on_the_cpu(size: tuple[int, int]) -> None:
+    random = np.random.default_rng(0)
+    height, width = size
+    memory_size = (height // 4, width // 4)
+    here, there = Transients(), Transients()
+    sky = np.zeros(size, bool)
+    sky[:8] = True
+    shares = []
+    for fraction in (0.02, 0.07, 0.15, 0.3, 0.4, 0.5):
+        for number in range(4):
+            difference = random.normal(0, 0.05, (height, width, 3)).astype(np.float32)
+            if number == 3:
+                difference[20:36, 24:40] += 0.5  # somebody stands there
+            name = f"p{number}"
+            expected = here.observe(name, difference, sky, fraction, memory_size)
+            with PretendDevice():
+                found = there.observe_on_device(
+                    name, torch.from_numpy(difference).to(AWAY), torch.from_numpy(sky).to(AWAY), fraction, memory_size
+                ).cpu()
+            assert found.shape == expected.shape
+            assert found.dtype == torch.bool
+            assert (found.numpy() != expected).mean() < 0.01
+            shares.append(expected.mean())
+            if fraction >= 0.07:
+                assert there.latest[name] == pytest.approx(here.latest[name], rel=1e-4)
+                assert np.allclose(there.memory[name], here.memory[name], atol=0.35)
+                assert there.memory[name].shape == memory_size
+    assert max(shares) > 0.02  # something was found
