@@ -34,7 +34,7 @@ class Size:
     train: dict[str, Any]  # options of the training
 
 
-QUICK = Size(photos=36, long_side=480, train={"preset": "quick", "long_side": 320, "iterations": 2_400})
+QUICK = Size(photos=36, long_side=480, train={"preset": "quick", "long_side": 320, "iterations": 2_800})
 FULL = Size(photos=36, long_side=640, train={"preset": "standard"})
 
 

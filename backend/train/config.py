@@ -44,7 +44,7 @@ class TrainConfig:
     steps: int
     density: Adaptive
     sh_degree: int = 1  # more: shinier surfaces, and light that passes for view dependence
-    rank: int = 8  # numbers per photo for its look; 0: every photo in one light
+    rank: int = 16  # numbers per photo for its look, 0: one light; fewer: unphotographed lights are met worse
     transients: bool = True
     regularisers: Regularisers = Regularisers()
     ssim: float = 0.2  # share of the structural term in the loss

@@ -50,7 +50,7 @@ ROW_RATES = {
     "opacity_logits": 5e-2,
     "sh0": 2.5e-3,
     "shN": 1.25e-4,
-    "response": 2.5e-3,
+    "response": 1.25e-3,
 }
 MEANS_RATE, MEANS_RATE_END = 1.6e-4, 1.6e-6  # times the scene's extent
 SHARED_RATES = {"embeddings": 1e-2, "gain": 3e-3, "offset": 3e-3, "sky": 4e-2, "sky_response": 2e-2}
