@@ -20,28 +20,8 @@ from rich.console import Console
 
 from backend.progress import Cancelled
 from backend.terminal import TerminalProgress, print_error, print_result
-from segwild_addon.protocol import requests
+from backend.verbs import VERBS
 from segwild_addon.protocol.errors import SegWildError
-
-# verb -> (request, module of the stage). Stages are imported only when their verb is called.
-VERBS: dict[str, tuple[type, str]] = {
-    "demo": (requests.Demo, "backend.stages.demo"),
-    "run": (requests.Run, "backend.stages.run"),
-    "capture": (requests.Capture, "backend.stages.capture"),
-    "train": (requests.Train, "backend.stages.train"),
-    "embed": (requests.Embed, "backend.stages.embed"),
-    "lift": (requests.Lift, "backend.stages.lift"),
-    "segment": (requests.Segment, "backend.stages.segment"),
-    "objects": (requests.Objects, "backend.stages.objects"),
-    "appearance": (requests.Appearance, "backend.stages.appearance"),
-    "render": (requests.Render, "backend.stages.render"),
-    "export": (requests.Export, "backend.stages.export"),
-    "import": (requests.Import, "backend.stages.import_"),
-    "evaluate": (requests.Evaluate, "backend.stages.evaluate"),
-    "evaluate-masks": (requests.EvaluateMasks, "backend.stages.evaluate_masks"),
-    "sample": (requests.Sample, "backend.stages.sample"),
-    "doctor": (requests.Doctor, "backend.stages.doctor"),
-}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

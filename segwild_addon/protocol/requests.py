@@ -14,13 +14,20 @@ Preset = Literal["quick", "standard", "full"]
 Device = Literal["auto", "cpu", "cuda"]
 
 
-def option(help_text: str, default: Any = MISSING, *, positional: bool = False) -> Any:
-    """A field with the sentence that `--help` shows. Without a default it must be given."""
-    return field(default=default, metadata={"help": help_text, "positional": positional})
+def option(help_text: str, default: Any = MISSING, *, positional: bool = False, scene: bool = False) -> Any:
+    """A field with the sentence that `--help` shows. Without a default it must be given.
+
+    `scene` marks the scene's folder, which the service fills in: it works on one.
+    """
+    return field(default=default, metadata={"help": help_text, "positional": positional, "scene": scene})
 
 
 def workspace() -> Any:
-    return option("The scene's folder.", positional=True)
+    return option("The scene's folder.", positional=True, scene=True)
+
+
+def new_workspace() -> Any:
+    return option("The scene's folder, made if missing.", scene=True)
 
 
 @dataclass(frozen=True)
@@ -30,7 +37,7 @@ class Capture:
     photos: Path = option(
         "Folder of photos; or one with sparse/ and images/; or a Photo Tourism scene.", positional=True
     )
-    out: Path = option("The scene's folder, made if missing.")
+    out: Path = new_workspace()
     preset: Preset = option("quick matches smaller pictures; standard and full take the time they need.", "standard")
     hold_out: int = option("Photos kept from training to score the scene; -1: every 8th of 16 or more.", -1)
     test: tuple[str, ...] = option("Name of a photo to keep from training; repeatable, replaces --hold-out.", ())
@@ -59,7 +66,7 @@ class Run:
     """Capture + train + lift in one go; resumable."""
 
     photos: Path = option("Folder of photos, or a scene with a COLMAP model.", positional=True)
-    out: Path = option("The scene's folder, made if missing.")
+    out: Path = new_workspace()
     preset: Preset = option("Picture size, steps and number of Gaussians.", "standard")
     device: Device = option("auto takes CUDA where it works.", "auto")
     iterations: int | None = option("Steps; none: the preset's.", None)
@@ -152,7 +159,7 @@ class Import:
     """A trained splat from elsewhere -> workspace."""
 
     file: Path = option("A 3DGS .ply.", positional=True)
-    out: Path = option("The scene's folder, made if missing.")
+    out: Path = new_workspace()
     cameras: Path | None = option("COLMAP scene (sparse/ and images/) the splat was trained from.", None)
 
 
@@ -199,3 +206,45 @@ class Sample:
 @dataclass(frozen=True)
 class Doctor:
     """What this machine has, what is missing, and how to get it."""
+
+
+@dataclass(frozen=True)
+class Serve:
+    """The backend process: works on one scene for a program that asks over HTTP."""
+
+    workspace: Path = workspace()
+    port: int = option("Port to listen on; 0: any free one.", 0)
+    host: str = option("Address to listen on.", "127.0.0.1")
+    allow: tuple[Path, ...] = option("Folder that requests may name besides the scene's, such as the photos'.", ())
+    log: Path | None = option("File for what workers print; none: worker.log in the scene's folder.", None)
+    with_parent: bool = option("End when standard input closes, so that no process outlives who started it.", False)
+    beyond_this_machine: bool = option("Allow a --host that other machines can reach.", False)
+
+
+# What a program sends to a service.
+
+
+@dataclass(frozen=True)
+class Submit:
+    """A job: a verb of the command line with its request. The scene's folder may be left out."""
+
+    verb: str
+    request: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Preview:
+    """Which Gaussians would these clicks select? Nothing is kept."""
+
+    view: str  # photo
+    click: tuple[str, ...]  # as in Segment
+
+
+@dataclass(frozen=True)
+class Prepare:
+    """Get ready to answer previews on a photo, so that the first click does not wait."""
+
+    view: str
+
+
+QUESTIONS: tuple[type, ...] = (Preview, Prepare)

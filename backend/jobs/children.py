@@ -1,0 +1,114 @@
+"""Child processes that speak JSON lines: started, written to, read from, and ended with all they started.
+
+A child ends itself when its standard input does, so that nothing outlives the service.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from segwild_addon.protocol import errors
+from segwild_addon.protocol.errors import SegWildError
+
+_ROOT = Path(__file__).parents[2]
+
+
+class Child:
+    """`python -m MODULE`; its lines arrive in `lines`, None at the end."""
+
+    def __init__(self, module: str, log: Path, *, yielding: bool = False) -> None:
+        """A `yielding` child leaves the cores to others that want them."""
+        self.log = log
+        self.lines: queue.Queue[dict[str, Any] | None] = queue.Queue()
+        # -P: a numpy.py in the current folder must not be taken for the library.
+        paths = [str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+        environment = {name: value for name, value in os.environ.items() if name != "SEGWILD_TOKEN"}
+        with log.open("ab") as errors_to:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", module],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors_to,
+                env=environment | {"PYTHONPATH": os.pathsep.join(paths), "PYTHONUTF8": "1"},
+                start_new_session=True,
+            )
+        if yielding and hasattr(os, "setpriority"):
+            os.setpriority(os.PRIO_PROCESS, self._process.pid, 10)
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def send(self, message: Any) -> None:
+        """One line to the child. If it has died, its lines end too, and that is noticed there."""
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps(message).encode() + b"\n")
+            self._process.stdin.flush()
+        except OSError:
+            pass
+
+    def kill(self) -> None:
+        """End it with everything it may have started."""
+        if hasattr(os, "killpg"):
+            try:
+                os.killpg(self._process.pid, signal.SIGKILL)
+            except (ProcessLookupError, PermissionError):
+                self._process.kill()
+        else:
+            self._process.kill()
+
+    def close(self) -> None:
+        """`kill`, then collect what is left."""
+        self.kill()
+        self._process.wait()
+        self._reader.join()
+        for pipe in (self._process.stdin, self._process.stdout):
+            try:
+                if pipe is not None:
+                    pipe.close()
+            except OSError:
+                pass
+
+    def why_ended(self) -> str:
+        """A sentence on what ended a child that was not asked to."""
+        status = self._process.wait()
+        if status == -getattr(signal, "SIGKILL", 9):
+            return "The worker was killed by the system, most likely because memory ran out."
+        with self.log.open("rb") as file:
+            file.seek(max(0, self.log.stat().st_size - 2000))
+            lines = file.read().decode("utf-8", "replace").strip().splitlines()
+        return f"The worker ended unexpectedly ({lines[-1][:200] if lines else f'status {status}'})."
+
+    @staticmethod
+    def error_in(line: dict[str, Any]) -> SegWildError:
+        """The error of a line made by `told`."""
+        kind = getattr(errors, str(line["error"]), None)
+        if not (isinstance(kind, type) and issubclass(kind, SegWildError)):
+            kind = SegWildError
+        return kind(str(line["code"]), str(line["sentence"]), str(line["hint"]))
+
+    def _read(self) -> None:
+        for line in self._process.stdout or ():
+            try:
+                message = json.loads(line)
+            except ValueError:
+                continue  # a line cut off by the child's end
+            if isinstance(message, dict):
+                self.lines.put(message)
+        self.lines.put(None)
+
+
+def told(error: SegWildError) -> dict[str, Any]:
+    """An error as a line."""
+    return {"error": type(error).__name__, "code": error.code, "sentence": error.sentence, "hint": error.hint}

@@ -1,0 +1,251 @@
+"""Jobs and events of one workspace in SQLite, so that nothing is lost when a process dies.
+
+A job's change and the event that tells of it are one transaction: a listener that replays the events
+sees exactly what happened. The clock is only ever shown to people; order comes from `seq`.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+from backend.jobs.states import FINAL, checked
+from segwild_addon.protocol import codec, events
+from segwild_addon.protocol.errors import ResourceError, SegWildError
+from segwild_addon.protocol.values import Failure, Job
+
+KINDS = codec.kinds_of(*events.EVENTS)
+EVENTS_KEPT = 20_000  # older progress is dropped; every job's start, warnings and end stay
+SCHEMA = """
+create table if not exists jobs (
+    id text primary key, place integer not null, verb text not null, state text not null,
+    request text not null, created real not null, changed real not null, attempts integer not null,
+    result text, error text
+);
+create table if not exists events (seq integer primary key autoincrement, time real not null, event text not null);
+create index if not exists jobs_by_state on jobs (state, place);
+"""
+
+
+class Store:
+    """The job table and the event stream. One writer per workspace; safe to share among threads."""
+
+    def __init__(self, path: Path) -> None:
+        """Open or make the table at `path`. A damaged one is set aside, and `recovered` says where.
+
+        Raises ResourceError if the folder cannot be written.
+        """
+        self.path = path
+        self.recovered: Path | None = None
+        self._lock = threading.RLock()
+        try:
+            self._connection = self._opened()
+        except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.OperationalError) and not _is_damage(error):
+                raise _unwritable(path, error) from error
+            self.recovered = self._set_aside()
+            try:
+                self._connection = self._opened()
+            except sqlite3.Error as again:
+                raise _unwritable(path, again) from again
+
+    def _opened(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=5.0)
+        try:
+            connection.execute("pragma journal_mode = wal")
+            connection.execute("pragma synchronous = normal")
+            if connection.execute("pragma quick_check(1)").fetchone()[0] != "ok":
+                raise sqlite3.DatabaseError("quick_check found damage")
+            connection.executescript(SCHEMA)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _set_aside(self) -> Path:
+        aside = self.path.with_name(f"{self.path.name}.damaged-{uuid.uuid4().hex[:8]}")
+        self.path.rename(aside)
+        for suffix in ("-wal", "-shm"):
+            self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
+        return aside
+
+    def close(self) -> None:
+        with self._lock:
+            self._connection.close()
+
+    # Jobs.
+
+    def add(self, verb: str, request: dict[str, Any]) -> Job:
+        """Queue a job behind all others."""
+        now = time.time()
+        job = Job(uuid.uuid4().hex, verb, "queued", request, now, now, 0)
+        with self._transaction() as sql:
+            sql.execute(
+                "insert into jobs select ?, coalesce(max(place), 0) + 1, ?, 'queued', ?, ?, ?, 0, null, null from jobs",
+                (job.id, verb, json.dumps(request), now, now),
+            )
+            self._append(sql, events.JobQueued(job.id, verb))
+        return job
+
+    def job(self, job_id: str) -> Job | None:
+        with self._lock:
+            row = self._connection.execute(f"select {_COLUMNS} from jobs where id = ?", (job_id,)).fetchone()
+        return _job(row) if row else None
+
+    def jobs(self, *states: events.State) -> list[Job]:
+        """In the order in which they were queued; of all states if none is named."""
+        wanted = states or ("queued", "running", "done", "failed", "cancelled")
+        marks = ", ".join("?" for _ in wanted)
+        with self._lock:
+            rows = self._connection.execute(
+                f"select {_COLUMNS} from jobs where state in ({marks}) order by place", wanted
+            ).fetchall()
+        return [_job(row) for row in rows]
+
+    def start(self, job_id: str) -> Job:
+        """queued -> running."""
+        return self._move(job_id, "running", lambda job: events.JobStarted(job.id, job.attempts), attempts=1)
+
+    def finish(self, job_id: str, result: dict[str, Any]) -> Job:
+        """running -> done."""
+        return self._move(job_id, "done", lambda job: events.JobDone(job.id, result), result=json.dumps(result))
+
+    def fail(self, job_id: str, error: SegWildError) -> Job:
+        """running -> failed."""
+        failure = {"code": error.code, "sentence": error.sentence, "hint": error.hint}
+        return self._move(
+            job_id,
+            "failed",
+            lambda job: events.JobFailed(job.id, error.code, error.sentence, error.hint),
+            error=json.dumps(failure),
+        )
+
+    def cancel(self, job_id: str) -> Job:
+        """queued or running -> cancelled."""
+        return self._move(job_id, "cancelled", lambda job: events.JobCancelled(job.id))
+
+    def requeue(self, job_id: str) -> Job:
+        """running -> queued, in its old place."""
+        return self._move(job_id, "queued", lambda job: events.JobQueued(job.id, job.verb))
+
+    def _move(
+        self,
+        job_id: str,
+        after: events.State,
+        event: Any,
+        *,
+        attempts: int = 0,
+        result: str | None = None,
+        error: str | None = None,
+    ) -> Job:
+        with self._transaction() as sql:
+            row = sql.execute(f"select {_COLUMNS} from jobs where id = ?", (job_id,)).fetchone()
+            if row is None:
+                raise KeyError(job_id)
+            checked(_job(row).state, after)
+            sql.execute(
+                "update jobs set state = ?, changed = ?, attempts = attempts + ?, result = ?, error = ? where id = ?",
+                (after, time.time(), attempts, result, error, job_id),
+            )
+            job = _job(sql.execute(f"select {_COLUMNS} from jobs where id = ?", (job_id,)).fetchone())
+            self._append(sql, event(job))
+            if after in FINAL:
+                self._trim(sql)
+        return job
+
+    # Events.
+
+    def tell(self, event: Any) -> int:
+        """Append an event that changes no job; returns its seq."""
+        with self._transaction() as sql:
+            return self._append(sql, event)
+
+    def events_after(self, seq: int, limit: int = 1000) -> list[events.Numbered]:
+        """Up to `limit` events with a higher seq, in order."""
+        with self._lock:
+            rows = self._connection.execute(
+                "select seq, time, event from events where seq > ? order by seq limit ?", (seq, limit)
+            ).fetchall()
+        return [events.Numbered(number, when, codec.decoded(text, KINDS)) for number, when, text in rows]
+
+    def last_seq(self) -> int:
+        with self._lock:
+            row = self._connection.execute("select seq from sqlite_sequence where name = 'events'").fetchone()
+        return row[0] if row else 0
+
+    def _append(self, sql: sqlite3.Connection, event: Any) -> int:
+        text = codec.encoded(event).decode()
+        return int(sql.execute("insert into events (time, event) values (?, ?)", (time.time(), text)).lastrowid or 0)
+
+    def _trim(self, sql: sqlite3.Connection) -> None:
+        sql.execute(
+            "delete from events where seq <= (select max(seq) from events) - ?"
+            ' and event like \'{"kind":"JobProgress"%\'',
+            (EVENTS_KEPT,),
+        )
+
+    def _transaction(self) -> _Transaction:
+        return _Transaction(self._connection, self._lock, self.path)
+
+
+class _Transaction:
+    """All or nothing. Raises ResourceError if the disk refuses."""
+
+    def __init__(self, connection: sqlite3.Connection, lock: threading.RLock, path: Path) -> None:
+        self.connection, self.lock, self.path = connection, lock, path
+
+    def __enter__(self) -> sqlite3.Connection:
+        self.lock.acquire()
+        try:
+            self.connection.execute("begin immediate")
+        except sqlite3.OperationalError as error:
+            self.lock.release()
+            raise _unwritable(self.path, error) from error
+        return self.connection
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        try:
+            self.connection.execute("rollback" if kind else "commit")
+        except sqlite3.OperationalError as trouble:
+            if self.connection.in_transaction:
+                self.connection.execute("rollback")
+            raise _unwritable(self.path, trouble) from trouble
+        finally:
+            self.lock.release()
+        if isinstance(error, sqlite3.OperationalError):
+            raise _unwritable(self.path, error) from error
+
+
+_COLUMNS = "id, verb, state, request, created, changed, attempts, result, error"
+
+
+def _job(row: tuple[Any, ...]) -> Job:
+    job_id, verb, state, request, created, changed, attempts, result, error = row
+    return Job(
+        job_id,
+        verb,
+        state,
+        json.loads(request),
+        created,
+        changed,
+        attempts,
+        json.loads(result) if result else None,
+        Failure(**json.loads(error)) if error else None,
+    )
+
+
+def _is_damage(error: sqlite3.OperationalError) -> bool:
+    return "malformed" in str(error) or "not a database" in str(error) or "disk image" in str(error)
+
+
+def _unwritable(path: Path, error: Exception) -> ResourceError:
+    return ResourceError(
+        "job-table",
+        f"The job table cannot be written ({error}): {path}.",
+        "Free some disk space, check the folder's permissions, and start again.",
+    )

@@ -1,0 +1,171 @@
+"""Routes of the service: thin, each turns a request into a call on jobs and its answer into JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import anyio.to_thread
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import FileResponse, HTMLResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from backend.jobs.interactive import Interactive
+from backend.jobs.runner import Runner
+from backend.jobs.store import Store
+from backend.service.gate import Gate
+from backend.service.inside import Inside
+from backend.service.stream import Stream
+from backend.verbs import VERBS
+from segwild_addon.protocol import codec, requests
+from segwild_addon.protocol.errors import InputError, ProtocolError, ResourceError, SegWildError
+
+REMOTE = ("run", "capture", "train", "embed", "lift", "segment", "objects", "appearance", "render", "export", "import")
+REMOTE_VERBS = (*REMOTE, "evaluate", "evaluate-masks")  # demo, sample and doctor are for a terminal
+PAGE = Path(__file__).with_name("page.html")
+
+
+@dataclass
+class Service:
+    """What the routes act upon."""
+
+    store: Store
+    runner: Runner
+    interactive: Interactive
+    stream: Stream
+    inside: Inside
+    stop: Callable[[], None]
+    began: float
+
+
+def application(service: Service, token: str, hosts: frozenset[str]) -> Any:
+    """The ASGI application behind its gate."""
+    routes = _Routes(service)
+    app = Starlette(
+        routes=[
+            Route("/", routes.page),
+            Route("/v1/health", routes.health),
+            Route("/v1/jobs", routes.jobs, methods=["GET"]),
+            Route("/v1/jobs", routes.submit, methods=["POST"]),
+            Route("/v1/jobs/{job}", routes.job),
+            Route("/v1/jobs/{job}/cancel", routes.cancel, methods=["POST"]),
+            Route("/v1/ask", routes.ask, methods=["POST"]),
+            Route("/v1/events", routes.events),
+            Route("/v1/arrays/{path:path}", routes.array),
+            Route("/v1/stop", routes.stop, methods=["POST"]),
+        ],
+        exception_handlers={SegWildError: _failed},  # type: ignore[dict-item]
+    )
+    return Gate(app, token, hosts, open_paths=frozenset({"/"}))
+
+
+def _json(content: Any, status: int = 200) -> Response:
+    return Response(json.dumps(content), status, media_type="application/json", headers={"cache-control": "no-store"})
+
+
+async def _failed(_: Request, error: Exception) -> Response:
+    assert isinstance(error, SegWildError)
+    status = 400 if isinstance(error, ProtocolError) else 507 if isinstance(error, ResourceError) else 422
+    return _json({"error": error.code, "sentence": error.sentence, "hint": error.hint}, status)
+
+
+def _missing(what: str) -> Response:
+    return _json({"error": "not-found", "sentence": f"There is no such {what}.", "hint": ""}, 404)
+
+
+class _Routes:
+    """One method per route."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+
+    async def page(self, _: Request) -> Response:
+        return HTMLResponse(
+            PAGE.read_text(encoding="utf-8"),
+            headers={
+                "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline';"
+                " connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+                "referrer-policy": "no-referrer",
+            },
+        )
+
+    async def health(self, _: Request) -> Response:
+        service = self.service
+        return _json(
+            {
+                "protocol": codec.VERSION,
+                "pid": os.getpid(),
+                "workspace": str(service.inside.workspace),
+                "up_secs": round(time.monotonic() - service.began, 1),
+                "seq": service.stream.seq,
+                "recovered": str(service.store.recovered) if service.store.recovered else None,
+            }
+        )
+
+    async def jobs(self, _: Request) -> Response:
+        return _json([codec.to_wire(job) for job in self.service.store.jobs()])
+
+    async def job(self, request: Request) -> Response:
+        job = self.service.store.job(request.path_params["job"])
+        return _json(codec.to_wire(job)) if job else _missing("job")
+
+    async def submit(self, request: Request) -> Response:
+        body = codec.fields_in(requests.Submit, codec.parsed(await request.body()))
+        if body.verb not in REMOTE_VERBS:
+            raise ProtocolError("unknown-verb", f"There is no job {body.verb!r}.", f"One of {', '.join(REMOTE_VERBS)}.")
+        kind = VERBS[body.verb][0]
+        filled = dict(body.request)
+        for name in ("workspace", "out"):
+            if name in kind.__dataclass_fields__ and kind.__dataclass_fields__[name].metadata.get("scene"):
+                filled.setdefault(name, str(self.service.inside.workspace))
+        checked = self.service.inside.request(codec.fields_in(kind, filled))
+        wire = {name: value for name, value in codec.to_wire(checked).items() if name != "kind"}
+        job = self.service.runner.submit(body.verb, wire)
+        return _json(codec.to_wire(job), 202)
+
+    async def cancel(self, request: Request) -> Response:
+        try:
+            return _json(codec.to_wire(self.service.runner.cancel(request.path_params["job"])), 202)
+        except KeyError:
+            return _missing("job")
+
+    async def ask(self, request: Request) -> Response:
+        """A question for the interactive worker: answered in this very response."""
+        question = codec.decoded(await request.body(), codec.kinds_of(*requests.QUESTIONS))
+        answer = await anyio.to_thread.run_sync(self.service.interactive.ask, question)
+        return _json(answer)
+
+    async def events(self, request: Request) -> Response:
+        after = request.query_params.get("after", "0")
+        if not after.isdecimal() or len(after) > 15:
+            raise ProtocolError("bad-field", "after is the seq of an event, a whole number.")
+        return StreamingResponse(
+            self.service.stream.listen(int(after)),
+            media_type="text/event-stream",
+            headers={"cache-control": "no-store", "x-accel-buffering": "no"},
+        )
+
+    async def array(self, request: Request) -> Response:
+        path = self.service.inside.array(request.path_params["path"])
+        if path is None:
+            return _missing("array")
+        return _Array(path, media_type="application/octet-stream", headers={"cache-control": "no-store"})
+
+    async def stop(self, _: Request) -> Response:
+        self.service.stop()
+        return _json({"stopping": True}, 202)
+
+
+class _Array(FileResponse):
+    """A file with ranges, in pieces large enough for gigabytes."""
+
+    chunk_size = 4 << 20
+
+
+__all__ = ["InputError", "Service", "application"]

@@ -1,0 +1,86 @@
+"""The event stream: one tail of recent events in memory, any number of listeners.
+
+A listener is a cursor. It sleeps until something is new, takes what came after its cursor, from memory or,
+if it was away for long, from the store. Nothing is queued per listener, so a slow one costs nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import deque
+from collections.abc import AsyncIterator
+
+from backend.jobs.store import Store
+from segwild_addon.protocol import codec
+from segwild_addon.protocol.events import Numbered
+
+TAIL = 4096  # events in memory
+BEAT_SECS = 10.0  # a comment now and then shows both sides that the line still stands
+
+
+class Stream:
+    """The events of a store as server-sent events."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.tail: deque[tuple[int, bytes]] = deque(maxlen=TAIL)
+        self.seq = store.last_seq()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._news = asyncio.Event()
+        self._closed = False
+
+    def open(self) -> None:
+        """Call within the loop that serves."""
+        self._loop = asyncio.get_running_loop()
+
+    def told(self) -> None:
+        """Something is in the store. May be called from any thread."""
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._fetch)
+
+    def close(self) -> None:
+        """End all listeners."""
+        self._closed = True
+        self._wake()
+
+    def _fetch(self) -> None:
+        while fresh := self.store.events_after(self.seq):
+            for numbered in fresh:
+                self.tail.append((numbered.seq, lines(numbered)))
+            self.seq = fresh[-1].seq
+        self._wake()
+
+    def _wake(self) -> None:
+        self._news.set()
+        self._news = asyncio.Event()
+
+    async def listen(self, after: int) -> AsyncIterator[bytes]:
+        """Events with a higher seq than `after`, for ever."""
+        cursor = after
+        yield b"retry: 1000\n\n"
+        while not self._closed:
+            news = self._news
+            for seq, text in self._since(cursor):
+                yield text
+                cursor = seq
+            if cursor >= self.seq:
+                try:
+                    await asyncio.wait_for(news.wait(), BEAT_SECS)
+                except TimeoutError:
+                    yield b": still here\n\n"
+
+    def _since(self, cursor: int) -> list[tuple[int, bytes]]:
+        if cursor >= self.seq:
+            return []
+        if self.tail and self.tail[0][0] <= cursor + 1:
+            # seq has no gaps in memory: the place follows from the number.
+            first = cursor + 1 - self.tail[0][0]
+            return [self.tail[i] for i in range(first, len(self.tail))]
+        return [(numbered.seq, lines(numbered)) for numbered in self.store.events_after(cursor)]
+
+
+def lines(numbered: Numbered) -> bytes:
+    """One server-sent event."""
+    data = {"seq": numbered.seq, "time": numbered.time, "event": codec.to_wire(numbered.event)}
+    return f"id: {numbered.seq}\ndata: {json.dumps(data, separators=(',', ':'))}\n\n".encode()

@@ -1,0 +1,28 @@
+"""The verbs of SegWild: the request each takes and the module of its stage.
+
+A stage is imported only when its verb is called, so that the command line and the service answer at once.
+"""
+
+from __future__ import annotations
+
+from segwild_addon.protocol import requests
+
+VERBS: dict[str, tuple[type, str]] = {
+    "demo": (requests.Demo, "backend.stages.demo"),
+    "run": (requests.Run, "backend.stages.run"),
+    "capture": (requests.Capture, "backend.stages.capture"),
+    "train": (requests.Train, "backend.stages.train"),
+    "embed": (requests.Embed, "backend.stages.embed"),
+    "lift": (requests.Lift, "backend.stages.lift"),
+    "segment": (requests.Segment, "backend.stages.segment"),
+    "objects": (requests.Objects, "backend.stages.objects"),
+    "appearance": (requests.Appearance, "backend.stages.appearance"),
+    "render": (requests.Render, "backend.stages.render"),
+    "export": (requests.Export, "backend.stages.export"),
+    "import": (requests.Import, "backend.stages.import_"),
+    "evaluate": (requests.Evaluate, "backend.stages.evaluate"),
+    "evaluate-masks": (requests.EvaluateMasks, "backend.stages.evaluate_masks"),
+    "sample": (requests.Sample, "backend.stages.sample"),
+    "serve": (requests.Serve, "backend.service.lifecycle"),
+    "doctor": (requests.Doctor, "backend.stages.doctor"),
+}

@@ -1,0 +1,50 @@
+"""Values inside messages that are more than a number or a name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+DType = Literal["float32", "float16", "int32", "uint8"]
+ITEM_BYTES: dict[str, int] = {"float32": 4, "float16": 2, "int32": 4, "uint8": 1}
+
+
+@dataclass(frozen=True)
+class ArrayRef:
+    """A large array that lies in a `.npy` file (C order) of the workspace, named by its path inside."""
+
+    path: str  # relative to the workspace, forward slashes
+    dtype: DType
+    shape: tuple[int, ...]
+    blake2b: str  # of the whole file, 32 hexadecimal digits
+
+    @property
+    def data_bytes(self) -> int:
+        size = ITEM_BYTES[self.dtype]
+        for length in self.shape:
+            size *= length
+        return size
+
+
+@dataclass(frozen=True)
+class Job:
+    """One row of the job table."""
+
+    id: str
+    verb: str
+    state: Literal["queued", "running", "done", "failed", "cancelled"]
+    request: dict[str, Any]  # the wire form of the request
+    created: float  # seconds since 1970
+    changed: float
+    attempts: int
+    result: dict[str, Any] | None = None
+    error: Failure | None = None
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A SegWildError on the wire."""
+
+    code: str
+    sentence: str
+    hint: str
