@@ -6,9 +6,9 @@ terminal, tests record it, a job worker sends it as events.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 
 class Cancelled(Exception):
@@ -39,6 +39,9 @@ class Progress(Protocol):
     def warn(self, code: str, sentence: str, items: Sequence[str] = ()) -> None:
         """Record a partial failure for the person to read."""
 
+    def show(self, look: Callable[[], Mapping[str, Any]]) -> None:
+        """The unfinished result can be looked at; `look` makes arrays of it, if anyone wants to now."""
+
 
 @dataclass
 class Quiet:
@@ -54,3 +57,6 @@ class Quiet:
 
     def warn(self, code: str, sentence: str, items: Sequence[str] = ()) -> None:
         self.warnings.append(Warned(code, sentence, tuple(items)))
+
+    def show(self, look: Callable[[], Mapping[str, Any]]) -> None:
+        pass

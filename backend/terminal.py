@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -67,6 +67,9 @@ class TerminalProgress:
             self.console.print(
                 f"  {self._done} of {self._total}, {_minutes(left)} left  {note}".rstrip(), highlight=False
             )
+
+    def show(self, look: Callable[[], Mapping[str, Any]]) -> None:
+        pass  # a terminal has no place for it
 
     def warn(self, code: str, sentence: str, items: Sequence[str] = ()) -> None:
         self.warnings.append(Warned(code, sentence, tuple(items)))

@@ -9,7 +9,7 @@ import json
 import os
 import queue
 import signal
-import subprocess
+import subprocess  # nosec B404: our own modules alone, never a shell
 import sys
 import threading
 from pathlib import Path
@@ -19,20 +19,22 @@ from segwild_addon.protocol import errors
 from segwild_addon.protocol.errors import SegWildError
 
 _ROOT = Path(__file__).parents[2]
+_END_SECS = 2.0  # for a process whose output has ended
+LESS_MEMORY = "Use fewer Gaussians (--cap), smaller pictures (--long-side) or a smaller preset."
 
 
 class Child:
     """`python -m MODULE`; its lines arrive in `lines`, None at the end."""
 
     def __init__(self, module: str, log: Path, *, yielding: bool = False) -> None:
-        """A `yielding` child leaves the cores to others that want them."""
+        """A `yielding` child leaves the cores to others that want them, and dies first if memory runs out."""
         self.log = log
         self.lines: queue.Queue[dict[str, Any] | None] = queue.Queue()
         # -P: a numpy.py in the current folder must not be taken for the library.
         paths = [str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
         environment = {name: value for name, value in os.environ.items() if name != "SEGWILD_TOKEN"}
         with log.open("ab") as errors_to:
-            self._process = subprocess.Popen(
+            self._process = subprocess.Popen(  # nosec B603: no shell, no word from outside
                 [sys.executable, "-P", "-m", module],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -40,8 +42,8 @@ class Child:
                 env=environment | {"PYTHONPATH": os.pathsep.join(paths), "PYTHONUTF8": "1"},
                 start_new_session=True,
             )
-        if yielding and hasattr(os, "setpriority"):
-            os.setpriority(os.PRIO_PROCESS, self._process.pid, 10)
+        if yielding:
+            _yield_cores(self._process.pid)
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -55,11 +57,13 @@ class Child:
         try:
             self._process.stdin.write(json.dumps(message).encode() + b"\n")
             self._process.stdin.flush()
-        except OSError:
+        except (OSError, ValueError):  # it has died, or was closed by another thread
             pass
 
     def kill(self) -> None:
         """End it with everything it may have started."""
+        if self._process.returncode is not None:
+            return  # its number may be somebody else's by now
         if hasattr(os, "killpg"):
             try:
                 os.killpg(self._process.pid, signal.SIGKILL)
@@ -78,17 +82,35 @@ class Child:
                 if pipe is not None:
                     pipe.close()
             except OSError:
-                pass
+                continue
 
-    def why_ended(self) -> str:
-        """A sentence on what ended a child that was not asked to."""
-        status = self._process.wait()
+    def failure(self, hint: str) -> errors.ResourceError:
+        """What ended a child that was not asked to, in a sentence; `hint` unless memory ran out."""
+        try:
+            status = self._process.wait(_END_SECS)
+        except subprocess.TimeoutExpired:
+            status = None
         if status == -getattr(signal, "SIGKILL", 9):
-            return "The worker was killed by the system, most likely because memory ran out."
-        with self.log.open("rb") as file:
-            file.seek(max(0, self.log.stat().st_size - 2000))
-            lines = file.read().decode("utf-8", "replace").strip().splitlines()
-        return f"The worker ended unexpectedly ({lines[-1][:200] if lines else f'status {status}'})."
+            return errors.ResourceError(
+                "worker-killed",
+                "The worker was killed by the system, most likely because memory ran out.",
+                f"{LESS_MEMORY} If memory was not the reason: {hint[0].lower()}{hint[1:]}",
+            )
+        last = self._last_words()
+        if any(sign in last for sign in ("MemoryError", "bad_alloc", "allocate memory", "allocation failed")):
+            return errors.ResourceError("out-of-memory", "Memory ran out.", LESS_MEMORY)
+        return errors.ResourceError(
+            "worker-died", f"The worker ended unexpectedly ({last[:200] or f'status {status}'}).", hint
+        )
+
+    def _last_words(self) -> str:
+        try:
+            with self.log.open("rb") as file:
+                file.seek(max(0, self.log.stat().st_size - 2000))
+                lines = file.read().decode("utf-8", "replace").strip().splitlines()
+        except OSError:
+            return ""
+        return lines[-1].strip() if lines else ""
 
     @staticmethod
     def error_in(line: dict[str, Any]) -> SegWildError:
@@ -107,6 +129,23 @@ class Child:
             if isinstance(message, dict):
                 self.lines.put(message)
         self.lines.put(None)
+
+
+def _yield_cores(process: int) -> None:
+    """Niceness, of the process and of its session, and first place when the system must kill someone.
+
+    Desktops weigh sessions before processes (sched_autogroup): there niceness alone would yield nothing.
+    """
+    if hasattr(os, "setpriority"):
+        try:
+            os.setpriority(os.PRIO_PROCESS, process, 10)
+        except OSError:
+            return  # it has ended already
+    for file, value in (("autogroup", "10"), ("oom_score_adj", "500")):
+        try:
+            Path(f"/proc/{process}/{file}").write_text(value)
+        except OSError:
+            continue  # another system, or a kernel without it
 
 
 def told(error: SegWildError) -> dict[str, Any]:

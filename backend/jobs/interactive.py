@@ -2,11 +2,15 @@
 
 `Interactive` is the service's side: it starts the process on the first question, starts it again if it
 has died (at most once in five seconds), and waits no longer than a limit. `main`, in the process, reads
-one JSON line per question and writes one per answer.
+one JSON line `{"id": …, "question": {…}}` per question and writes one with that id per answer.
+
+A preview goes before any preparation. A preparation is done in steps, so that a click waits for one step
+at most; the newest goes first, because that is where the person looks.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import queue
@@ -14,68 +18,104 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from backend.jobs.children import Child, told
 from segwild_addon.protocol import codec, requests
-from segwild_addon.protocol.errors import ResourceError, SegWildError
+from segwild_addon.protocol.errors import ProtocolError, ResourceError, SegWildError
 
 ANSWER_SECS = 180.0
 RESTART_SECS = 5.0
-_SILENT = "The interactive worker gave no answer"
+PREPARING_MAX = 8  # older wishes are given up
+KINDS = codec.kinds_of(*requests.QUESTIONS)
 
 
 class Interactive:
-    """Asks the process, one question at a time. Safe to share among threads."""
+    """Asks the process. Safe to share among threads; many may wait for answers."""
 
     def __init__(self, workspace: Path, log: Path) -> None:
         self.workspace, self.log = workspace, log
         self._child: Child | None = None
         self._started_at = -RESTART_SECS
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # over the four below
+        self._waiting: dict[int, queue.Queue[dict[str, Any] | SegWildError]] = {}
+        self._ids = itertools.count(1)
+        self._stopping = threading.Event()
 
     def ask(self, question: Any) -> dict[str, Any]:
         """The answer. Raises what the question raised, or ResourceError if the process died or was silent."""
+        reply: queue.Queue[dict[str, Any] | SegWildError] = queue.Queue()
         with self._lock:
             child = self._running()
-            child.send(codec.to_wire(question))
-            try:
-                answer = child.lines.get(timeout=ANSWER_SECS)
-            except queue.Empty:
-                self._end()
-                raise ResourceError(
-                    "no-answer", f"{_SILENT} within {ANSWER_SECS:.0f} seconds.", "Try again; it was started anew."
-                ) from None
-            if answer is None:
-                sentence = child.why_ended()
-                self._end()
-                raise ResourceError("worker-died", sentence, "Click again: the worker starts anew.")
-            if "error" in answer:
-                raise child.error_in(answer)
-            return answer["answer"]
+            number = next(self._ids)
+            self._waiting[number] = reply
+        child.send({"id": number, "question": codec.to_wire(question)})
+        try:
+            answer = reply.get(timeout=ANSWER_SECS)
+        except queue.Empty:
+            child.kill()
+            raise ResourceError(
+                "no-answer",
+                f"The interactive worker gave no answer within {ANSWER_SECS:.0f} seconds.",
+                "Try again; it was started anew.",
+            ) from None
+        finally:
+            with self._lock:
+                self._waiting.pop(number, None)
+        if isinstance(answer, SegWildError):
+            raise answer
+        if "error" in answer:
+            raise child.error_in(answer)
+        return answer["answer"]
+
+    def refuse(self) -> None:
+        """Answer nothing more; whoever waits is told so. Returns at once."""
+        self._stopping.set()
+        child = self._child
+        if child is not None:
+            child.kill()
 
     def stop(self) -> None:
-        """End the process, also in the middle of a question."""
-        if self._child is not None:
-            self._child.kill()
+        """`refuse`, and wait for the end of the process."""
+        self.refuse()
         with self._lock:
-            self._end()
+            if self._child is not None:
+                self._child.close()
+                self._child = None
 
     def _running(self) -> Child:
         if self._child is None:
-            wait = self._started_at + RESTART_SECS - time.monotonic()
-            if wait > 0:
-                time.sleep(wait)
+            # A process that dies at once must not be started in a loop.
+            if self._stopping.wait(max(0.0, self._started_at + RESTART_SECS - time.monotonic())):
+                raise _ending()
             self._started_at = time.monotonic()
-            self._child = Child("backend.jobs.interactive", self.log)
-            self._child.send({"workspace": str(self.workspace)})
+            self._child = child = Child("backend.jobs.interactive", self.log)
+            child.send({"workspace": str(self.workspace)})
+            threading.Thread(target=self._deliver, args=(child,), name="answers", daemon=True).start()
+        if self._stopping.is_set():
+            raise _ending()
         return self._child
 
-    def _end(self) -> None:
-        if self._child is not None:
-            self._child.close()
-            self._child = None
+    def _deliver(self, child: Child) -> None:
+        while (line := child.lines.get()) is not None:
+            with self._lock:
+                reply = self._waiting.get(line.get("id", 0))
+            if reply is not None:
+                reply.put(line)
+        failure = _ending() if self._stopping.is_set() else child.failure("Click again: the worker starts anew.")
+        with self._lock:
+            if self._child is child:
+                self._child = None
+                child.close()
+            for reply in self._waiting.values():
+                reply.put(failure)
+            self._waiting.clear()
+
+
+def _ending() -> ResourceError:
+    return ResourceError("service-ending", "The service is ending.", "Start it again.")
 
 
 def main() -> None:
@@ -87,22 +127,66 @@ def main() -> None:
     workspace = Path(json.loads(lines.get())["workspace"])
     from backend.stages.preview import Previewer  # torch: only here, where nobody waits for a handshake
 
-    previewer = Previewer(workspace)
-    answers = {requests.Preview: previewer.preview, requests.Prepare: previewer.prepare}
-    kinds = codec.kinds_of(*requests.QUESTIONS)
-    while True:
+    _Desk(Previewer(workspace), lines, out).work()
+
+
+class _Desk:
+    """Which question is worked on next."""
+
+    def __init__(self, previewer: Any, lines: queue.Queue[str], out: TextIO) -> None:
+        self.previewer, self.lines, self.out = previewer, lines, out
+        self.clicks: list[tuple[int, requests.Preview]] = []
+        self.preparing: list[tuple[int, Iterator[dict[str, Any] | None]]] = []  # the newest last
+
+    def work(self) -> None:
+        while True:
+            self._take_questions()
+            if self.clicks:
+                number, question = self.clicks.pop(0)
+                self._answer(number, lambda question=question: self.previewer.preview(question))  # type: ignore[misc]
+            elif self.preparing:
+                number, steps = self.preparing[-1]
+                if self._answer(number, lambda steps=steps: next(steps)):  # type: ignore[misc]
+                    self.preparing.pop()
+
+    def _take_questions(self) -> None:
+        """All that are there; waits for one if there is nothing to do."""
+        while True:
+            try:
+                line = json.loads(self.lines.get(block=not (self.clicks or self.preparing)))
+            except queue.Empty:
+                return
+            question = codec.from_wire(line["question"], KINDS)
+            if isinstance(question, requests.Preview):
+                self.clicks.append((line["id"], question))
+                continue
+            self.preparing.append((line["id"], self.previewer.prepare(question)))
+            if len(self.preparing) > PREPARING_MAX:
+                number, _ = self.preparing.pop(0)
+                self._say({"id": number, **told(ProtocolError("superseded", "Newer photos are prepared first."))})
+
+    def _answer(self, number: int, made: Any) -> bool:
+        """Whether the question has got its answer, rather than one step further."""
         try:
-            question = codec.decoded(lines.get(), kinds)
-            reply: dict[str, Any] = {"answer": answers[type(question)](question)}
+            answer = made()
+            if answer is None:
+                return False
+            reply: dict[str, Any] = {"answer": answer}
         except SegWildError as error:
             reply = told(error)
+        except MemoryError:
+            os._exit(71)  # what is held is too much: begin anew with nothing
         except Exception as error:
             traceback.print_exc()
             reply = told(
                 SegWildError("unexpected", f"The question failed: {error!r}.", "Report it with the worker's log.")
             )
-        out.write(json.dumps(reply) + "\n")
-        out.flush()
+        self._say({"id": number, **reply})
+        return True
+
+    def _say(self, reply: dict[str, Any]) -> None:
+        self.out.write(json.dumps(reply) + "\n")
+        self.out.flush()
 
 
 def _read(lines: queue.Queue[str]) -> None:

@@ -7,22 +7,26 @@ stops it when asked to, and says in a sentence what killed it.
 from __future__ import annotations
 
 import queue
-import shutil
 import threading
 import time
+import traceback
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from backend.jobs import needs
 from backend.jobs.children import Child
 from backend.jobs.store import Store
-from segwild_addon.protocol import events
+from backend.scene.files import disk_trouble
+from segwild_addon.protocol import codec, events
 from segwild_addon.protocol.errors import ResourceError, SegWildError
-from segwild_addon.protocol.values import Job
+from segwild_addon.protocol.values import Job, Snapshot
 
 CANCEL_GRACE_SECS = 1.0  # then the worker is killed; stages survive that at any instant
 ATTEMPTS_MAX = 3  # a job whose worker or service died so often is not started again by itself
-DISK_MIN_BYTES = 200 * 2**20
+RETRY_SECS = 1.0
+COURSE_KEPT = 150  # reports, half a minute, from which the remaining time follows
 SHORT = ("segment", "objects", "appearance", "export", "evaluate-masks")  # go before long work that only waits
 CHANGES: dict[str, tuple[events.Artefact, ...]] = {
     "run": ("cameras", "gaussians", "features"),
@@ -44,8 +48,8 @@ class Runner:
         self.store, self.workspace, self.log, self.told = store, workspace, log, told
         self._wake = threading.Event()
         self._stopping = threading.Event()
-        self._cancel: set[str] = set()
-        self._current: str | None = None
+        self._cancel: str | None = None  # the running job that someone wants stopped
+        self._turn = threading.Lock()  # held while a job changes from waiting to something else
         self._thread = threading.Thread(target=self._run, name="jobs", daemon=True)
 
     def start(self) -> None:
@@ -70,94 +74,110 @@ class Runner:
         self._wake.set()
         self._thread.join()
 
-    def submit(self, verb: str, request: dict[str, Any]) -> Job:
-        job = self.store.add(verb, request)
+    def submit(self, verb: str, request: dict[str, Any], *, snapshot_secs: float = 0.0) -> Job:
+        job = self.store.add(verb, request, snapshot_secs=snapshot_secs)
         self.told()
         self._wake.set()
         return job
 
     def cancel(self, job_id: str) -> Job:
-        """A waiting job is cancelled at once, a running one within two seconds. Raises KeyError if unknown."""
-        job = self.store.job(job_id)
-        if job is None:
-            raise KeyError(job_id)
-        self._cancel.add(job_id)
-        self._wake.set()
+        """A waiting job is cancelled at once, a running one within two seconds, an ended one stays as it is.
+
+        Raises KeyError if unknown.
+        """
+        with self._turn:
+            job = self.store.job(job_id)
+            if job is None:
+                raise KeyError(job_id)
+            if job.state == "queued":
+                job = self.store.cancel(job_id)
+                self.told()
+            elif job.state == "running":
+                self._cancel = job_id
         return job
 
     # The thread.
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            self._drop_cancelled()
-            waiting = self.store.jobs("queued")
-            if not waiting:
+            try:
+                job = self._next()
+            except ResourceError:  # the table cannot be written: try again when there may be room
+                self._stopping.wait(RETRY_SECS)
+                continue
+            if job is None:
                 self._wake.wait(1.0)
                 self._wake.clear()
                 continue
-            job = min(waiting, key=lambda job: job.verb not in SHORT)
-            try:
-                self._work_on(self.store.start(job.id))
-            except ResourceError:  # the table could not be written: try again when there may be room
-                self._stopping.wait(2.0)
-
-    def _drop_cancelled(self) -> None:
-        for job in self.store.jobs("queued"):
-            if job.id in self._cancel:
-                self.store.cancel(job.id)
-                self.told()
-        self._cancel.clear()
-
-    def _work_on(self, job: Job) -> None:
-        self.told()
-        try:
-            self._check_disk()
-            end = self._end_of(job)
-        except SegWildError as error:
-            self.store.fail(job.id, error)
             self.told()
-            return
-        if "result" in end:
-            for what in CHANGES.get(job.verb, ()):
-                self.store.tell(events.SceneChanged(what))
-            self.store.finish(job.id, end["result"])
+            end = self._end_of(job)
+            self._record(lambda job=job, end=end: self._enter(job, end))  # type: ignore[misc]
+
+    def _next(self) -> Job | None:
+        """The job whose turn it is, as running."""
+        with self._turn:
+            waiting = self.store.jobs("queued")
+            if not waiting:
+                return None
+            self._cancel = None
+            return self.store.start(min(waiting, key=lambda job: job.verb not in SHORT).id)
+
+    def _record(self, enter: Callable[[], None]) -> None:
+        """Write what became of a job, however long the disk stays full; the next service would do it again."""
+        while True:
+            try:
+                enter()
+            except ResourceError:
+                if self._stopping.wait(RETRY_SECS):
+                    return
+            else:
+                self.told()
+                return
+
+    def _enter(self, job: Job, end: dict[str, Any] | SegWildError) -> None:
+        if isinstance(end, SegWildError):
+            self.store.fail(job.id, end)
+        elif "result" in end:
+            changes = [events.SceneChanged(what) for what in CHANGES.get(job.verb, ())]
+            self.store.finish(job.id, end["result"], changes)
         elif "cancelled" in end:
             self.store.cancel(job.id)
         else:
-            self.store.requeue(job.id)
-        self.told()
+            self.store.requeue(job.id, counted=False)
 
-    def _check_disk(self) -> None:
-        free = shutil.disk_usage(self.workspace).free
-        if free < DISK_MIN_BYTES:
-            raise ResourceError(
-                "disk-full",
-                f"Only {free / 2**20:.0f} MB are free on the disk of {self.workspace}.",
-                f"Free at least {DISK_MIN_BYTES / 2**20:.0f} MB and start the job again.",
-            )
+    def _end_of(self, job: Job) -> dict[str, Any] | SegWildError:
+        """Run the job to its worker's last line, its failure, or {"stopped": True} when the service ends."""
+        try:
+            needs.check(job.verb, job.request, self.workspace)
+            return self._worked(job)
+        except SegWildError as error:
+            return error
+        except OSError as error:
+            return disk_trouble(error, self.workspace)
+        except Exception as error:  # a mistake of ours must not end the queue
+            traceback.print_exc()
+            return SegWildError("unexpected", f"The job failed: {error!r}.", "Report it with the service's output.")
 
-    def _end_of(self, job: Job) -> dict[str, Any]:
-        """Run the worker to its last line, or to {"stopped": True} when the service ends."""
+    def _worked(self, job: Job) -> dict[str, Any]:
         teller = _Teller(self.store, job.id, self.told)
         worker = Child("backend.jobs.worker", self.log, yielding=True)
         asked_at = None
         try:
-            worker.send({"verb": job.verb, "request": job.request})
+            order = {"verb": job.verb, "request": job.request, "workspace": str(self.workspace)}
+            worker.send(order | {"snapshot_secs": job.snapshot_secs})
             while not self._stopping.is_set():
                 try:
                     line = worker.lines.get(timeout=0.1)
                 except queue.Empty:
                     line = {}
                 if line is None:
-                    raise ResourceError(
-                        "worker-died", worker.why_ended(), "Start the job again: it goes on from its last checkpoint."
-                    )
+                    raise worker.failure("Start the job again: it goes on from its last checkpoint.")
                 if "error" in line:
                     raise worker.error_in(line)
                 if "result" in line or "cancelled" in line:
                     return line
                 teller.tell(line)
-                if job.id in self._cancel and asked_at is None:
+                if self._cancel == job.id and asked_at is None:
                     asked_at = time.monotonic()
                     worker.send("cancel")
                 if asked_at is not None and time.monotonic() - asked_at > CANCEL_GRACE_SECS:
@@ -172,21 +192,38 @@ class _Teller:
 
     def __init__(self, store: Store, job: str, told: Callable[[], None]) -> None:
         self.store, self.job, self.told = store, job, told
-        self.phase, self.total, self.began = "", None, 0.0
+        self.phase, self.total = "", None
+        # When how much was done, of late. Not from the phase's start: what a resumed job finds done took no time.
+        self.course: deque[tuple[float, int]] = deque(maxlen=COURSE_KEPT)
 
     def tell(self, line: dict[str, Any]) -> None:
-        if "phase" in line:
-            self.phase, self.total, self.began = str(line["phase"]), line["total"], time.monotonic()
-            self.store.tell(events.JobProgress(self.job, self.phase, 0, self.total, None, ""))
-        elif "done" in line:
-            done = int(line["done"])
-            left = None
-            if self.total and 0 < done <= self.total:
-                left = round((time.monotonic() - self.began) / done * (self.total - done), 1)
-            self.store.tell(events.JobProgress(self.job, self.phase, done, self.total, left, str(line["note"])))
-        elif "warn" in line:
-            items = tuple(str(item) for item in line["items"])
-            self.store.tell(events.JobWarned(self.job, str(line["warn"]), str(line["sentence"]), items))
-        else:
+        event = self._event(line)
+        if event is None:
             return
+        try:
+            self.store.tell(event)
+        except ResourceError:
+            return  # the disk is full: the job itself may still end well
         self.told()
+
+    def _event(self, line: dict[str, Any]) -> Any:
+        if "phase" in line:
+            self.phase, self.total = str(line["phase"]), line["total"]
+            self.course.clear()
+            return events.JobProgress(self.job, self.phase, 0, self.total, None, "")
+        if "done" in line:
+            done = int(line["done"])
+            self.course.append((time.monotonic(), done))
+            return events.JobProgress(self.job, self.phase, done, self.total, self._left(done), str(line["note"]))
+        if "warn" in line:
+            items = tuple(str(item) for item in line["items"])
+            return events.JobWarned(self.job, str(line["warn"]), str(line["sentence"]), items)
+        if "snapshot" in line:
+            return events.SceneChanged("snapshot", codec.fields_in(Snapshot, line["snapshot"]))
+        return None
+
+    def _left(self, done: int) -> float | None:
+        began, first = self.course[0]
+        if not self.total or done <= first:
+            return None
+        return round((time.monotonic() - began) / (done - first) * max(0, self.total - done), 1)

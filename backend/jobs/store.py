@@ -11,6 +11,7 @@ import sqlite3
 import threading
 import time
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +21,21 @@ from segwild_addon.protocol.errors import ResourceError, SegWildError
 from segwild_addon.protocol.values import Failure, Job
 
 KINDS = codec.kinds_of(*events.EVENTS)
-EVENTS_KEPT = 20_000  # older progress is dropped; every job's start, warnings and end stay
+EVENTS_KEPT = 20_000  # older progress is dropped; every kept job's start, warnings and end stay
+JOBS_KEPT = 1_000  # ended ones; older ones and their events are dropped
+TRIM_EVERY = 2_000  # events
+FORMAT = 1  # of the tables; another one is set aside like a damaged table
 SCHEMA = """
 create table if not exists jobs (
     id text primary key, place integer not null, verb text not null, state text not null,
     request text not null, created real not null, changed real not null, attempts integer not null,
-    result text, error text
+    snapshot_secs real not null, result text, error text
 );
-create table if not exists events (seq integer primary key autoincrement, time real not null, event text not null);
+create table if not exists events (
+    seq integer primary key autoincrement, time real not null, job text, kind text not null, event text not null
+);
 create index if not exists jobs_by_state on jobs (state, place);
+create index if not exists events_by_job on events (job);
 """
 
 
@@ -61,7 +68,11 @@ class Store:
             connection.execute("pragma synchronous = normal")
             if connection.execute("pragma quick_check(1)").fetchone()[0] != "ok":
                 raise sqlite3.DatabaseError("quick_check found damage")
-            connection.executescript(SCHEMA)
+            if connection.execute("pragma user_version").fetchone()[0] not in (0, FORMAT):
+                raise sqlite3.DatabaseError("the table is of another SegWild")
+            connection.executescript(SCHEMA + f"pragma user_version = {FORMAT};")
+            for table, columns in (("jobs", _COLUMNS), ("events", "seq, time, job, kind, event")):
+                connection.execute(f"select {columns} from {table} limit 1")  # nosec B608: constants
         except BaseException:
             connection.close()
             raise
@@ -80,40 +91,39 @@ class Store:
 
     # Jobs.
 
-    def add(self, verb: str, request: dict[str, Any]) -> Job:
+    def add(self, verb: str, request: dict[str, Any], *, snapshot_secs: float = 0.0) -> Job:
         """Queue a job behind all others."""
         now = time.time()
-        job = Job(uuid.uuid4().hex, verb, "queued", request, now, now, 0)
+        job = Job(uuid.uuid4().hex, verb, "queued", request, now, now, 0, snapshot_secs)
         with self._transaction() as sql:
             sql.execute(
-                "insert into jobs select ?, coalesce(max(place), 0) + 1, ?, 'queued', ?, ?, ?, 0, null, null from jobs",
-                (job.id, verb, json.dumps(request), now, now),
+                "insert into jobs select ?, coalesce(max(place), 0) + 1, ?, 'queued', ?, ?, ?, 0, ?, null, null"
+                " from jobs",
+                (job.id, verb, json.dumps(request), now, now, snapshot_secs),
             )
             self._append(sql, events.JobQueued(job.id, verb))
         return job
 
     def job(self, job_id: str) -> Job | None:
-        with self._lock:
-            row = self._connection.execute(f"select {_COLUMNS} from jobs where id = ?", (job_id,)).fetchone()
-        return _job(row) if row else None
+        rows = self._read(f"select {_COLUMNS} from jobs where id = ?", (job_id,))  # nosec B608: a constant
+        return _job(rows[0]) if rows else None
 
     def jobs(self, *states: events.State) -> list[Job]:
         """In the order in which they were queued; of all states if none is named."""
         wanted = states or ("queued", "running", "done", "failed", "cancelled")
         marks = ", ".join("?" for _ in wanted)
-        with self._lock:
-            rows = self._connection.execute(
-                f"select {_COLUMNS} from jobs where state in ({marks}) order by place", wanted
-            ).fetchall()
+        query = f"select {_COLUMNS} from jobs where state in ({marks}) order by place"  # nosec B608: constants and ?
+        rows = self._read(query, wanted)
         return [_job(row) for row in rows]
 
     def start(self, job_id: str) -> Job:
         """queued -> running."""
         return self._move(job_id, "running", lambda job: events.JobStarted(job.id, job.attempts), attempts=1)
 
-    def finish(self, job_id: str, result: dict[str, Any]) -> Job:
-        """running -> done."""
-        return self._move(job_id, "done", lambda job: events.JobDone(job.id, result), result=json.dumps(result))
+    def finish(self, job_id: str, result: dict[str, Any], changes: Sequence[Any] = ()) -> Job:
+        """running -> done, with the events of what it `changes` told before."""
+        text = json.dumps(result)
+        return self._move(job_id, "done", lambda job: events.JobDone(job.id, result), result=text, before_it=changes)
 
     def fail(self, job_id: str, error: SegWildError) -> Job:
         """running -> failed."""
@@ -129,9 +139,11 @@ class Store:
         """queued or running -> cancelled."""
         return self._move(job_id, "cancelled", lambda job: events.JobCancelled(job.id))
 
-    def requeue(self, job_id: str) -> Job:
-        """running -> queued, in its old place."""
-        return self._move(job_id, "queued", lambda job: events.JobQueued(job.id, job.verb))
+    def requeue(self, job_id: str, *, counted: bool = True) -> Job:
+        """running -> queued, in its old place; an attempt that is not `counted` never was."""
+        return self._move(
+            job_id, "queued", lambda job: events.JobQueued(job.id, job.verb), attempts=0 if counted else -1
+        )
 
     def _move(
         self,
@@ -142,6 +154,7 @@ class Store:
         attempts: int = 0,
         result: str | None = None,
         error: str | None = None,
+        before_it: Sequence[Any] = (),
     ) -> Job:
         with self._transaction() as sql:
             row = sql.execute(f"select {_COLUMNS} from jobs where id = ?", (job_id,)).fetchone()
@@ -153,9 +166,10 @@ class Store:
                 (after, time.time(), attempts, result, error, job_id),
             )
             job = _job(sql.execute(f"select {_COLUMNS} from jobs where id = ?", (job_id,)).fetchone())
-            self._append(sql, event(job))
+            for told in (*before_it, event(job)):
+                self._append(sql, told)
             if after in FINAL:
-                self._trim(sql)
+                self._drop_old_jobs(sql)
         return job
 
     # Events.
@@ -167,34 +181,43 @@ class Store:
 
     def events_after(self, seq: int, limit: int = 1000) -> list[events.Numbered]:
         """Up to `limit` events with a higher seq, in order."""
-        with self._lock:
-            rows = self._connection.execute(
-                "select seq, time, event from events where seq > ? order by seq limit ?", (seq, limit)
-            ).fetchall()
+        rows = self._read("select seq, time, event from events where seq > ? order by seq limit ?", (seq, limit))
         return [events.Numbered(number, when, codec.decoded(text, KINDS)) for number, when, text in rows]
 
     def last_seq(self) -> int:
+        rows = self._read("select seq from sqlite_sequence where name = 'events'")
+        return rows[0][0] if rows else 0
+
+    def _read(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         with self._lock:
-            row = self._connection.execute("select seq from sqlite_sequence where name = 'events'").fetchone()
-        return row[0] if row else 0
+            try:
+                return self._connection.execute(query, values).fetchall()
+            except sqlite3.Error as error:
+                raise _unwritable(self.path, error) from error
 
     def _append(self, sql: sqlite3.Connection, event: Any) -> int:
         text = codec.encoded(event).decode()
-        return int(sql.execute("insert into events (time, event) values (?, ?)", (time.time(), text)).lastrowid or 0)
+        row = (time.time(), getattr(event, "job", None), type(event).__name__, text)
+        seq = int(sql.execute("insert into events (time, job, kind, event) values (?, ?, ?, ?)", row).lastrowid or 0)
+        if seq % TRIM_EVERY == 0:
+            old = "seq <= ? and kind in ('JobProgress', 'SceneChanged')"
+            sql.execute(f"delete from events where {old}", (seq - EVENTS_KEPT,))  # nosec B608: a constant
+        return seq
 
-    def _trim(self, sql: sqlite3.Connection) -> None:
-        sql.execute(
-            "delete from events where seq <= (select max(seq) from events) - ?"
-            ' and event like \'{"kind":"JobProgress"%\'',
-            (EVENTS_KEPT,),
-        )
+    def _drop_old_jobs(self, sql: sqlite3.Connection) -> None:
+        old = sql.execute(
+            "select id from jobs where state in ('done', 'failed', 'cancelled') order by place desc limit -1 offset ?",
+            (JOBS_KEPT,),
+        ).fetchall()
+        sql.executemany("delete from events where job = ?", old)
+        sql.executemany("delete from jobs where id = ?", old)
 
     def _transaction(self) -> _Transaction:
         return _Transaction(self._connection, self._lock, self.path)
 
 
 class _Transaction:
-    """All or nothing. Raises ResourceError if the disk refuses."""
+    """All or nothing. Raises ResourceError if the disk refuses or the table is damaged."""
 
     def __init__(self, connection: sqlite3.Connection, lock: threading.RLock, path: Path) -> None:
         self.connection, self.lock, self.path = connection, lock, path
@@ -203,29 +226,30 @@ class _Transaction:
         self.lock.acquire()
         try:
             self.connection.execute("begin immediate")
-        except sqlite3.OperationalError as error:
+        except sqlite3.Error as error:
             self.lock.release()
             raise _unwritable(self.path, error) from error
         return self.connection
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
         try:
-            self.connection.execute("rollback" if kind else "commit")
-        except sqlite3.OperationalError as trouble:
+            if self.connection.in_transaction:  # a full disk ends a transaction by itself
+                self.connection.execute("rollback" if kind else "commit")
+        except sqlite3.Error as trouble:
             if self.connection.in_transaction:
                 self.connection.execute("rollback")
             raise _unwritable(self.path, trouble) from trouble
         finally:
             self.lock.release()
-        if isinstance(error, sqlite3.OperationalError):
+        if isinstance(error, sqlite3.Error):
             raise _unwritable(self.path, error) from error
 
 
-_COLUMNS = "id, verb, state, request, created, changed, attempts, result, error"
+_COLUMNS = "id, verb, state, request, created, changed, attempts, snapshot_secs, result, error"
 
 
 def _job(row: tuple[Any, ...]) -> Job:
-    job_id, verb, state, request, created, changed, attempts, result, error = row
+    job_id, verb, state, request, created, changed, attempts, snapshot_secs, result, error = row
     return Job(
         job_id,
         verb,
@@ -234,6 +258,7 @@ def _job(row: tuple[Any, ...]) -> Job:
         created,
         changed,
         attempts,
+        snapshot_secs,
         json.loads(result) if result else None,
         Failure(**json.loads(error)) if error else None,
     )
@@ -246,6 +271,6 @@ def _is_damage(error: sqlite3.OperationalError) -> bool:
 def _unwritable(path: Path, error: Exception) -> ResourceError:
     return ResourceError(
         "job-table",
-        f"The job table cannot be written ({error}): {path}.",
+        f"The job table cannot be used ({error}): {path}.",
         "Free some disk space, check the folder's permissions, and start again.",
     )

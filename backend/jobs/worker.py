@@ -1,10 +1,11 @@
 """One job in a process of its own: `python -m backend.jobs.worker`.
 
-The first line on standard input is the job, `{"verb": …, "request": {…}}`; a later line `"cancel"` asks it
-to stop, and the end of the input ends the process, so that a service that was killed leaves nothing
-running. What happens goes out as JSON lines on the original standard output:
+The first line on standard input is the job, `{"verb": …, "request": {…}, "workspace": …, "snapshot_secs": …}`;
+a later line `"cancel"` asks it to stop, and the end of the input ends the process, so that a service that was
+killed leaves nothing running. What happens goes out as JSON lines on the original standard output:
 
     {"phase": NAME, "total": N}  {"done": N, "note": …}  {"warn": CODE, "sentence": …, "items": […]}
+    {"snapshot": {…}}
 
 and one last line `{"result": {…}}`, `{"error": CLASS, "code": …, "sentence": …, "hint": …}` or
 `{"cancelled": true}`. Whatever a library prints goes to standard error, which the service keeps as a log.
@@ -12,31 +13,41 @@ and one last line `{"result": {…}}`, `{"error": CLASS, "code": …, "sentence"
 
 from __future__ import annotations
 
+import errno
 import importlib
 import json
+import math
 import os
 import sys
 import threading
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TextIO
 
-from backend.jobs.children import told
+from backend.jobs.children import LESS_MEMORY, told
 from backend.progress import Cancelled
+from backend.scene.arrays import handed_out
+from backend.scene.lock import Locked, locked
 from backend.verbs import VERBS
 from segwild_addon.protocol import codec
 from segwild_addon.protocol.errors import ResourceError, SegWildError
 
 REPORT_EVERY_SECS = 0.2
+TURN_SECS = 20.0  # for the worker of a service that was killed to notice it
+SNAPSHOTS_KEPT = 3  # readers may be behind by so many
 
 
 class Reporter:
     """A `Progress` that writes lines, a few a second, and stops the work when asked to."""
 
-    def __init__(self, out: TextIO, cancelled: threading.Event) -> None:
-        self.out, self.cancelled = out, cancelled
-        self.done, self.told_at = 0, 0.0
+    def __init__(
+        self, out: TextIO, cancelled: threading.Event, workspace: Path | None = None, snapshot_secs: float = 0.0
+    ) -> None:
+        """`snapshot_secs` of 0: no snapshots."""
+        self.out, self.cancelled, self.workspace, self.snapshot_secs = out, cancelled, workspace, snapshot_secs
+        self.done, self.told_at, self.shown_at = 0, 0.0, time.monotonic()
 
     def phase(self, name: str, total: int | None = None) -> None:
         self.done, self.told_at = 0, time.monotonic()
@@ -54,9 +65,33 @@ class Reporter:
     def warn(self, code: str, sentence: str, items: Sequence[str] = ()) -> None:
         self.say({"warn": code, "sentence": sentence, "items": list(items)})
 
+    def show(self, look: Callable[[], Mapping[str, Any]]) -> None:
+        if not self.snapshot_secs or self.workspace is None or time.monotonic() - self.shown_at < self.snapshot_secs:
+            return
+        arrays = dict(look())
+        facts: dict[str, Any] = {"gaussians": int(arrays.pop("gaussians"))}
+        try:
+            for name, array in arrays.items():
+                ref = handed_out(self.workspace, f"snapshot-{name}", array, kept=SNAPSHOTS_KEPT)
+                facts[name] = {field: value for field, value in codec.to_wire(ref).items() if field != "kind"}
+        except ResourceError:
+            self.snapshot_secs = 0.0  # a full disk: the training itself may still find room
+            return
+        self.say({"snapshot": facts})
+        self.shown_at = time.monotonic()
+
     def say(self, message: dict[str, Any]) -> None:
-        self.out.write(json.dumps(message) + "\n")
+        self.out.write(json.dumps(_finite(message), allow_nan=False) + "\n")
         self.out.flush()
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN and no infinity: what could not be computed is null."""
+    if isinstance(value, dict):
+        return {str(name): _finite(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def main() -> None:
@@ -65,28 +100,31 @@ def main() -> None:
     cancelled = threading.Event()
     job = json.loads(sys.stdin.readline())
     threading.Thread(target=_obey, args=(sys.stdin, cancelled), daemon=True).start()
-    reporter = Reporter(out, cancelled)
+    workspace = Path(job["workspace"])
+    reporter = Reporter(out, cancelled, workspace, job["snapshot_secs"])
     try:
         request_type, module = VERBS[job["verb"]]
         request = codec.fields_in(request_type, job["request"])
-        result = importlib.import_module(module).run(request, reporter)
+        with locked(workspace / "worker.lock", wait_secs=TURN_SECS):
+            result = importlib.import_module(module).run(request, reporter)
         reporter.say({"result": result})
     except Cancelled:
         reporter.say({"cancelled": True})
     except SegWildError as error:
         reporter.say(told(error))
+    except Locked:
+        reporter.say(told(_BUSY))
     except MemoryError:
-        reporter.say(
-            told(
-                ResourceError(
-                    "out-of-memory",
-                    "Memory ran out.",
-                    "Use fewer Gaussians (--cap), smaller pictures (--long-side) or a smaller preset.",
-                )
-            )
-        )
+        reporter.say(told(_NO_MEMORY))
+    except RuntimeError as error:
+        if not any(sign in str(error) for sign in ("allocate memory", "out of memory")):  # torch's
+            raise
+        reporter.say(told(_NO_MEMORY))
     except OSError as error:
-        if error.errno not in _DISK_FULL:
+        if error.errno == errno.ENOMEM:
+            reporter.say(told(_NO_MEMORY))
+            return
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         where = f": {error.filename}" if error.filename else ""
         reporter.say(
@@ -94,7 +132,12 @@ def main() -> None:
         )
 
 
-_DISK_FULL = (28, 122)  # ENOSPC, EDQUOT
+_NO_MEMORY = ResourceError("out-of-memory", "Memory ran out.", LESS_MEMORY)
+_BUSY = ResourceError(
+    "worker-busy",
+    "The worker of an earlier service still holds the scene.",
+    "End that process and start the job again.",
+)
 
 
 def _claimed_output() -> TextIO:

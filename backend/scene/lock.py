@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+_RETRY_SECS = 0.02
 
 
 class Locked(Exception):
@@ -13,17 +17,32 @@ class Locked(Exception):
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold the lock file at `path` for the length of the block. Raises Locked at once if it is taken."""
+def locked(path: Path, *, wait_secs: float = 0.0) -> Iterator[None]:
+    """Hold the lock file at `path` for the length of the block.
+
+    Raises Locked if another process still holds it after `wait_secs`, OSError if the file cannot be made.
+    """
     with path.open("a+b") as file:
-        try:
-            _take(file.fileno())
-        except OSError as error:
-            raise Locked(str(path)) from error
+        deadline = time.monotonic() + wait_secs
+        while not _taken(file.fileno()):
+            if time.monotonic() >= deadline:
+                raise Locked(str(path))
+            time.sleep(_RETRY_SECS)
         try:
             yield
         finally:
             _release(file.fileno())
+
+
+def _taken(number: int) -> bool:
+    try:
+        _take(number)
+    except OSError as error:
+        # Other errors, such as a network disk without locks, are no proof of another holder.
+        if error.errno in (errno.EAGAIN, errno.EACCES, errno.EDEADLK):
+            return False
+        raise
+    return True
 
 
 if os.name == "nt":

@@ -18,6 +18,8 @@ from __future__ import annotations
 
 import difflib
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,9 +29,10 @@ import numpy as np
 from backend.scene.files import clear_parts, read_arrays, read_json, write_arrays, write_json
 from backend.scene.gaussians import Gaussians
 from backend.scene.lenses import Lens
+from backend.scene.lock import Locked, locked
 from backend.scene.photos import Photo
 from backend.scene.transforms import Similarity
-from segwild_addon.protocol.errors import InputError
+from segwild_addon.protocol.errors import InputError, ResourceError
 
 FORMAT = 1
 
@@ -109,13 +112,26 @@ class Workspace:
         return value
 
     def update_scene(self, **facts: Any) -> None:
-        write_json(self.root / "scene.json", self.scene() | facts)
+        with self._changing():
+            write_json(self.root / "scene.json", self.scene() | facts)
 
     def record(self, stage: str, **facts: Any) -> None:
         """Note in scene.json that a stage has finished, when, and with which settings and results."""
-        made = dict(self.scene().get("made", {}))
-        made[stage] = {"at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), **facts}
-        self.update_scene(made=made)
+        note = {"at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), **facts}
+        with self._changing():
+            scene = self.scene()
+            write_json(self.root / "scene.json", scene | {"made": scene.get("made", {}) | {stage: note}})
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """Reading and writing scene.json as one step: a job and a lift for a click may end together."""
+        try:
+            with locked(self.root / ".scene.lock", wait_secs=10.0):
+                yield
+        except Locked as error:
+            raise ResourceError(
+                "scene-busy", f"Another program holds the scene: {self.root}.", "End it and run again."
+            ) from error
 
     def made(self, stage: str) -> dict[str, Any] | None:
         """What `record` noted for a stage, or None if it never finished."""
@@ -123,8 +139,10 @@ class Workspace:
 
     def forget(self, *stages: str) -> None:
         """Take back what `record` noted: what a changed input makes stale."""
-        made = {stage: facts for stage, facts in self.scene().get("made", {}).items() if stage not in stages}
-        self.update_scene(made=made)
+        with self._changing():
+            scene = self.scene()
+            made = {stage: facts for stage, facts in scene.get("made", {}).items() if stage not in stages}
+            write_json(self.root / "scene.json", scene | {"made": made})
 
     def scene_from_capture(self) -> Similarity:
         """From the capture's frame (COLMAP, or an imported file) to the scene's normalised frame."""

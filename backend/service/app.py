@@ -11,24 +11,28 @@ from pathlib import Path
 from typing import Any
 
 import anyio.to_thread
+from anyio import CapacityLimiter
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, HTMLResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from backend.jobs.interactive import Interactive
 from backend.jobs.runner import Runner
 from backend.jobs.store import Store
-from backend.service.gate import Gate
+from backend.service.gate import Gate, Refusal
 from backend.service.inside import Inside
 from backend.service.stream import Stream
 from backend.verbs import VERBS
 from segwild_addon.protocol import codec, requests
-from segwild_addon.protocol.errors import InputError, ProtocolError, ResourceError, SegWildError
+from segwild_addon.protocol.errors import ProtocolError, ResourceError, SegWildError
 
 REMOTE = ("run", "capture", "train", "embed", "lift", "segment", "objects", "appearance", "render", "export", "import")
 REMOTE_VERBS = (*REMOTE, "evaluate", "evaluate-masks")  # demo, sample and doctor are for a terminal
 PAGE = Path(__file__).with_name("page.html")
+ASKING_MAX = 32  # questions that may wait at a time; arrays and the job table have threads of their own
+SNAPSHOT_LEAST_SECS = 1.0
 
 
 @dataclass
@@ -60,8 +64,14 @@ def application(service: Service, token: str, hosts: frozenset[str]) -> Any:
             Route("/v1/arrays/{path:path}", routes.array),
             Route("/v1/stop", routes.stop, methods=["POST"]),
         ],
-        exception_handlers={SegWildError: _failed},  # type: ignore[dict-item]
+        exception_handlers={  # type: ignore[arg-type]
+            SegWildError: _failed,
+            HTTPException: _no_route,
+            Refusal: _refused,
+            ClientDisconnect: _refused,
+        },
     )
+    app.router.redirect_slashes = False
     return Gate(app, token, hosts, open_paths=frozenset({"/"}))
 
 
@@ -75,6 +85,21 @@ async def _failed(_: Request, error: Exception) -> Response:
     return _json({"error": error.code, "sentence": error.sentence, "hint": error.hint}, status)
 
 
+async def _no_route(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    code = {404: "not-found", 405: "wrong-method"}.get(error.status_code, "refused")
+    answer = _json({"error": code, "sentence": f"{error.detail}.", "hint": ""}, error.status_code)
+    answer.headers.update(error.headers or {})
+    return answer
+
+
+async def _refused(_: Request, error: Exception) -> Response:
+    """A body that grew too large, or that nobody sends any more."""
+    refusal = error if isinstance(error, Refusal) else Refusal(400, "cut-off", "The request ended too early.")
+    headers = {"connection": "close"}
+    return Response(refusal.body(), refusal.status, media_type="application/json", headers=headers)
+
+
 def _missing(what: str) -> Response:
     return _json({"error": "not-found", "sentence": f"There is no such {what}.", "hint": ""}, 404)
 
@@ -84,6 +109,7 @@ class _Routes:
 
     def __init__(self, service: Service) -> None:
         self.service = service
+        self.asking = CapacityLimiter(ASKING_MAX)
 
     async def page(self, _: Request) -> Response:
         return HTMLResponse(
@@ -126,7 +152,9 @@ class _Routes:
                 filled.setdefault(name, str(self.service.inside.workspace))
         checked = self.service.inside.request(codec.fields_in(kind, filled))
         wire = {name: value for name, value in codec.to_wire(checked).items() if name != "kind"}
-        job = self.service.runner.submit(body.verb, wire)
+        if body.snapshot_secs and body.snapshot_secs < SNAPSHOT_LEAST_SECS:
+            raise ProtocolError("bad-field", f"snapshot_secs is 0 or at least {SNAPSHOT_LEAST_SECS:g}.")
+        job = self.service.runner.submit(body.verb, wire, snapshot_secs=body.snapshot_secs)
         return _json(codec.to_wire(job), 202)
 
     async def cancel(self, request: Request) -> Response:
@@ -138,12 +166,12 @@ class _Routes:
     async def ask(self, request: Request) -> Response:
         """A question for the interactive worker: answered in this very response."""
         question = codec.decoded(await request.body(), codec.kinds_of(*requests.QUESTIONS))
-        answer = await anyio.to_thread.run_sync(self.service.interactive.ask, question)
+        answer = await anyio.to_thread.run_sync(self.service.interactive.ask, question, limiter=self.asking)
         return _json(answer)
 
     async def events(self, request: Request) -> Response:
         after = request.query_params.get("after", "0")
-        if not after.isdecimal() or len(after) > 15:
+        if not (after.isascii() and after.isdecimal()) or len(after) > 15:
             raise ProtocolError("bad-field", "after is the seq of an event, a whole number.")
         return StreamingResponse(
             self.service.stream.listen(int(after)),
@@ -166,6 +194,3 @@ class _Array(FileResponse):
     """A file with ranges, in pieces large enough for gigabytes."""
 
     chunk_size = 4 << 20
-
-
-__all__ = ["InputError", "Service", "application"]

@@ -37,7 +37,7 @@ class Gate:
     def __init__(
         self, app: Callable, token: str, hosts: frozenset[str], open_paths: frozenset[str] = frozenset()
     ) -> None:
-        """`hosts` are the values that a Host header may have, in lower case, with the port."""
+        """`hosts` are the names that a Host header may have, in lower case, with any port: a tunnel has its own."""
         self.app, self.token, self.hosts, self.open_paths = app, token, hosts, open_paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -53,12 +53,11 @@ class Gate:
 
     def _check(self, scope: Scope) -> None:
         headers = scope["headers"]
-        hosts = _values(headers, b"host")
-        if len(hosts) != 1 or hosts[0].lower() not in self.hosts:
+        hosts = [value.lower() for value in _values(headers, b"host")]
+        if len(hosts) != 1 or _name(hosts[0]) not in self.hosts:
             raise Refusal(421, "foreign-host", "The Host header does not name this service.")
         for origin in _values(headers, b"origin"):
-            scheme, _, rest = origin.lower().partition("://")
-            if scheme not in ("http", "https") or rest not in self.hosts:
+            if origin.lower() != f"http://{hosts[0]}":
                 raise Refusal(403, "foreign-origin", "Pages of other sites may not ask.")
         if scope["path"] not in self.open_paths:
             given = _values(headers, TOKEN_HEADER.encode())
@@ -69,12 +68,18 @@ class Gate:
             if kind != "application/json":
                 raise Refusal(415, "not-json", "Bodies are application/json.")
             for length in _values(headers, b"content-length"):
-                if not length.isdigit() or int(length) > BODY_MAX:
+                if not length.isdecimal() or len(length) > 9 or int(length) > BODY_MAX:
                     raise Refusal(413, "too-large", f"A body may have {BODY_MAX} bytes.")
 
 
 def _values(headers: list[tuple[bytes, bytes]], name: bytes) -> list[str]:
     return [value.decode("latin-1") for key, value in headers if key == name]
+
+
+def _name(host: str) -> str:
+    """A Host header without its port; what is not a port stays, so that it matches no name."""
+    name, colon, port = host.rpartition(":")
+    return name if colon and port.isdecimal() and len(port) <= 5 else host
 
 
 def _limited(receive: Receive) -> Receive:

@@ -22,6 +22,8 @@ from backend.jobs.interactive import Interactive
 from backend.jobs.runner import Runner
 from backend.jobs.store import Store
 from backend.progress import Progress
+from backend.scene import Workspace
+from backend.scene.files import disk_trouble
 from backend.scene.lock import Locked, locked
 from backend.service.app import Service, application
 from backend.service.inside import Inside
@@ -33,6 +35,8 @@ from segwild_addon.protocol.requests import Serve
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 REQUEST_SECS = 15.0  # for the head and body of a request to arrive: a slow-loris holds no connection longer
 CONNECTIONS_MAX = 256
+LOG_MAX_BYTES = 5 << 20  # a larger one is put aside at the start
+END_SECS = 4.0
 
 
 def run(request: Serve, progress: Progress) -> dict[str, Any]:
@@ -44,14 +48,13 @@ def run(request: Serve, progress: Progress) -> dict[str, Any]:
             f"--host {request.host} would let other machines ask.",
             "Use an SSH tunnel instead (docs/remote.md), or add --beyond-this-machine if you know why.",
         )
-    try:
-        workspace.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError("workspace-unwritable", f"The scene's folder cannot be made ({error}).") from error
     token = os.environ.pop("SEGWILD_TOKEN", "") or secrets.token_urlsafe(24)
+    Workspace.create(workspace)  # refuses folders of something else, before anything of ours lies there
     try:
         with locked(workspace / "service.lock"):
             return _served(request, workspace, token, progress)
+    except OSError as error:
+        raise disk_trouble(error, workspace) from error
     except Locked as error:
         raise InputError(
             "already-served", f"Another service works on this scene: {workspace}.", "Stop it, or use it."
@@ -61,18 +64,21 @@ def run(request: Serve, progress: Progress) -> dict[str, Any]:
 def _served(request: Serve, workspace: Path, token: str, progress: Progress) -> dict[str, Any]:
     log = (request.log or workspace / "worker.log").resolve()
     log.parent.mkdir(parents=True, exist_ok=True)
+    if log.exists() and log.stat().st_size > LOG_MAX_BYTES:
+        log.replace(log.with_name(f"{log.name}.1"))
     store = Store(workspace / "jobs.sqlite")
     if store.recovered is not None:
         progress.warn("job-table-damaged", "The job table was damaged; it was set aside.", [str(store.recovered)])
     stream = Stream(store)
     listener = _listener(request.host, request.port)
     port = listener.getsockname()[1]
-    hosts = frozenset(f"{host}:{port}" for host in (*LOOPBACK, "[::1]", request.host.lower()))
+    hosts = frozenset((*LOOPBACK, "[::1]", *_names(request.host)))
     interactive = Interactive(workspace, log)
     runner = Runner(store, workspace, log, stream.told)
     server: _Server | None = None
 
     def stop() -> None:
+        interactive.refuse()  # or the last answers would be waited for
         stream.close()
         if server is not None:
             server.should_exit = True
@@ -83,28 +89,30 @@ def _served(request: Serve, workspace: Path, token: str, progress: Progress) -> 
         http=_ImpatientProtocol,
         ws="none",
         lifespan="off",
-        log_level="warning",
+        log_level="error",  # bad requests are no news, and whoever started us may not read what we write
         access_log=False,
         server_header=False,
         limit_concurrency=CONNECTIONS_MAX,
         timeout_keep_alive=30,
-        timeout_graceful_shutdown=2,
+        timeout_graceful_shutdown=1,
         backlog=128,
     )
     server = _Server(config, stream, stop)
     if request.with_parent:
         threading.Thread(target=_end_with_parent, args=(stop,), daemon=True).start()
+    listener.listen(config.backlog)  # who reads the handshake can connect, even if answers take a moment
     runner.start()
     handshake = {"port": port, "pid": os.getpid(), "protocol": codec.VERSION}
     if not request.with_parent:  # started by hand: the person needs the token, and a page to look at
-        handshake |= {"token": token, "page": f"http://127.0.0.1:{port}/#{token}"}
+        host = f"[{request.host}]" if ":" in request.host else request.host
+        handshake |= {"token": token, "page": f"http://{host}:{port}/#{token}"}
     sys.stdout.write(json.dumps(handshake) + "\n")
     sys.stdout.flush()
     try:
         server.run(sockets=[listener])
     finally:
-        runner.stop()
         interactive.stop()
+        runner.stop()
         store.close()
         listener.close()
     return {"workspace": str(workspace), "served_secs": round(time.monotonic() - service.began, 1)}
@@ -125,13 +133,25 @@ def _listener(host: str, port: int) -> socket.socket:
     return listener
 
 
+def _names(host: str) -> set[str]:
+    """What other machines may call this one in a Host header."""
+    if host not in ("0.0.0.0", "::"):
+        return {host.lower(), f"[{host.lower()}]"}
+    names = {socket.gethostname().lower(), socket.getfqdn().lower()}
+    try:
+        addresses = {str(entry[4][0]).lower() for entry in socket.getaddrinfo(socket.gethostname(), None)}
+    except OSError:
+        addresses = set()
+    return names | addresses | {f"[{address}]" for address in addresses if ":" in address}
+
+
 def _end_with_parent(stop: Any) -> None:
     """Standard input carries nothing: it ends when the parent does."""
-    while sys.stdin.buffer.read(4096):
+    while sys.stdin.buffer.read1(4096):
         pass
     stop()
-    time.sleep(4.0)
-    os._exit(1)  # whatever hangs, hangs no longer
+    time.sleep(END_SECS)
+    os._exit(1)  # whatever hangs, hangs no longer; the workers notice it
 
 
 class _Server(uvicorn.Server):
@@ -146,9 +166,8 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
 
     def handle_exit(self, sig: int, frame: Any) -> None:
+        self.force_exit = self.force_exit or (sig == signal.SIGINT and self.should_exit)
         self.on_stop()
-        if sig == signal.SIGINT and self.should_exit:
-            self.force_exit = True
 
 
 class _ImpatientProtocol(H11Protocol):

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from itertools import islice
 
 from backend.jobs.store import Store
 from segwild_addon.protocol import codec
@@ -28,6 +29,7 @@ class Stream:
         self.seq = store.last_seq()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._news = asyncio.Event()
+        self._fetching = False
         self._closed = False
 
     def open(self) -> None:
@@ -36,15 +38,25 @@ class Stream:
 
     def told(self) -> None:
         """Something is in the store. May be called from any thread."""
-        if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._fetch)
+        if not self._fetching:  # one fetch takes all there is
+            self._fetching = self._soon(self._fetch)
 
     def close(self) -> None:
-        """End all listeners."""
+        """End all listeners. May be called from any thread."""
         self._closed = True
-        self._wake()
+        self._soon(self._wake)
+
+    def _soon(self, call: Callable[[], None]) -> bool:
+        try:
+            if self._loop is None:
+                return False
+            self._loop.call_soon_threadsafe(call)
+        except RuntimeError:  # the loop has just ended
+            return False
+        return True
 
     def _fetch(self) -> None:
+        self._fetching = False
         while fresh := self.store.events_after(self.seq):
             for numbered in fresh:
                 self.tail.append((numbered.seq, lines(numbered)))
@@ -56,14 +68,17 @@ class Stream:
         self._news = asyncio.Event()
 
     async def listen(self, after: int) -> AsyncIterator[bytes]:
-        """Events with a higher seq than `after`, for ever."""
-        cursor = after
+        """Events with a higher seq than `after`, for ever.
+
+        A higher number than ever was comes from a table that is no more: then all events are news.
+        """
+        cursor = after if after <= self.seq else 0
         yield b"retry: 1000\n\n"
         while not self._closed:
             news = self._news
-            for seq, text in self._since(cursor):
-                yield text
-                cursor = seq
+            if fresh := self._since(cursor):
+                cursor = fresh[-1][0]
+                yield b"".join(text for _, text in fresh)
             if cursor >= self.seq:
                 try:
                     await asyncio.wait_for(news.wait(), BEAT_SECS)
@@ -71,12 +86,13 @@ class Stream:
                     yield b": still here\n\n"
 
     def _since(self, cursor: int) -> list[tuple[int, bytes]]:
+        """At most a thousand events, so that a listener far behind does not hold up the others."""
         if cursor >= self.seq:
             return []
         if self.tail and self.tail[0][0] <= cursor + 1:
             # seq has no gaps in memory: the place follows from the number.
             first = cursor + 1 - self.tail[0][0]
-            return [self.tail[i] for i in range(first, len(self.tail))]
+            return list(islice(self.tail, first, first + 1000))
         return [(numbered.seq, lines(numbered)) for numbered in self.store.events_after(cursor)]
 
 

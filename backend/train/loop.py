@@ -32,6 +32,7 @@ from backend.train.losses import photometric, regularisation
 from backend.train.parameters import Parameters
 from backend.train.similarity import Similarity
 from backend.train.sky import over_sky
+from backend.train.snapshot import snapshot
 from backend.train.transients import MEMORY_DIVISOR, SUSPICIOUS_SHARE, Transients
 from backend.train.views import View, Views
 from segwild_addon.protocol.errors import ResourceError, SegWildError
@@ -116,6 +117,7 @@ class Training:
                     self._save_checkpoint()
                     saved_at = time.monotonic()
                 self.progress.advance(1, f"loss {self.smooth_loss:.4f} · {len(self.rows):,} Gaussians")
+                self.progress.show(lambda: snapshot(self.rows))
         except (MemoryError, torch.OutOfMemoryError) as error:
             raise ResourceError(
                 "out-of-memory",

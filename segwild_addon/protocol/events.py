@@ -1,13 +1,16 @@
 """Events: what the backend tells its listeners, one frozen dataclass each.
 
 Every event of a job carries its id. `seq` numbers all events of one workspace without gaps, so that a
-listener that lost its connection asks for what came after the last number it saw.
+listener that lost its connection asks for what came after the last number it saw. Of what is old, progress
+is forgotten: there alone a replay has gaps.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any, Literal
+
+from segwild_addon.protocol.values import Snapshot
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 Artefact = Literal["cameras", "gaussians", "snapshot", "features", "objects", "appearance"]
@@ -81,6 +84,7 @@ class SceneChanged:
     """An artefact of the workspace is new, so that views of it should be drawn anew."""
 
     what: Artefact
+    snapshot: Snapshot | None = None  # of a running training; its files stay for the next few
 
 
 EVENTS: tuple[type, ...] = (

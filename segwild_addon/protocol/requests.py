@@ -230,6 +230,7 @@ class Submit:
 
     verb: str
     request: dict[str, Any]
+    snapshot_secs: float = 0.0  # between snapshots while it trains, at least 1; 0: none
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,18 @@ class ArrayRef:
 
 
 @dataclass(frozen=True)
+class Snapshot:
+    """A running training, thinned out: row i of every array is the same Gaussian. Scene frame."""
+
+    gaussians: int  # rows of the training, of which the arrays hold a share
+    means: ArrayRef  # (M, 3) float32
+    colors: ArrayRef  # (M, 3) float32, RGB 0..1 in neutral light
+    scales: ArrayRef  # (M, 3) float32, standard deviations
+    quats: ArrayRef  # (M, 4) float32, wxyz, unit length
+    opacities: ArrayRef  # (M,) float32, 0..1
+
+
+@dataclass(frozen=True)
 class Job:
     """One row of the job table."""
 
@@ -37,6 +49,7 @@ class Job:
     created: float  # seconds since 1970
     changed: float
     attempts: int
+    snapshot_secs: float = 0.0  # between snapshots while it trains; 0: none
     result: dict[str, Any] | None = None
     error: Failure | None = None
 
