@@ -265,7 +265,7 @@ def _job(row: tuple[Any, ...]) -> Job:
 
 
 def _is_damage(error: sqlite3.OperationalError) -> bool:
-    return "malformed" in str(error) or "not a database" in str(error) or "disk image" in str(error)
+    return any(sign in str(error) for sign in ("malformed", "not a database", "disk image", "no such column"))
 
 
 def _unwritable(path: Path, error: Exception) -> ResourceError:

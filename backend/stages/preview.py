@@ -10,6 +10,7 @@ import os
 import time
 from collections import OrderedDict
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import numpy as np
 
 from backend.features import Lifted, colour
 from backend.progress import Quiet
-from backend.scene import Gaussians, Workspace
+from backend.scene import Gaussians, Photo, Workspace
 from backend.scene.arrays import handed_out
 from backend.segment.prompts import prompt_of
 from backend.segment.selection import Selector
@@ -52,6 +53,9 @@ class Previewer:
         selector = self._selector(question.view)
         yield None
         _ = selector.walks
+        yield None
+        with suppress(InputError):  # the first click pays for what is compiled and kept: let it be this one
+            selector.select(prompt_of(selector.photo, (_middle(selector.photo),), None, None))
         yield {"gaussians": len(selector.scene), "time_secs": round(time.monotonic() - began, 3)}
 
     def preview(self, question: Preview) -> dict[str, Any]:
@@ -94,6 +98,10 @@ class Previewer:
                 self._selectors.popitem(last=False)
         self._selectors.move_to_end(view)
         return self._selectors[view]
+
+
+def _middle(photo: Photo) -> str:
+    return f"{photo.width // 2},{photo.height // 2},+"
 
 
 def memory_used() -> int:

@@ -176,6 +176,8 @@ def _json_in(value: Any, where: str, depth: int) -> Any:
         return {name: _json_in(item, where, depth + 1) for name, item in value.items()}
     if isinstance(value, list):
         return [_json_in(item, where, depth + 1) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ProtocolError("bad-field", f"{where} holds a number that is too large.")
     return value
 
 

@@ -1,4 +1,7 @@
-"""A small scene with known objects, as a workspace: two coloured blobs on a level ground."""
+"""A small scene with known objects, as a workspace: two coloured blobs on a level ground.
+
+`blobs` is trained, `photographed` has photos and points to train on: a second or two for a hundred steps.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from backend.capture.pictures import write_picture
 from backend.render import Seen
 from backend.render.harmonics import C0
 from backend.scene import Camera, Gaussians, Photo, Workspace
 from backend.scene.cameras import looking_at
+from backend.scene.workspace import SparsePoints
 
 RED, BLUE, GROUND = 1, 2, 0
 CENTRES = {RED: (-0.45, 0.0, 0.28), BLUE: (0.45, 0.1, 0.28)}
@@ -120,3 +125,35 @@ def blobs(tmp_path: Path, _blobs_master: tuple[Gaussians, np.ndarray]) -> Blobs:
         ]
     )
     return Blobs(workspace, scene, labels)
+
+
+@pytest.fixture
+def photographed(tmp_path: Path, _blobs_master: tuple[Gaussians, np.ndarray]) -> Workspace:
+    """Six photos of the blobs, painted point by point, with their cameras and points."""
+    scene, _ = _blobs_master
+    colors = (255 * np.clip(0.5 + C0 * scene.sh0[:, 0], 0, 1)).astype(np.uint8)
+    workspace = Workspace.create(tmp_path / "photographed", extent=1.6)
+    rows = []
+    for number, camera in enumerate(ring_of_cameras()):
+        camera = camera.fitted(64)
+        pixels, depths = camera.project(scene.means.astype(float))
+        picture = np.full((camera.height, camera.width, 3), 90, np.uint8)
+        for place in np.argsort(-depths):
+            x, y = pixels[place].astype(int)
+            picture[max(y, 0) : max(y + 2, 0), max(x, 0) : max(x + 2, 0)] = colors[place]
+        write_picture(workspace.picture_file(f"p{number}"), picture)
+        rows.append(Photo(f"p{number}", f"p{number}.jpg", camera.width, camera.height, camera=camera))
+    workspace.write_photos(rows)
+    count = len(scene)
+    photo, point = np.meshgrid(np.arange(len(rows)), np.arange(count), indexing="ij")
+    workspace.write_points(
+        SparsePoints(
+            scene.means,
+            colors,
+            np.full(count, 0.5, np.float32),
+            np.full(count, len(rows), np.int32),
+            point.ravel().astype(np.int32),
+            photo.ravel().astype(np.int32),
+        )
+    )
+    return workspace

@@ -1,0 +1,343 @@
+"""Processes are killed at random moments: nothing that was finished is lost, nobody is left behind.
+
+The long form (20 moments each) is marked slow; the default run takes one moment of each.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from backend.formats import ply
+from backend.scene import Workspace
+from backend.scene.files import read_arrays, read_json
+
+ENDED = ("done", "failed", "cancelled")
+moments = [
+    pytest.param(seed, marks=[pytest.mark.slow] if seed else [], id=f"moment{seed}") for seed in range(20)
+]
+# A training of a second or two, then what writes files: a kill falls into any of them.
+CHAIN: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("train", {"preset": "quick", "iterations": 150, "long_side": 64, "cap": 1500}),
+    ("export", {"out": "exports/a.ply"}),
+)
+
+
+def assert_whole(root: Path) -> None:
+    """Every file that is there can be read; nothing half-written has a finished name."""
+    assert read_json(root / "scene.json")["format"] == 1
+    workspace = Workspace.open(root)
+    assert len(workspace.photos()) == 6
+    for path in root.rglob("*.safetensors"):
+        read_arrays(path)
+    for path in root.rglob("*.npy"):
+        np.load(path, allow_pickle=False)
+    for path in root.rglob("*.ply"):
+        assert path.stat().st_size > 0
+        ply.read_ply(path)
+
+
+def queue_all(served: Any) -> list[str]:
+    jobs = []
+    for verb, request in CHAIN:
+        status, job = served.call(
+            "POST", "/v1/jobs", {"verb": verb, "request": request, "snapshot_secs": 1 if verb == "train" else 0}
+        )
+        assert status == 202, job
+        jobs.append(job["id"])
+    return jobs
+
+
+def assert_gone(pids: list[int], seen: Callable[..., Any], waiting: Callable[..., Any]) -> None:
+    waiting(lambda: not [pid for pid, _, _ in seen() if pid in pids], 5)
+
+
+def ended(served: Any, jobs: list[str]) -> list[dict[str, Any]]:
+    found = [served.wait(job, *ENDED, timeout=120) for job in jobs]
+    for job in found:
+        if job["state"] == "failed":
+            assert job["error"]["sentence"].endswith(".")
+            assert job["error"]["hint"]
+    return found
+
+
+@pytest.mark.parametrize("seed", moments)
+def test_the_service_is_killed(
+    serve: Callable[..., Any],
+    photographed: Workspace,
+    seen: Callable[..., Any],
+    waiting: Callable[..., Any],
+    seed: int,
+) -> None:
+    served = serve(photographed.root)
+    jobs = queue_all(served)
+    time.sleep(random.Random(seed).uniform(0.0, 8.0))
+    before = {job["id"]: job for job in served.call("GET", "/v1/jobs")[1]}
+    children = served.workers()
+    served.kill()
+    assert_gone(children, seen, waiting)
+    assert_whole(photographed.root)
+    again = serve(photographed.root)
+    after = {job["id"]: job for job in again.call("GET", "/v1/jobs")[1]}
+    for name, job in before.items():
+        if job["state"] in ENDED:
+            assert after[name] == job  # what was finished stays finished
+    assert [job["state"] for job in ended(again, jobs)] == ["done", "done"]
+    seqs = [event["seq"] for event in again.events_until_quiet()]
+    assert seqs == list(range(1, len(seqs) + 1))
+    assert_whole(photographed.root)
+
+
+@pytest.mark.parametrize("seed", moments)
+def test_the_job_worker_is_killed(
+    serve: Callable[..., Any], photographed: Workspace, waiting: Callable[..., Any], seed: int
+) -> None:
+    served = serve(photographed.root)
+    jobs = queue_all(served)
+    time.sleep(random.Random(100 + seed).uniform(0.0, 6.0))
+    workers = served.workers("backend.jobs.worker")
+    for pid in workers:
+        os.kill(pid, signal.SIGKILL)
+    found = ended(served, jobs)
+    killed = [job for job in found if job["state"] == "failed" and job["error"]["code"] == "worker-killed"]
+    assert len(killed) <= len(workers)
+    assert_whole(photographed.root)
+    assert [job["state"] for job in ended(served, queue_all(served))] == ["done", "done"]
+    assert_whole(photographed.root)
+
+
+@pytest.mark.parametrize("seed", moments)
+def test_the_interactive_worker_is_killed(
+    serve: Callable[..., Any], blobs: Any, waiting: Callable[..., Any], seed: int
+) -> None:
+    served = serve(blobs.workspace.root)
+    chance = random.Random(200 + seed)
+    x, y = blobs.pixel(blobs.red)
+    click = {"kind": "Preview", "view": "a0", "click": [f"{x:.0f},{y:.0f},+"]}
+    import threading
+
+    answers: list[tuple[int, Any]] = []
+    asking = threading.Thread(target=lambda: answers.append(served.call("POST", "/v1/ask", click)))
+    asking.start()
+    workers = waiting(lambda: served.workers("backend.jobs.interactive"))
+    time.sleep(chance.uniform(0.0, 5.0))
+    os.kill(workers[0], signal.SIGKILL)
+    asking.join(60)
+    status, told = answers[0]
+    assert status == 200 or (status, told["error"]) == (507, "worker-killed")
+    assert served.call("GET", "/v1/health")[0] == 200
+    status, told = served.call("POST", "/v1/ask", click)
+    assert status == 200, told
+    assert told["count"] > 100
+
+
+PARENT = """
+import os, subprocess, sys, time
+service = subprocess.Popen([sys.executable, "-m", "backend", "serve", sys.argv[1], "--with-parent"],
+                           stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+print(service.stdout.readline().decode().strip(), flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("seed", moments)
+def test_the_parent_is_killed(
+    serve: Callable[..., Any],
+    photographed: Workspace,
+    seen: Callable[..., Any],
+    waiting: Callable[..., Any],
+    token: str,
+    seed: int,
+) -> None:
+    import http.client
+    import json
+
+    with subprocess.Popen(
+        [sys.executable, "-c", PARENT, str(photographed.root)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=os.environ | {"SEGWILD_TOKEN": token},
+    ) as parent:
+        assert parent.stdout is not None
+        handshake = json.loads(parent.stdout.readline())
+        connection = http.client.HTTPConnection("127.0.0.1", handshake["port"], timeout=10)
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+        for verb, request in CHAIN:
+            connection.request("POST", "/v1/jobs", json.dumps({"verb": verb, "request": request}), headers)
+            assert connection.getresponse().read()
+        connection.request("POST", "/v1/ask", json.dumps({"kind": "Prepare", "view": "p0"}), headers)
+        time.sleep(random.Random(300 + seed).uniform(0.0, 6.0))
+        family = [pid for pid, _, _ in seen() if handshake["pid"] in _line_of(pid, seen())]
+        parent.kill()
+    assert_gone([handshake["pid"], *family], seen, waiting)
+    connection.close()
+    assert_whole(photographed.root)
+    again = serve(photographed.root)
+    jobs = [job["id"] for job in again.call("GET", "/v1/jobs")[1]]
+    assert len(jobs) == len(CHAIN)
+    assert [job["state"] for job in ended(again, jobs)] == ["done", "done"]
+    assert_whole(photographed.root)
+
+
+def _line_of(pid: int, found: list[tuple[int, int, str]]) -> list[int]:
+    parents = {child: parent for child, parent, _ in found}
+    line = []
+    while pid in parents and pid not in line:
+        line.append(pid)
+        pid = parents[pid]
+    return line
+
+
+def test_a_worker_that_hangs_is_cancelled_within_two_seconds(
+    serve: Callable[..., Any], photographed: Workspace, long_request: dict[str, Any]
+) -> None:
+    served = serve(photographed.root)
+    job = served.submit("train", **long_request)
+    behind = served.submit("export", out="a.ply")
+    worker = served.started(job)
+    os.kill(worker, signal.SIGSTOP)
+    assert served.call("POST", f"/v1/jobs/{behind}/cancel", {})[1]["state"] == "cancelled"  # at once: it only waits
+    began = time.monotonic()
+    served.call("POST", f"/v1/jobs/{job}/cancel", {})
+    served.wait(job, "cancelled", timeout=2.0)
+    assert time.monotonic() - began < 2
+    assert worker not in served.workers()
+
+
+def test_a_job_that_is_interrupted_three_times_fails_with_a_sentence(
+    serve: Callable[..., Any], photographed: Workspace, long_request: dict[str, Any]
+) -> None:
+    served = serve(photographed.root)
+    job = served.submit("train", **long_request)
+    for attempt in (1, 2, 3):
+        assert served.wait(job, "running")["attempts"] == attempt
+        served.kill()
+        served = serve(photographed.root)
+    found = served.wait(job, "failed")
+    assert found["error"]["code"] == "interrupted"
+
+
+def test_running_out_of_memory_is_a_sentence_with_a_hint(
+    serve: Callable[..., Any], photographed: Workspace, long_request: dict[str, Any]
+) -> None:
+    resource = pytest.importorskip("resource", reason="limits of memory are POSIX's")
+    served = serve(photographed.root)
+    job = served.submit("train", **long_request)
+    worker = served.started(job)
+    used = int(Path(f"/proc/{worker}/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    resource.prlimit(worker, resource.RLIMIT_AS, (used, used))
+    resource.prlimit(worker, resource.RLIMIT_DATA, (1 << 20, 1 << 20))
+    found = served.wait(job, *ENDED, timeout=60)
+    assert found["state"] == "failed"
+    assert found["error"]["code"] == "out-of-memory", found["error"]
+    assert "--cap" in found["error"]["hint"]
+    assert_whole(photographed.root)
+    assert served.wait(served.submit("appearance"), *ENDED)["state"] in ENDED  # the next one starts as ever
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Any:
+    """A disk of a few megabytes."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=12m", "none", str(folder)], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        pytest.skip(f"no small disk: {done.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+STAGES: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("train", {"preset": "quick", "iterations": 60, "long_side": 64, "cap": 1500, "restart": True}),
+    ("lift", {}),
+    ("segment", {"name": "it", "view": "p0", "click": ["32,24,+"]}),
+    ("render", {"out": "renders"}),
+    ("export", {"out": "exports/a.ply"}),
+)
+
+
+@pytest.mark.parametrize(("verb", "request_"), [pytest.param(*stage, id=stage[0]) for stage in STAGES])
+def test_a_full_disk_is_a_sentence_in_every_stage(
+    photographed: Workspace, small_disk: Path, verb: str, request_: dict[str, Any]
+) -> None:
+    """The stages themselves: the service refuses to start one when so little is free."""
+    import shutil
+
+    from backend.stages import train
+    from backend.verbs import VERBS
+    from segwild_addon.protocol import requests
+    from segwild_addon.protocol.errors import ResourceError
+
+    if verb != "train":
+        from backend.progress import Quiet
+
+        train.run(
+            requests.Train(photographed.root, preset="quick", iterations=40, long_side=64, cap=1500), Quiet()
+        )
+    root = small_disk / "scene"
+    shutil.copytree(photographed.root, root)
+    filler = small_disk / "filler"
+    with pytest.raises(OSError, match="No space"), filler.open("wb", buffering=0) as file:
+        while True:
+            file.write(b"\0" * 4096)
+    before = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
+    order = {"workspace": str(root), "verb": verb, "request": {"workspace": str(root), **request_}, "snapshot_secs": 0}
+    paths = {name: str(root / order["request"][name]) for name in ("out",) if name in request_}
+    order["request"] |= paths
+    import json
+
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "backend.jobs.worker"],
+        input=json.dumps(order) + "\n",
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert lines, done.stderr
+    assert lines[-1].get("code") == "disk-full", (lines[-1], done.stderr[-500:])
+    for path, content in before.items():
+        assert path.read_bytes() == content, path
+    filler.unlink()
+    assert VERBS[verb]
+    assert ResourceError is not None
+
+
+def test_the_service_on_a_full_disk_says_so_and_recovers(
+    serve: Callable[..., Any], blobs: Any, small_disk: Path
+) -> None:
+    import shutil
+
+    root = small_disk / "scene"
+    shutil.copytree(blobs.workspace.root, root)
+    served = serve(root)
+    job = served.submit("export", out="a.ply")
+    found = served.wait(job, "failed")
+    assert found["error"]["code"] == "disk-full"
+    filler = small_disk / "filler"
+    with pytest.raises(OSError, match="No space"), filler.open("wb", buffering=0) as file:
+        while True:
+            file.write(b"\0" * 4096)
+    answers = [served.call("POST", "/v1/jobs", {"verb": "export", "request": {"out": "a.ply"}}) for _ in range(200)]
+    full = [told for status, told in answers if status == 507]
+    assert full
+    assert {status for status, _ in answers} <= {202, 507}
+    assert full[0]["hint"]
+    assert served.call("GET", "/v1/health")[0] == 200
+    filler.unlink()
+    accepted = [told["id"] for status, told in answers if status == 202]
+    last = served.submit("export", out="a.ply")
+    for name in (*accepted, last):
+        assert served.wait(name, "failed")["error"]["code"] == "disk-full"

@@ -1,0 +1,205 @@
+"""The service from its first line to its last."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[3]
+
+
+def refused(*words: str) -> str:
+    """What a service that does not start says."""
+    done = subprocess.run(
+        [sys.executable, "-m", "backend", "serve", *words, "--json"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=os.environ | {"COLUMNS": "400"},
+    )
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    return json.loads(done.stdout)["error"]
+
+
+def test_the_service_loads_nothing_heavy() -> None:
+    """It answers while a training uses all memory and cores, and starts at once."""
+    probe = (
+        "import sys, backend.service.lifecycle, backend.jobs.worker, backend.jobs.interactive;"
+        "sys.exit(', '.join(sorted({'torch', 'numba', 'scipy', 'PIL', 'sklearn'} & set(sys.modules))) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", probe], cwd=ROOT, timeout=60, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_handshake_says_where_and_the_port_is_open_at_once(serve: Callable[..., Any], tmp_path: Path) -> None:
+    served = serve(tmp_path / "scene.segwild")
+    with socket.create_connection(("127.0.0.1", served.port), timeout=1):
+        pass
+    assert set(served.handshake) == {"port", "pid", "protocol"}  # the parent knows the token
+    assert served.handshake["pid"] == served.process.pid
+    answer, health = served.call("GET", "/v1/health")
+    assert answer == 200
+    assert health["recovered"] is None
+
+
+def test_by_hand_it_makes_a_token_and_a_page(tmp_path: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "SEGWILD_TOKEN"}
+    command = [sys.executable, "-m", "backend", "serve", str(tmp_path / "scene.segwild")]
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment
+    ) as process:
+        assert process.stdout is not None
+        handshake = json.loads(process.stdout.readline())
+        assert len(handshake["token"]) >= 32
+        assert handshake["page"].endswith(f":{handshake['port']}/#{handshake['token']}")
+        process.send_signal(signal.SIGINT)  # Ctrl+C
+        assert process.wait(5) == 0
+
+
+def test_a_second_service_on_one_scene_is_refused(serve: Callable[..., Any], tmp_path: Path) -> None:
+    served = serve(tmp_path / "scene.segwild")
+    assert refused(str(served.workspace)) == "already-served"
+    assert served.call("GET", "/v1/health")[0] == 200
+    served.kill()
+    assert serve(served.workspace).call("GET", "/v1/health")[0] == 200  # the lock died with its holder
+
+
+def test_a_port_that_is_taken_is_a_sentence(serve: Callable[..., Any], tmp_path: Path) -> None:
+    served = serve(tmp_path / "scene.segwild")
+    assert refused(str(tmp_path / "other.segwild"), "--port", str(served.port)) == "port-taken"
+    served.close()
+    assert serve(tmp_path / "other.segwild", "--port", str(served.port)).port == served.port
+
+
+def test_folders_of_something_else_and_other_machines_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "letters").mkdir()
+    (tmp_path / "letters" / "letter.txt").write_text("Dear")
+    assert refused(str(tmp_path / "letters")) == "not-a-workspace"
+    assert sorted(path.name for path in (tmp_path / "letters").iterdir()) == ["letter.txt"]
+    assert refused(str(tmp_path / "letters" / "letter.txt")) == "not-a-folder"
+    assert refused(str(tmp_path / "scene.segwild"), "--host", "0.0.0.0") == "not-loopback"
+
+
+def test_an_empty_scene_takes_an_import(serve: Callable[..., Any], blobs: Any, tmp_path: Path) -> None:
+    """A new folder that the service has begun is one that stages accept."""
+    served = serve(blobs.workspace.root)
+    assert served.wait(served.submit("export", out="a.ply"), "done", "failed")["state"] == "done"
+    served.close()
+    other = serve(tmp_path / "new.segwild", "--allow", str(blobs.workspace.root))
+    job = other.wait(other.submit("import", file=str(blobs.workspace.root / "a.ply")), "done", "failed")
+    assert job["state"] == "done", job
+    told = [event["event"] for event in other.events_until("JobDone")]
+    assert [event.get("what") for event in told if event["kind"] == "SceneChanged"] == ["cameras", "gaussians"]
+
+
+@pytest.mark.parametrize("way", ["request", "signal", "parent"])
+def test_it_stops_within_three_seconds_also_with_everything_going_on(
+    serve: Callable[..., Any],
+    photographed: Any,
+    long_request: dict[str, Any],
+    waiting: Callable[..., Any],
+    seen: Callable[..., Any],
+    way: str,
+) -> None:
+    served = serve(photographed.root)
+    job = served.submit("train", **long_request)
+    served.started(job)
+    ears = [threading.Thread(target=lambda: list(served.events()), daemon=True) for _ in range(3)]
+    answers: list[Any] = []
+    ears.append(
+        threading.Thread(
+            target=lambda: answers.append(served.call("POST", "/v1/ask", {"kind": "Prepare", "view": "p0"})), daemon=True
+        )
+    )
+    silent = socket.create_connection(("127.0.0.1", served.port), timeout=5)
+    silent.sendall(b"POST /v1/jobs HTTP/1.1\r\n")
+    for ear in ears:
+        ear.start()
+    waiting(lambda: served.workers("backend.jobs.interactive"))
+    children = served.workers()
+    began = time.monotonic()
+    if way == "request":
+        assert served.call("POST", "/v1/stop", {})[0] == 202
+    elif way == "signal":
+        served.process.terminate()
+    else:
+        served.process.stdin.close()
+    assert served.process.wait(10) == 0
+    assert time.monotonic() - began < 3
+    silent.close()
+    for ear in ears:
+        ear.join(5)
+        assert not ear.is_alive()
+    assert answers[0][0] in (422, 507)
+    assert not [pid for pid, _, _ in seen() if pid in children]
+    again = serve(photographed.root)
+    assert again.wait(job, "running")["attempts"] == 1  # a stop in order is no failed attempt
+    assert again.call("POST", f"/v1/jobs/{job}/cancel", {})[0] == 202
+    again.wait(job, "cancelled")
+
+
+def test_a_damaged_table_is_told_and_the_service_goes_on(serve: Callable[..., Any], tmp_path: Path) -> None:
+    served = serve(tmp_path / "scene.segwild")
+    job = served.submit("export", out="a.ply")
+    served.wait(job, "failed")
+    served.close()
+    table = served.workspace / "jobs.sqlite"
+    table.write_bytes(table.read_bytes()[:3000])
+    again = serve(served.workspace)
+    recovered = Path(again.call("GET", "/v1/health")[1]["recovered"])
+    assert recovered.exists()
+    assert again.call("GET", "/v1/jobs") == (200, [])
+    assert "set aside" in again.errors.read_text()
+
+
+def test_the_page_needs_no_token_and_tells_nothing(shared: Any) -> None:
+    assert str(shared.workspace).encode() not in shared.raw(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+
+
+def test_a_log_does_not_grow_for_ever(serve: Callable[..., Any], tmp_path: Path) -> None:
+    log = tmp_path / "scene.segwild" / "worker.log"
+    log.parent.mkdir()
+    (log.parent / "scene.json").write_text(json.dumps({"format": 1, "made": {}}))
+    log.write_bytes(b"x" * (6 << 20))
+    serve(tmp_path / "scene.segwild")
+    assert not log.exists()
+    assert log.with_name("worker.log.1").stat().st_size == 6 << 20
+
+
+def test_clicks_are_answered_with_packed_rows(serve: Callable[..., Any], blobs: Any) -> None:
+    served = serve(blobs.workspace.root)
+    answer, ready = served.call("POST", "/v1/ask", {"kind": "Prepare", "view": "a0"})
+    assert answer == 200, ready
+    assert ready["gaussians"] == len(blobs.scene)
+    x, y = blobs.pixel(blobs.red)
+    answer, told = served.call("POST", "/v1/ask", {"kind": "Preview", "view": "a0", "click": [f"{x:.0f},{y:.0f},+"]})
+    assert answer == 200, told
+    connection = served.connection()
+    connection.request("GET", f"/v1/arrays/{told['rows']['path']}", headers=served.headers())
+    body = connection.getresponse().read()
+    connection.close()
+    assert body == (served.workspace / told["rows"]["path"]).read_bytes()
+    bits = np.load(served.workspace / told["rows"]["path"], allow_pickle=False)
+    rows = np.flatnonzero(np.unpackbits(bits, bitorder="little", count=told["gaussians"]))
+    assert len(rows) == told["count"]
+    assert blobs.iou(rows, blobs.red) > 0.8
+    answer, told = served.call("POST", "/v1/ask", {"kind": "Preview", "view": "a0", "click": ["here"]})
+    assert answer == 422
+    os.kill(served.workers("backend.jobs.interactive")[0], signal.SIGKILL)
+    answer, told = served.call("POST", "/v1/ask", {"kind": "Prepare", "view": "none"})
+    assert (answer, told["error"]) in ((422, "unknown-photo"), (507, "worker-killed"))
+    assert served.call("POST", "/v1/ask", {"kind": "Prepare", "view": "a0"})[0] == 200

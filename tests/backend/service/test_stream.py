@@ -1,0 +1,129 @@
+"""Events arrive in order, without gaps, to late, slow and many listeners."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import AsyncIterator, Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+from backend.jobs.store import Store
+from backend.service import stream as streams
+from backend.service.stream import Stream
+from segwild_addon.protocol.events import JobProgress
+
+
+def progress(number: int) -> JobProgress:
+    return JobProgress("job", "phase", number, None, None, "")
+
+
+async def seqs(listener: AsyncIterator[bytes], count: int) -> list[int]:
+    found: list[int] = []
+    async for text in listener:
+        found += [json.loads(line[6:])["seq"] for line in text.splitlines() if line.startswith(b"data: ")]
+        if len(found) >= count:
+            break
+    return found
+
+
+def run(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    asyncio.run(asyncio.wait_for(work(), 30))
+
+
+def test_many_listeners_hear_all_in_order_while_threads_tell(tmp_path: Path) -> None:
+    store = Store(tmp_path / "jobs.sqlite")
+    stream = Stream(store)
+
+    def tell(first: int) -> None:
+        for number in range(first, first + 200):
+            store.tell(progress(number))
+            stream.told()
+
+    async def work() -> None:
+        stream.open()
+        listeners = [asyncio.create_task(seqs(stream.listen(after), 800 - after)) for after in (0,) * 10 + (100,) * 5]
+        threads = [threading.Thread(target=tell, args=(first,)) for first in (0, 200, 400, 600)]
+        for thread in threads:
+            thread.start()
+        for index, listener in enumerate(listeners):
+            # Who asks for what is still to come asks from a table that is no more: all are news.
+            assert (await listener)[:700] == list(range(1, 801))[:700], index
+        for thread in threads:
+            thread.join()
+
+    run(work)
+    store.close()
+
+
+def test_who_comes_late_gets_the_past_from_the_table(tmp_path: Path) -> None:
+    store = Store(tmp_path / "jobs.sqlite")
+    for number in range(5000):
+        store.tell(progress(number))
+    stream = Stream(store)
+
+    async def work() -> None:
+        stream.open()
+        assert await seqs(stream.listen(0), 5000) == list(range(1, 5001))
+        assert await seqs(stream.listen(4321), 679) == list(range(4322, 5001))
+
+    run(work)
+    store.close()
+
+
+def test_a_slow_listener_holds_up_nobody_and_misses_nothing(tmp_path: Path) -> None:
+    store = Store(tmp_path / "jobs.sqlite")
+    stream = Stream(store)
+    count = streams.TAIL + 3000  # it falls out of what is held in memory
+
+    async def work() -> None:
+        stream.open()
+        slow = stream.listen(0)
+        assert (await anext(slow)).startswith(b"retry")
+        store.tell(progress(0))
+        stream.told()
+        await anext(slow)  # and now it sleeps
+        quick = asyncio.create_task(seqs(stream.listen(0), count))
+        for number in range(1, count):
+            store.tell(progress(number))
+            if number % 500 == 0:
+                stream.told()
+                await asyncio.sleep(0)
+        stream.told()
+        assert await quick == list(range(1, count + 1))
+        assert await seqs(slow, count - 1) == list(range(2, count + 1))
+
+    run(work)
+    store.close()
+
+
+def test_listeners_end_with_the_stream_and_beat_meanwhile(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(streams, "BEAT_SECS", 0.05)
+    store = Store(tmp_path / "jobs.sqlite")
+    stream = Stream(store)
+
+    async def work() -> None:
+        stream.open()
+        parts = []
+        async for part in stream.listen(0):
+            parts.append(part)
+            if len(parts) == 3:
+                threading.Thread(target=stream.close).start()
+        assert parts[1:3] == [b": still here\n\n"] * 2
+
+    run(work)
+    store.close()
+
+
+def test_a_number_from_a_table_that_is_no_more_starts_over(tmp_path: Path) -> None:
+    store = Store(tmp_path / "jobs.sqlite")
+    store.tell(progress(1))
+    stream = Stream(store)
+
+    async def work() -> None:
+        stream.open()
+        assert await seqs(stream.listen(900), 1) == [1]
+
+    run(work)
+    store.close()
