@@ -155,8 +155,11 @@ def _obey(commands: TextIO, cancelled: threading.Event) -> None:
 
 
 if __name__ == "__main__":
+    status = 0
     try:
         main()
     except Exception:
         traceback.print_exc()
-        sys.exit(70)
+        status = 70
+    sys.stderr.flush()
+    os._exit(status)  # the thread that waits for commands would abort an ordinary end

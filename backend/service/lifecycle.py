@@ -146,8 +146,11 @@ def _names(host: str) -> set[str]:
 
 
 def _end_with_parent(stop: Any) -> None:
-    """Standard input carries nothing: it ends when the parent does."""
-    while sys.stdin.buffer.read1(4096):
+    """Standard input carries nothing: it ends when the parent does.
+
+    Read past sys.stdin, whose lock, held by a waiting thread, aborts the interpreter when it ends.
+    """
+    while os.read(0, 4096):
         pass
     stop()
     time.sleep(END_SECS)

@@ -39,9 +39,7 @@ class Deep:
 
 LONG = "<200,000 letters>"
 words = st.one_of(st.sampled_from(NAMES), st.text(max_size=20))
-scalars = st.one_of(
-    st.none(), st.booleans(), st.integers(), st.floats(), words, st.just(LONG), st.just("../" * 20)
-)
+scalars = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), words, st.just(LONG), st.just("../" * 20))
 values = st.recursive(
     scalars,
     lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(words, inner, max_size=5)),
@@ -169,8 +167,20 @@ def test_nothing_beside_the_arrays_of_the_workspace_is_given(shared: Any, tmp_pa
     outside = str(secret).lstrip("/")
     tried = [
         *("previews/link.npy", "way/secret.npy", "previews/loop.npy", "previews/folder.npy", "jobs.sqlite"),
-        *("scene.json", "scene.json%00.npy", f"/{outside}", f"%2f{outside}", "..%2f" * 12 + outside, "../" * 12 + outside),
-        *("previews/..%5c..%5csecret.npy", "previews/%2e%2e/%2e%2e/" + "../" * 9 + outside, "x" * 5000 + ".npy", ".npy"),
+        *(
+            "scene.json",
+            "scene.json%00.npy",
+            f"/{outside}",
+            f"%2f{outside}",
+            "..%2f" * 12 + outside,
+            "../" * 12 + outside,
+        ),
+        *(
+            "previews/..%5c..%5csecret.npy",
+            "previews/%2e%2e/%2e%2e/" + "../" * 9 + outside,
+            "x" * 5000 + ".npy",
+            ".npy",
+        ),
         *("previews/a.npy/", "previews/none.npy", "~/secret.npy", "file:///" + outside),
     ]
     for name in tried:
@@ -178,9 +188,7 @@ def test_nothing_beside_the_arrays_of_the_workspace_is_given(shared: Any, tmp_pa
         assert answer == 404, name
 
 
-def test_a_question_about_nothing_is_answered_in_a_sentence(
-    serve: Callable[..., Any], tmp_path: Path
-) -> None:
+def test_a_question_about_nothing_is_answered_in_a_sentence(serve: Callable[..., Any], tmp_path: Path) -> None:
     served = serve(tmp_path / "empty.segwild")
     answer, told = served.call("POST", "/v1/ask", {"kind": "Prepare", "view": "../../x"})
     assert (answer, told["error"]) == (422, "no-photos-yet")

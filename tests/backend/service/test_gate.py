@@ -53,7 +53,8 @@ def test_the_token_opens(shared: Any, token: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.example", "evil.example:{}", "127.0.0.1.evil.example:{}", "", "127.0.0.1:x", "localhost:{}:{}", "[::1"]
+    "host",
+    ["evil.example", "evil.example:{}", "127.0.0.1.evil.example:{}", "", "127.0.0.1:x", "localhost:{}:{}", "[::1"],
 )
 def test_a_page_that_rebinds_its_name_is_refused(shared: Any, token: str, host: str) -> None:
     answer = shared.raw(head(shared, host=host.format(shared.port, shared.port), token=token))
@@ -61,14 +62,23 @@ def test_a_page_that_rebinds_its_name_is_refused(shared: Any, token: str, host: 
     assert b"protocol" not in answer.partition(b"\r\n\r\n")[2]
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1:{}", "localhost:{}", "LOCALHOST:{}", "[::1]:{}", "127.0.0.1:9", "127.0.0.1"])
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1:{}", "localhost:{}", "LOCALHOST:{}", "[::1]:{}", "127.0.0.1:9", "127.0.0.1"]
+)
 def test_its_own_names_are_answered_also_through_a_tunnel(shared: Any, token: str, host: str) -> None:
     assert status(shared.raw(head(shared, host=host.format(shared.port), token=token))) == 200
 
 
 @pytest.mark.parametrize(
     "origin",
-    ["http://evil.example", "null", "https://127.0.0.1:{}", "http://127.0.0.1:9", "http://127.0.0.1:{}.evil", "file://"],
+    [
+        "http://evil.example",
+        "null",
+        "https://127.0.0.1:{}",
+        "http://127.0.0.1:9",
+        "http://127.0.0.1:{}.evil",
+        "file://",
+    ],
 )
 def test_a_page_of_another_origin_is_refused(shared: Any, token: str, origin: str) -> None:
     answer = shared.raw(head(shared, "GET /v1/jobs", f"Origin: {origin.format(shared.port)}", token=token))
@@ -101,9 +111,7 @@ def test_a_body_beyond_the_limit_is_refused(shared: Any, token: str) -> None:
 
 
 def test_a_body_that_announces_no_length_is_limited_too(shared: Any, token: str) -> None:
-    request = head(
-        shared, "POST /v1/jobs", "Content-Type: application/json", "Transfer-Encoding: chunked", token=token
-    )
+    request = head(shared, "POST /v1/jobs", "Content-Type: application/json", "Transfer-Encoding: chunked", token=token)
     chunk = b"%x\r\n" % 65536 + b" " * 65536 + b"\r\n"
     try:
         answer = shared.raw(request + chunk * (BODY_MAX // 65536 + 2))
@@ -114,7 +122,8 @@ def test_a_body_that_announces_no_length_is_limited_too(shared: Any, token: str)
 
 
 @pytest.mark.parametrize(
-    "bytes_", [b"\0\1\2\3\r\n\r\n", b"GET\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"A" * 200_000, b"\x16\x03\x01\x02\x00\x01"]
+    "bytes_",
+    [b"\0\1\2\3\r\n\r\n", b"GET\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"A" * 200_000, b"\x16\x03\x01\x02\x00\x01"],
 )
 def test_what_is_not_http_is_closed(shared: Any, bytes_: bytes) -> None:
     try:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,8 @@ def test_by_hand_it_makes_a_token_and_a_page(tmp_path: Path) -> None:
         handshake = json.loads(process.stdout.readline())
         assert len(handshake["token"]) >= 32
         assert handshake["page"].endswith(f":{handshake['port']}/#{handshake['token']}")
+        with urllib.request.urlopen(handshake["page"].partition("#")[0], timeout=10) as page:
+            assert page.status == 200
         process.send_signal(signal.SIGINT)  # Ctrl+C
         assert process.wait(5) == 0
 
@@ -122,7 +125,8 @@ def test_it_stops_within_three_seconds_also_with_everything_going_on(
     answers: list[Any] = []
     ears.append(
         threading.Thread(
-            target=lambda: answers.append(served.call("POST", "/v1/ask", {"kind": "Prepare", "view": "p0"})), daemon=True
+            target=lambda: answers.append(served.call("POST", "/v1/ask", {"kind": "Prepare", "view": "p0"})),
+            daemon=True,
         )
     )
     silent = socket.create_connection(("127.0.0.1", served.port), timeout=5)
@@ -167,7 +171,9 @@ def test_a_damaged_table_is_told_and_the_service_goes_on(serve: Callable[..., An
 
 
 def test_the_page_needs_no_token_and_tells_nothing(shared: Any) -> None:
-    assert str(shared.workspace).encode() not in shared.raw(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+    assert str(shared.workspace).encode() not in shared.raw(
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    )
 
 
 def test_a_log_does_not_grow_for_ever(serve: Callable[..., Any], tmp_path: Path) -> None:

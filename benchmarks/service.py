@@ -1,0 +1,297 @@
+"""Load on a real service -> one JSON line per figure: `python benchmarks/service.py [--quick] [--append FILE]`.
+
+Events: 50 readers while 20 senders submit and cancel jobs, each 5 times a second; every reader must see every
+number once and in order. Health and clicks: while a training uses all cores. Arrays: 1 GB by file and over HTTP.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import os
+import platform
+import selectors
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ROOT = Path(__file__).parents[1]
+TOKEN = "benchmark"
+READERS, SENDERS, SEND_EVERY_SECS = 50, 20, 0.2
+HEADERS = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
+
+
+class Service:
+    """A service process of its own over a scene."""
+
+    def __init__(self, workspace: Path) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "backend", "serve", str(workspace), "--with-parent"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=os.environ | {"SEGWILD_TOKEN": TOKEN, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path[1:]])},
+        )
+        assert self.process.stdout is not None
+        self.port = json.loads(self.process.stdout.readline())["port"]
+
+    def connection(self) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        connection = self.connection()
+        try:
+            return asked(connection, method, path, body)
+        finally:
+            connection.close()
+
+    def close(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait(10)
+
+
+def asked(connection: http.client.HTTPConnection, method: str, path: str, body: Any = None) -> Any:
+    connection.request(method, path, json.dumps(body) if body is not None else None, HEADERS)
+    answer = connection.getresponse()
+    content = json.loads(answer.read())
+    if answer.status >= 400:
+        raise RuntimeError(f"{method} {path}: {content}")
+    return content
+
+
+class Readers(threading.Thread):
+    """All event readers in one thread, so that the measuring itself costs little."""
+
+    def __init__(self, port: int, after: int) -> None:
+        super().__init__()
+        self.selector, self.ending = selectors.DefaultSelector(), threading.Event()
+        self.seqs: list[list[int]] = [[] for _ in range(READERS)]
+        self.latencies: list[float] = []
+        self.rests = [b""] * READERS
+        for number in range(READERS):
+            line = socket.create_connection(("127.0.0.1", port))
+            line.sendall(
+                f"GET /v1/events?after={after} HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+                f"Authorization: Bearer {TOKEN}\r\n\r\n".encode()
+            )
+            self.selector.register(line, selectors.EVENT_READ, number)
+
+    def run(self) -> None:
+        while not self.ending.is_set():
+            for key, _ in self.selector.select(0.1):
+                data = key.fileobj.recv(1 << 16)  # type: ignore[union-attr]
+                now = time.time()
+                text = self.rests[key.data] + data
+                lines = text.split(b"\n")
+                self.rests[key.data] = lines.pop()
+                for line in lines:
+                    if line.startswith(b"data: "):
+                        event = json.loads(line[6:])
+                        self.seqs[key.data].append(event["seq"])
+                        self.latencies.append(now - event["time"])
+
+
+def send(service: Service, until: float, sent: list[float]) -> None:
+    connection = service.connection()
+    while time.monotonic() < until:
+        began = time.monotonic()
+        job = asked(connection, "POST", "/v1/jobs", {"verb": "export", "request": {"out": "x.ply"}})
+        asked(connection, "POST", f"/v1/jobs/{job['id']}/cancel", {})
+        sent.append((time.monotonic() - began) / 2)
+        time.sleep(max(0.0, SEND_EVERY_SECS - (time.monotonic() - began)))
+    connection.close()
+
+
+def events(service: Service, secs: float) -> dict[str, tuple[float, str]]:
+    """With a first job whose worker is stopped, so that the others wait, and are cancelled waiting."""
+    job = service.call("POST", "/v1/jobs", {"verb": "export", "request": {"out": "x.ply"}})["id"]
+    worker = worker_of(service)
+    os.kill(worker, signal.SIGSTOP)
+    first = service.call("GET", "/v1/health")["seq"]
+    readers = Readers(service.port, first)
+    readers.start()
+    sent: list[float] = []
+    until = time.monotonic() + secs
+    senders = [threading.Thread(target=send, args=(service, until, sent)) for _ in range(SENDERS)]
+    for sender in senders:
+        sender.start()
+    for sender in senders:
+        sender.join()
+    last = service.call("GET", "/v1/health")["seq"]
+    time.sleep(1.0)
+    readers.ending.set()
+    readers.join()
+    wrong = sum(seqs != list(range(first + 1, last + 1)) for seqs in readers.seqs)
+    service.call("POST", f"/v1/jobs/{job}/cancel", {})
+    return {
+        "service/readers_with_gaps": (wrong, "readers"),
+        "service/events": (last - first, "events"),
+        "service/event_median": (1e3 * statistics.median(readers.latencies), "ms"),
+        "service/event_p99": (1e3 * float(np.percentile(readers.latencies, 99)), "ms"),
+        "service/request_median": (1e3 * statistics.median(sent), "ms"),
+    }
+
+
+def worker_of(service: Service, module: str = "backend.jobs.worker") -> int:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        for folder in Path("/proc").iterdir():
+            try:
+                words = (folder / "cmdline").read_bytes()
+                parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            except (OSError, ValueError):
+                continue
+            if folder.name.isdigit() and module.encode() in words and parent == service.process.pid:
+                return int(folder.name)
+        time.sleep(0.01)
+    raise RuntimeError(f"no {module}")
+
+
+def during_training(service: Service, view: str, secs: float) -> dict[str, tuple[float, str]]:
+    service.call("POST", "/v1/ask", {"kind": "Prepare", "view": view})
+    click = {"kind": "Preview", "view": view, "click": ["300,200,+"]}
+    idle = median_secs(lambda: service.call("POST", "/v1/ask", click), 3.0)
+    request = {"preset": "full", "iterations": 100_000, "restart": True, "seed": 9}
+    body = {"verb": "train", "request": request, "snapshot_secs": 2}
+    job = service.call("POST", "/v1/jobs", body)["id"]
+    while not _training(service, job):
+        time.sleep(0.5)
+    connection = service.connection()
+    health: list[float] = []
+    clicks: list[float] = []
+    until = time.monotonic() + secs
+    while time.monotonic() < until:
+        for _ in range(10):
+            health.append(timed(lambda: asked(connection, "GET", "/v1/health")))
+            time.sleep(0.05)
+        clicks.append(timed(lambda: service.call("POST", "/v1/ask", click)))
+    connection.close()
+    cancelled = timed(lambda: _cancelled(service, job))
+    return {
+        "service/health_max_training": (1e3 * max(health), "ms"),
+        "service/health_median_training": (1e3 * statistics.median(health), "ms"),
+        "service/click_idle": (idle, "s"),
+        "service/click_median_training": (statistics.median(clicks), "s"),
+        "service/click_max_training": (max(clicks), "s"),
+        "service/cancel": (cancelled, "s"),
+    }
+
+
+def _training(service: Service, job: str) -> bool:
+    found = service.call("GET", f"/v1/jobs/{job}")
+    if found["state"] == "failed":
+        raise RuntimeError(found["error"])
+    seq = service.call("GET", "/v1/health")["seq"]
+    connection = service.connection()
+    connection.request("GET", f"/v1/events?after={max(0, seq - 3)}", headers=HEADERS)
+    answer = connection.getresponse()
+    found = False
+    while line := answer.readline():
+        if line.startswith(b"data: "):
+            event = json.loads(line[6:])
+            found = found or (event["event"].get("phase") == "Training" and event["event"]["done"] > 0)
+            if event["seq"] >= seq:
+                break
+    connection.close()
+    return found
+
+
+def _cancelled(service: Service, job: str) -> None:
+    service.call("POST", f"/v1/jobs/{job}/cancel", {})
+    while service.call("GET", f"/v1/jobs/{job}")["state"] == "running":
+        time.sleep(0.01)
+
+
+def timed(work: Any) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def median_secs(work: Any, secs: float) -> float:
+    until = time.monotonic() + secs
+    found = []
+    while time.monotonic() < until:
+        found.append(timed(work))
+    return statistics.median(found)
+
+
+def arrays(service: Service, workspace: Path, size: int) -> dict[str, tuple[float, str]]:
+    folder = workspace / "previews"
+    folder.mkdir(exist_ok=True)
+    path = folder / "benchmark.npy"
+    np.save(path, np.ones(size // 4, np.float32))
+    total = path.stat().st_size
+
+    def by_file() -> None:
+        assert float(np.load(path, mmap_mode="r", allow_pickle=False)[::1024].sum()) > 0  # every page once
+
+    def over_http(ranges: int) -> None:
+        connection = service.connection()
+        step = -(-total // ranges)
+        buffer = bytearray(4 << 20)
+        seen = 0
+        for start in range(0, total, step):
+            wanted = HEADERS | {"Range": f"bytes={start}-{min(total, start + step) - 1}"} if ranges > 1 else HEADERS
+            connection.request("GET", f"/v1/arrays/previews/{path.name}", headers=wanted)
+            answer = connection.getresponse()
+            while count := answer.readinto(buffer):
+                seen += count
+        assert seen == total
+        connection.close()
+
+    by_file()
+    figures = {
+        "service/array_file": (total / 1e6 / min(timed(by_file) for _ in range(3)), "MB/s"),
+        "service/array_http": (total / 1e6 / min(timed(lambda: over_http(1)) for _ in range(2)), "MB/s"),
+        "service/array_http_ranges": (total / 1e6 / min(timed(lambda: over_http(16)) for _ in range(2)), "MB/s"),
+    }
+    path.unlink()
+    return figures
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="seconds instead of minutes, 100 MB instead of 1 GB")
+    parser.add_argument("--workspace", type=Path, help="a trained scene, copied; without one: no clicks, no training")
+    parser.add_argument("--view", help="photo that is clicked")
+    parser.add_argument("--append", type=Path, help="file of JSON lines to add to")
+    options = parser.parse_args()
+    secs = 8.0 if options.quick else 60.0
+    with tempfile.TemporaryDirectory() as folder:
+        scene = Path(folder) / "scene.segwild"
+        if options.workspace:
+            shutil.copytree(options.workspace, scene)
+            for name in ("segments.json", "jobs.sqlite", "jobs.sqlite-wal", "jobs.sqlite-shm"):
+                (scene / name).unlink(missing_ok=True)
+        service = Service(scene)
+        try:
+            figures = events(service, secs) | arrays(service, scene, 100_000_000 if options.quick else 1_000_000_000)
+            if options.workspace:
+                figures |= during_training(service, options.view, secs)
+        finally:
+            service.close()
+    facts = {"scene": options.workspace.name if options.workspace else None, "cores": os.cpu_count()}
+    for name, (value, unit) in figures.items():
+        line = json.dumps(
+            {"name": name, "value": round(value, 3), "unit": unit, **facts, "python": platform.python_version()}
+        )
+        print(line, flush=True)
+        if options.append:
+            with options.append.open("a", encoding="utf-8") as file:
+                file.write(line + "\n")
+
+
+if __name__ == "__main__":
+    main()
