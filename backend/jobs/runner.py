@@ -27,7 +27,8 @@ CANCEL_GRACE_SECS = 1.0  # then the worker is killed; stages survive that at any
 ATTEMPTS_MAX = 3  # a job whose worker or service died so often is not started again by itself
 RETRY_SECS = 1.0
 COURSE_KEPT = 150  # reports, half a minute, from which the remaining time follows
-SHORT = ("segment", "objects", "appearance", "export", "evaluate-masks")  # go before long work that only waits
+SHORT = ("segment", "objects", "appearance", "export", "evaluate-masks")  # overtake ...
+PATIENT = ("render", "evaluate", "embed")  # ... these, and nothing that changes what they would work on
 CHANGES: dict[str, tuple[events.Artefact, ...]] = {
     "run": ("cameras", "gaussians", "features"),
     "capture": ("cameras",),
@@ -120,7 +121,7 @@ class Runner:
             if not waiting:
                 return None
             self._cancel = None
-            return self.store.start(min(waiting, key=lambda job: job.verb not in SHORT).id)
+            return self.store.start(_first(waiting).id)
 
     def _record(self, enter: Callable[[], None]) -> None:
         """Write what became of a job, however long the disk stays full; the next service would do it again."""
@@ -185,6 +186,16 @@ class Runner:
             return {"stopped": True}
         finally:
             worker.close()
+
+
+def _first(waiting: list[Job]) -> Job:
+    """In the order in which they were asked for, but that short work overtakes long work that only reads."""
+    for job in waiting:
+        if job.verb in SHORT:
+            return job
+        if job.verb not in PATIENT:
+            break
+    return waiting[0]
 
 
 class _Teller:

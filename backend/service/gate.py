@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 BODY_MAX = 1 << 20  # bytes
-TOKEN_HEADER = "authorization"
+TOKEN_HEADER = "authorization"  # nosec B105: a name
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]

@@ -35,11 +35,14 @@ class Stream:
     def open(self) -> None:
         """Call within the loop that serves."""
         self._loop = asyncio.get_running_loop()
+        self.told()  # what was told before anyone could listen
 
     def told(self) -> None:
         """Something is in the store. May be called from any thread."""
         if not self._fetching:  # one fetch takes all there is
-            self._fetching = self._soon(self._fetch)
+            self._fetching = True  # before the call: the loop may be quicker than the next line
+            if not self._soon(self._fetch):
+                self._fetching = False
 
     def close(self) -> None:
         """End all listeners. May be called from any thread."""

@@ -115,9 +115,13 @@ def test_a_full_disk_is_a_sentence_and_no_deadlock(store: Store) -> None:
     job = store.add("export", {}).id
     pages = store._connection.execute("pragma page_count").fetchone()[0]
     store._connection.execute(f"pragma max_page_count = {pages}")
-    with pytest.raises(ResourceError, match="full"):
+
+    def fill() -> None:
         for _ in range(1000):
             store.tell(JobProgress(job, "x" * 1000, 0, None, None, ""))
+
+    with pytest.raises(ResourceError, match="full"):
+        fill()
     seq = store.last_seq()
     store._connection.execute("pragma max_page_count = 100000")
     assert store.start(job).state == "running"

@@ -209,3 +209,30 @@ def test_clicks_are_answered_with_packed_rows(serve: Callable[..., Any], blobs: 
     answer, told = served.call("POST", "/v1/ask", {"kind": "Prepare", "view": "none"})
     assert (answer, told["error"]) in ((422, "unknown-photo"), (507, "worker-killed"))
     assert served.call("POST", "/v1/ask", {"kind": "Prepare", "view": "a0"})[0] == 200
+
+
+def test_a_training_shows_how_it_grows_and_lets_clicks_through(
+    serve: Callable[..., Any], photographed: Any, long_request: dict[str, Any]
+) -> None:
+    served = serve(photographed.root)
+    body = {"verb": "train", "request": long_request, "snapshot_secs": 1}
+    status, job = served.call("POST", "/v1/jobs", body)
+    assert status == 202
+    shown = []
+    for event in served.events():
+        if event["event"].get("what") == "snapshot":
+            shown.append(event["event"]["snapshot"])
+            for name in ("means", "colors", "scales", "quats", "opacities"):
+                array = np.load(served.workspace / shown[-1][name]["path"], mmap_mode="r", allow_pickle=False)
+                assert list(array.shape) == shown[-1][name]["shape"]
+                assert np.isfinite(array).all()
+        if len(shown) == 2:
+            break
+    assert shown[0]["means"]["path"] != shown[1]["means"]["path"]
+    began = time.monotonic()
+    assert served.call("GET", "/v1/health")[0] == 200
+    assert time.monotonic() - began < 1  # 50 ms on a quiet machine: see the benchmark
+    began = time.monotonic()
+    served.call("POST", f"/v1/jobs/{job['id']}/cancel", {})
+    served.wait(job["id"], "cancelled", timeout=2)
+    assert time.monotonic() - began < 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import typing
@@ -94,10 +95,8 @@ def test_a_message_with_anything_else_in_it_is_refused(cls: type, data: st.DataO
 
 @given(data=st.binary(max_size=200) | json_values.map(lambda value: json.dumps(value).encode()))
 def test_any_bytes_are_a_message_or_a_protocol_error(data: bytes) -> None:
-    try:
-        codec.decoded(data, KINDS)
-    except ProtocolError as error:
-        assert error.sentence
+    with contextlib.suppress(ProtocolError):
+        assert type(codec.decoded(data, KINDS)) in MESSAGES
 
 
 @pytest.mark.parametrize(

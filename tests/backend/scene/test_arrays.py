@@ -1,0 +1,35 @@
+"""Arrays for another program: named by content, few kept, never changed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from backend.scene.arrays import handed_out
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int32", "uint8"])
+def test_what_is_written_is_what_the_reference_says(tmp_path: Path, dtype: str) -> None:
+    array = np.arange(24).reshape(4, 6).astype(dtype)[:, ::2]  # not contiguous
+    ref = handed_out(tmp_path, "rows", array, kept=3)
+    file = tmp_path / ref.path
+    assert hashlib.blake2b(file.read_bytes(), digest_size=16).hexdigest() == ref.blake2b
+    found = np.load(file, mmap_mode="r", allow_pickle=False)
+    assert (found.dtype.name, found.shape, found.nbytes) == (ref.dtype, ref.shape, ref.data_bytes)
+    assert np.array_equal(found, array)
+
+
+def test_the_newest_of_each_group_stay(tmp_path: Path) -> None:
+    refs = []
+    for number in range(6):
+        refs.append(handed_out(tmp_path, "a", np.full(3, number, np.int32), kept=3))
+        os.utime(tmp_path / refs[-1].path, (number, number))
+    other = handed_out(tmp_path, "b", np.zeros(3, np.int32), kept=3)
+    there = {path.name for path in (tmp_path / "previews").iterdir()}
+    assert there == {Path(ref.path).name for ref in (*refs[-3:], other)}
+    again = handed_out(tmp_path, "a", np.full(3, 4, np.int32), kept=3)
+    assert again == refs[4]
