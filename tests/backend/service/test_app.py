@@ -16,6 +16,9 @@ from hypothesis import strategies as st
 from backend.service.app import REMOTE_VERBS
 from backend.service.gate import BODY_MAX
 from backend.verbs import VERBS
+from segwild_addon.protocol import codec
+from segwild_addon.protocol.errors import ProtocolError
+from segwild_addon.protocol.requests import Submit
 
 OFFERED = ("/v1/jobs", "/v1/ask", "/v1/jobs/x/cancel")
 NAMES = [
@@ -59,10 +62,26 @@ bodies = st.one_of(
 )
 
 
-@settings(max_examples=2_000, deadline=None, suppress_health_check=list(HealthCheck))
+def well_formed(body: bytes) -> bool:
+    """A job that would run: `train` needs no field at all."""
+    try:
+        job = codec.fields_in(Submit, codec.parsed(body))
+        if job.verb not in REMOTE_VERBS:
+            return False
+        kind = VERBS[job.verb][0]
+        scene = {name: "." for name, field in kind.__dataclass_fields__.items() if field.metadata.get("scene")}
+        codec.fields_in(kind, scene | job.request)
+    except ProtocolError:
+        return False
+    return True
+
+
+@settings(max_examples=2_100, deadline=None, suppress_health_check=list(HealthCheck))
 @given(path=st.sampled_from(OFFERED), body=bodies)
 def test_two_thousand_bodies_end_in_a_sentence(shared: Any, path: str, body: bytes | Deep) -> None:
     body = body.made() if isinstance(body, Deep) else body.replace(LONG.encode(), b"x" * 200_000)
+    if path == "/v1/jobs" and well_formed(body):
+        return
     try:
         answer, told = shared.call("POST", path, body)
     except ConnectionError:

@@ -111,7 +111,8 @@ def test_the_job_worker_is_killed(
     killed = [job for job in found if job["state"] == "failed" and job["error"]["code"] == "worker-killed"]
     assert len(killed) <= len(workers)
     assert_whole(photographed.root)
-    assert [job["state"] for job in ended(served, queue_all(served))] == ["done", "done"]
+    again = [served.submit(verb, **request) for verb, request in CHAIN if verb == "train" or not killed]
+    assert {job["state"] for job in ended(served, again)} == {"done"}
     assert_whole(photographed.root)
 
 
@@ -277,7 +278,13 @@ STAGES: tuple[tuple[str, dict[str, Any]], ...] = (
 )
 
 
-@pytest.mark.parametrize(("verb", "request_"), [pytest.param(*stage, id=stage[0]) for stage in STAGES])
+@pytest.mark.parametrize(
+    ("verb", "request_"),
+    [
+        pytest.param(*stage, id=stage[0], marks=[] if stage[0] in ("train", "export") else [pytest.mark.slow])
+        for stage in STAGES
+    ],
+)
 def test_a_full_disk_is_a_sentence_in_every_stage(
     photographed: Workspace, small_disk: Path, verb: str, request_: dict[str, Any]
 ) -> None:

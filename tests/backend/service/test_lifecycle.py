@@ -109,7 +109,7 @@ def test_an_empty_scene_takes_an_import(serve: Callable[..., Any], blobs: Any, t
     assert [event.get("what") for event in told if event["kind"] == "SceneChanged"] == ["cameras", "gaussians"]
 
 
-@pytest.mark.parametrize("way", ["request", "signal", "parent"])
+@pytest.mark.parametrize("way", ["request", pytest.param("signal", marks=pytest.mark.slow), "parent"])
 def test_it_stops_within_three_seconds_also_with_everything_going_on(
     serve: Callable[..., Any],
     photographed: Any,
