@@ -20,6 +20,9 @@ from segwild_addon.protocol.errors import SegWildError
 
 _ROOT = Path(__file__).parents[2]
 _END_SECS = 2.0  # for a process whose output has ended
+_LOG_READ_BYTES = 8_000
+# What Python, C++, torch, numpy and LLVM say when they get none.
+_NO_MEMORY = ("MemoryError", "bad_alloc", "allocate memory", "llocation failed", "out of memory", "Unable to allocate")
 LESS_MEMORY = "Use fewer Gaussians (--cap), smaller pictures (--long-side) or a smaller preset."
 
 
@@ -28,7 +31,7 @@ class Child:
 
     def __init__(self, module: str, log: Path, *, yielding: bool = False) -> None:
         """A `yielding` child leaves the cores to others that want them, and dies first if memory runs out."""
-        self.log = log
+        self.log, self._log_from = log, log.stat().st_size if log.exists() else 0
         self.lines: queue.Queue[dict[str, Any] | None] = queue.Queue()
         # -P: a numpy.py in the current folder must not be taken for the library.
         paths = [str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
@@ -96,21 +99,24 @@ class Child:
                 "The worker was killed by the system, most likely because memory ran out.",
                 f"{LESS_MEMORY} If memory was not the reason: {hint[0].lower()}{hint[1:]}",
             )
-        last = self._last_words()
-        if any(sign in last for sign in ("MemoryError", "bad_alloc", "allocate memory", "allocation failed")):
+        words = self._last_words()
+        if any(sign in line for sign in _NO_MEMORY for line in words):
             return errors.ResourceError("out-of-memory", "Memory ran out.", LESS_MEMORY)
-        return errors.ResourceError(
-            "worker-died", f"The worker ended unexpectedly ({last[:200] or f'status {status}'}).", hint
-        )
+        fatal = [line for line in words if line.startswith("Fatal Python error")]
+        last = (fatal or words or [f"status {status}"])[-1]
+        if status is None or status < 0:  # where memory is short, native code may crash in any manner
+            hint = f"{hint} If memory was short: {LESS_MEMORY[0].lower()}{LESS_MEMORY[1:]}"
+        return errors.ResourceError("worker-died", f"The worker ended unexpectedly ({last[:200]}).", hint)
 
-    def _last_words(self) -> str:
+    def _last_words(self) -> list[str]:
+        """The end of what it wrote into the log: others may have written there before."""
         try:
             with self.log.open("rb") as file:
-                file.seek(max(0, self.log.stat().st_size - 2000))
-                lines = file.read().decode("utf-8", "replace").strip().splitlines()
+                file.seek(max(self._log_from, self.log.stat().st_size - _LOG_READ_BYTES))
+                lines = file.read().decode("utf-8", "replace").splitlines()
         except OSError:
-            return ""
-        return lines[-1].strip() if lines else ""
+            return []
+        return [line.strip() for line in lines if line.strip()]
 
     @staticmethod
     def error_in(line: dict[str, Any]) -> SegWildError:

@@ -239,7 +239,9 @@ def test_running_out_of_memory_is_a_sentence_with_a_hint(
     resource.prlimit(worker, resource.RLIMIT_DATA, (1 << 20, 1 << 20))
     found = served.wait(job, *ENDED, timeout=60)
     assert found["state"] == "failed"
-    assert found["error"]["code"] == "out-of-memory", found["error"]
+    # Native code that gets no memory may also crash, so that nobody can say why: then the hint is a guess.
+    assert found["error"]["code"] in ("out-of-memory", "worker-died"), found["error"]
+    assert "Extension modules" not in found["error"]["sentence"]
     assert "--cap" in found["error"]["hint"]
     assert_whole(photographed.root)
     assert served.wait(served.submit("appearance"), *ENDED)["state"] in ENDED  # the next one starts as ever
