@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
-from segwild_addon.protocol.errors import ProtocolError
+from .errors import ProtocolError
 
 VERSION = 1
 TEXT_MAX = 100_000  # characters of one string
