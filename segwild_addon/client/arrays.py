@@ -27,6 +27,7 @@ HEADER_MAX = 1 << 16  # bytes of a .npy header
 PIECE = 4 << 20
 STALL_SECS = 20.0  # without a byte
 ATTEMPTS = 5
+RETRY_SECS = 0.2
 CACHE_BYTES = 4 << 30  # downloads kept; the ones used longest ago go first
 
 
@@ -75,14 +76,11 @@ class Arrays:
             with contextlib.suppress(OSError):
                 whole.touch()
             return kept
-        for attempt in range(ATTEMPTS):
-            try:
-                self._fetch(ref, part, deadline)
-                break
-            except ResourceError as error:
-                if error.code != LOST or attempt == ATTEMPTS - 1 or time.monotonic() > deadline:
-                    raise
-                time.sleep(0.2 * 2**attempt)
+        resumed = part.exists()
+        self._fetch_all(ref, part, deadline)
+        if resumed and _digest(part) != ref.blake2b:  # the beginning was of no use
+            part.unlink(missing_ok=True)
+            self._fetch_all(ref, part, deadline)
         if _digest(part) != ref.blake2b:
             part.unlink(missing_ok=True)
             raise ProtocolError(
@@ -101,14 +99,25 @@ class Arrays:
             raise _damaged(ref)
         return again
 
-    def _fetch(self, ref: ArrayRef, part: Path, deadline: float) -> None:
+    def _fetch_all(self, ref: ArrayRef, part: Path, deadline: float) -> None:
+        """`_fetch` until nothing is missing. Raises SegWildError if that does not succeed in a few attempts."""
+        for attempt in range(ATTEMPTS):
+            way = self._way()
+            try:
+                return self._fetch(way, ref, part, deadline)
+            except ResourceError as error:
+                if error.code != LOST or attempt == ATTEMPTS - 1 or time.monotonic() > deadline:
+                    raise
+                time.sleep(RETRY_SECS * 2**attempt)
+
+    def _fetch(self, way: Http, ref: ArrayRef, part: Path, deadline: float) -> None:
         """Append to `part` what is missing. Raises ResourceError (`backend-lost`) if that ends early."""
         have = part.stat().st_size if part.exists() else 0
         headers = {"Range": f"bytes={have}-"} if have else {}
         path = "/v1/arrays/" + quote(ref.path)
         with contextlib.ExitStack() as stack:
             try:
-                answer = stack.enter_context(self._way().open("GET", path, headers=headers, timeout_secs=STALL_SECS))
+                answer = stack.enter_context(way.open("GET", path, headers=headers, timeout_secs=STALL_SECS))
             except SegWildError as error:
                 if have and error.code == "bad-answer":  # a range beyond the end: another file by now, or a whole one
                     return

@@ -7,13 +7,12 @@ waiting. What happens by itself arrives in `news`: `Numbered` events, `Status` w
 
 from __future__ import annotations
 
-import contextlib
 import queue
 import shutil
 import tempfile
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +23,11 @@ from ..protocol.errors import ProtocolError, ResourceError, SegWildError
 from ..protocol.requests import QUESTIONS, Submit
 from ..protocol.values import ArrayRef, Job
 from .arrays import Arrays
-from .http import CALL_SECS, CLOSED, LOST, Address, Http
+from .http import CLOSED, LOST, Address, Http
 from .process import Launch, Supervisor
 from .remote import Remote
 from .status import Status
-from .stream import QUEUE_MAX, Reader
+from .stream import Reader
 
 ASK_SECS = 60.0  # a first click on a large scene loads and projects it
 LATER_MAX = 32  # calls under way
@@ -50,10 +49,10 @@ class Backend:
     def __init__(self, where: Launch | Address, *, downloads: Path | None = None, after: int | None = None) -> None:
         """`downloads` keeps arrays that came over HTTP; None: a folder that goes when we stop. `after` is the
         last event already known; None: only what happens from now on."""
-        self.news: queue.Queue[Any] = queue.Queue(QUEUE_MAX)
+        self.news: queue.Queue[Any] = queue.Queue()
         self._own = downloads is None
         self._downloads = downloads or Path(tempfile.mkdtemp(prefix="segwild-"))
-        self._keeper = Supervisor(where, self._tell) if isinstance(where, Launch) else Remote(where, self._tell)
+        self._keeper = Supervisor(where, self.news.put) if isinstance(where, Launch) else Remote(where, self.news.put)
         self._reader = Reader(self._way_now, self.news, after=after)
         self._arrays = Arrays(self._way_now, self._downloads, by_file=not self._keeper.remote)
         self._slots = threading.BoundedSemaphore(LATER_MAX)
@@ -74,8 +73,7 @@ class Backend:
     def start(self) -> None:
         """Start or find the backend; again after `failed`. Returns at once."""
         self._keeper.start()
-        if not self._reader.started:
-            self._reader.start()
+        self._reader.start()
 
     def restart(self) -> None:
         """End the process and start it anew. Waits for the end."""
@@ -145,15 +143,11 @@ class Backend:
                 self._calls.discard(threading.current_thread())
                 self._slots.release()
             if answered.error is None or answered.error.code != CLOSED:
-                self._tell(answered)
+                self.news.put(answered)
 
         thread = threading.Thread(target=carry_out, name="segwild-call", daemon=True)
         self._calls.add(thread)
         thread.start()
-
-    def _tell(self, item: Any) -> None:
-        with contextlib.suppress(queue.Full):
-            self.news.put_nowait(item)
 
     def _way_now(self) -> Http | None:
         return self._keeper.http
@@ -188,6 +182,3 @@ def _listed(value: Any) -> list[Any]:
 def _array_in(value: Any) -> Any:
     is_array = isinstance(value, dict) and value.get("kind") == ArrayRef.__name__
     return codec.from_wire(value, _ARRAY) if is_array else value
-
-
-__all__ = ["CALL_SECS", "Answered", "Backend", "fields"]

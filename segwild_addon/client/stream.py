@@ -14,7 +14,7 @@ from typing import Any
 
 from ..protocol import codec, events
 from ..protocol.errors import ProtocolError, ResourceError, SegWildError
-from .http import SLICE_SECS, UNREACHABLE, Http
+from .http import CLOSED, SLICE_SECS, UNREACHABLE, Http
 
 KINDS = codec.kinds_of(*events.EVENTS)
 SILENT_SECS = 30.0  # the backend sends a sign of life every 10: then the connection is dead
@@ -49,7 +49,9 @@ class Reader:
         self._thread = threading.Thread(target=self._run, name="segwild-events", daemon=True)
 
     def start(self) -> None:
-        self._thread.start()
+        """Begin to follow. Does nothing the second time."""
+        if self._thread.ident is None:
+            self._thread.start()
 
     def stop(self, timeout_secs: float = 3.0) -> None:
         """End the thread, also in the middle of an event."""
@@ -71,7 +73,7 @@ class Reader:
             self._current = Http(way.address)
             try:
                 self._follow(self._current)
-                failures = 0
+                failures = failures + 1 if self.after == before else 0
             except SegWildError as error:
                 failures = failures + 1 if self.after == before else 0
                 if error.code not in UNREACHABLE and failures == 1:
@@ -126,14 +128,10 @@ class Reader:
             self.after = numbered.seq
 
     def _put(self, item: Any) -> None:
-        while True:
-            if self._stopping.is_set():
-                raise ResourceError("client-closed", "The backend was let go.")
-            try:
-                self._into.put(item, timeout=SLICE_SECS)
-                return
-            except queue.Full:
-                continue
+        while self._into.qsize() >= QUEUE_MAX:
+            if self._stopping.wait(SLICE_SECS):
+                raise ResourceError(CLOSED, "The backend was let go.")
+        self._into.put(item)
 
 
 def messages(line: Callable[[], bytes]) -> Iterator[tuple[str, str]]:
@@ -144,9 +142,9 @@ def messages(line: Callable[[], bytes]) -> Iterator[tuple[str, str]]:
     name, data, size = "", [], 0
     while text := line():
         size += len(text)
-        if size > LINE_MAX or not text.endswith(b"\n"):
-            if size > LINE_MAX:
-                raise ProtocolError("bad-answer", f"An event has more than {LINE_MAX} bytes.")
+        if size >= LINE_MAX:
+            raise ProtocolError("bad-answer", f"An event has {LINE_MAX} bytes or more.")
+        if not text.endswith(b"\n"):
             return  # cut off
         stripped = text.rstrip(b"\r\n").decode("utf-8", "replace")
         if not stripped:

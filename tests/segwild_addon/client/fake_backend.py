@@ -1,0 +1,365 @@
+"""A backend of a few hundred lines that can misbehave. Standard library only.
+
+In process: `with FakeBackend(folder) as fake:` and `fake.fault = "hang"`. As a program it takes the words of
+`segwild serve`; `FAKE_FAULT` in its environment names one of `PROCESS_FAULTS` or `HTTP_FAULTS`. The contract
+test holds it to what the real service does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import sys
+import threading
+import time
+import uuid
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, ClassVar
+from urllib.parse import parse_qs, unquote, urlsplit
+
+PROTOCOL = 1
+VERBS = ("run", "capture", "train", "objects", "evaluate")
+BODY_MAX = 1 << 20
+HTTP_FAULTS = ("hang", "drip", "garbage", "html", "nonsense", "error", "cut", "endless", "hang-up", "wrong-length")
+STREAM_FAULTS = ("cut-event", "bad-event", "repeat", "no-newline", "not-a-stream")
+PROCESS_FAULTS = (
+    *("no-handshake", "garbage-handshake", "wrong-version", "die-at-start", "die-soon", "talk", "deaf", "odd-output"),
+)
+
+
+class FakeBackend:
+    """An HTTP server in threads. `fault` applies to paths that start with `fault_path`."""
+
+    def __init__(self, workspace: Path, token: str = "secret", port: int = 0) -> None:
+        self.workspace, self.token = workspace, token
+        self.fault: str | None = None
+        self.fault_path = "/"
+        self.asked: list[tuple[str, str, str]] = []  # method, path, range
+        self.events: list[dict[str, Any]] = []
+        self.first_seq = 1
+        self.jobs: dict[str, dict[str, Any]] = {}
+        self.job_secs = 0.3
+        self.news = threading.Condition()
+        self.closing = threading.Event()
+        handler = type("Handler", (_Handler,), {"fake": self})
+        self.server = _Server(("127.0.0.1", port), handler)
+        self.port = self.server.server_address[1]
+        self.threads = [
+            threading.Thread(target=self.server.serve_forever, args=(0.02,), name="fake", daemon=True),
+            threading.Thread(target=self._work, name="fake", daemon=True),
+        ]
+
+    def __enter__(self) -> FakeBackend:
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.closing.set()
+        with self.news:
+            self.news.notify_all()
+        self.server.shutdown()
+        self.server.server_close()
+        for thread in self.threads:
+            thread.join(5)
+
+    def tell(self, kind: str, **fields: Any) -> int:
+        with self.news:
+            seq = self.first_seq + len(self.events)
+            self.events.append({"seq": seq, "time": time.time(), "event": {"kind": kind, **fields}})
+            self.news.notify_all()
+        return seq
+
+    @property
+    def seq(self) -> int:
+        return self.first_seq + len(self.events) - 1
+
+    def _work(self) -> None:
+        """Queued jobs, one after the other: `objects` is done, everything else has nothing to work on."""
+        while not self.closing.wait(0.02):
+            job = next((job for job in list(self.jobs.values()) if job["state"] == "queued"), None)
+            if job is None:
+                continue
+            self._move(job, "running", attempts=1)
+            self.tell("JobStarted", job=job["id"], attempt=1)
+            self.tell("JobProgress", job=job["id"], phase="work", done=0, total=None, eta_secs=None, note="")
+            self.closing.wait(self.job_secs)
+            if job["verb"] == "objects":
+                self.tell("SceneChanged", what="objects")
+                self._move(job, "done", result={"objects": []})
+                self.tell("JobDone", job=job["id"], result={"objects": []})
+            else:
+                error = {"code": "no-splats-yet", "sentence": "The workspace has no Gaussians yet.", "hint": "Train."}
+                self._move(job, "failed", error=error)
+                self.tell("JobFailed", job=job["id"], **error)
+
+    def _move(self, job: dict[str, Any], state: str, **more: Any) -> None:
+        with self.news:
+            if job["state"] != "cancelled":
+                job.update(more, state=state, changed=time.time())
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 64
+
+    def handle_error(self, *_: object) -> None:
+        """Clients that go away are the point of many a test."""
+
+
+class _Refused(Exception):
+    def __init__(self, status: int, code: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.status, self.answer = status, {"error": code, "sentence": sentence, "hint": ""}
+
+
+class _Handler(BaseHTTPRequestHandler):
+    fake: ClassVar[FakeBackend]
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        self._answer("GET")
+
+    def do_POST(self) -> None:
+        self._answer("POST")
+
+    def _answer(self, method: str) -> None:
+        self.close_connection = True
+        fake = self.fake
+        url = urlsplit(self.path)
+        fake.asked.append((method, unquote(url.path), self.headers.get("Range", "")))
+        if fake.fault in HTTP_FAULTS and url.path.startswith(fake.fault_path):
+            return self._misbehave(fake.fault)
+        try:
+            self._gate(method)
+            path = unquote(url.path).split("/")[1:]
+            if path[:2] == ["v1", "events"]:
+                return self._stream(parse_qs(url.query).get("after", ["0"])[0])
+            if path[:2] == ["v1", "arrays"] and method == "GET":
+                return self._array("/".join(path[2:]))
+            self._json(*self._routed(method, path))
+        except _Refused as refused:
+            self._json(refused.answer, refused.status)
+
+    def _gate(self, method: str) -> None:
+        if self.headers.get("Host") not in (f"127.0.0.1:{self.fake.port}", f"localhost:{self.fake.port}"):
+            raise _Refused(421, "foreign-host", "The Host header does not name this service.")
+        if self.headers.get("Authorization") != f"Bearer {self.fake.token}":
+            raise _Refused(401, "no-token", "The token is missing or wrong.")
+        if method == "POST" and self.headers.get("Content-Type") != "application/json":
+            raise _Refused(415, "not-json", "Bodies are application/json.")
+        if int(self.headers.get("Content-Length") or 0) > BODY_MAX:
+            raise _Refused(413, "too-large", "The body is too large.")
+
+    def _body(self) -> dict[str, Any]:
+        try:
+            value = json.loads(self.rfile.read(int(self.headers.get("Content-Length") or 0)))
+        except ValueError as error:
+            raise _Refused(400, "bad-json", "The message is not valid JSON.") from error
+        if not isinstance(value, dict):
+            raise _Refused(400, "bad-field", "A message is a JSON object.")
+        return value
+
+    def _routed(self, method: str, path: list[str]) -> tuple[Any, int]:
+        fake = self.fake
+        match (method, *path):
+            case ("GET", "v1", "health"):
+                facts = {"pid": os.getpid(), "up_secs": 1.0, "recovered": None}
+                return {"protocol": PROTOCOL, "workspace": str(fake.workspace), "seq": fake.seq, **facts}, 200
+            case ("GET", "v1", "jobs"):
+                return list(fake.jobs.values()), 200
+            case ("GET", "v1", "jobs", name) if name in fake.jobs:
+                return fake.jobs[name], 200
+            case ("POST", "v1", "jobs"):
+                return self._submit(self._body()), 202
+            case ("POST", "v1", "jobs", name, "cancel") if name in fake.jobs:
+                if fake.jobs[name]["state"] == "queued":
+                    fake._move(fake.jobs[name], "cancelled")
+                    fake.tell("JobCancelled", job=name)
+                return fake.jobs[name], 202
+            case ("POST", "v1", "ask"):
+                return self._ask(self._body()), 200
+            case ("POST", "v1", "stop"):
+                threading.Thread(target=fake.server.shutdown, daemon=True).start()
+                return {"stopping": True}, 202
+        raise _Refused(404, "not-found", "There is no such thing.")
+
+    def _submit(self, body: dict[str, Any]) -> dict[str, Any]:
+        if set(body) != {"verb", "request"} or not isinstance(body["request"], dict):
+            raise _Refused(400, "unknown-field", "Submit has the fields verb and request.")
+        if body["verb"] not in VERBS:
+            raise _Refused(400, "unknown-verb", f"There is no job {body['verb']!r}.")
+        if set(body["request"]) - {"workspace", "out", "photos", "action", "names", "preset", "iterations"}:
+            raise _Refused(400, "unknown-field", "The request has an unknown field.")
+        now = time.time()
+        job = {"kind": "Job", "id": uuid.uuid4().hex, "verb": body["verb"], "state": "queued", "created": now}
+        job |= {"request": body["request"], "changed": now, "attempts": 0, "result": None, "error": None}
+        self.fake.tell("JobQueued", job=job["id"], verb=job["verb"])
+        self.fake.jobs[job["id"]] = job
+        return job
+
+    def _ask(self, body: dict[str, Any]) -> dict[str, Any]:
+        if body.get("kind") not in ("Preview", "Prepare"):
+            raise _Refused(400, "unknown-kind", "There is no message of that kind.")
+        if body.get("view") != "a0":
+            raise _Refused(422, "unknown-photo", f"No photo is called {body.get('view')!r}.")
+        if body["kind"] == "Prepare":
+            return {"gaussians": 2500, "time_secs": 0.1}
+        import hashlib
+
+        data = _npy(bytes([0b101] + [0] * 312))
+        target = self.fake.workspace / "previews" / "1.npy"
+        target.parent.mkdir(exist_ok=True)
+        target.write_bytes(data)
+        digest = hashlib.blake2b(data, digest_size=16).hexdigest()
+        rows = {"kind": "ArrayRef", "path": "previews/1.npy", "dtype": "uint8", "shape": [313], "blake2b": digest}
+        return {"count": 2, "gaussians": 2500, "rows": rows, "time_secs": 0.1}
+
+    def _json(self, content: Any, status: int = 200) -> None:
+        data = json.dumps(content).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def _array(self, name: str) -> None:
+        root = self.fake.workspace.resolve()
+        path = (root / name).resolve()
+        if root not in path.parents or path.suffix != ".npy" or not path.is_file():
+            raise _Refused(404, "not-found", "There is no such array.")
+        data = path.read_bytes()
+        begin = 0
+        wanted = self.headers.get("Range")
+        if wanted:
+            begin = int(wanted.removeprefix("bytes=").removesuffix("-"))
+            if begin >= len(data):
+                self.send_response(416)
+                self.send_header("Content-Length", "0")
+                return self.end_headers()
+        part = data[begin:]
+        self.send_response(206 if wanted else 200)
+        self.send_header("Content-Length", str(len(part)))
+        if wanted:
+            self.send_header("Content-Range", f"bytes {begin}-{len(data) - 1}/{len(data)}")
+        self.end_headers()
+        fault = self.fake.fault
+        if fault == "cut-array":  # a different place each time, always a little further
+            part = part[: max(1, len(part) // 3)]
+        elif fault == "flip-array":
+            part = part[:-1] + bytes([part[-1] ^ 1])
+        elif fault == "long-array":
+            self.close_connection = True
+        self.wfile.write(part)
+
+    def _stream(self, after: str) -> None:
+        if not after.isdecimal() or len(after) > 15:
+            raise _Refused(400, "bad-field", "after is the seq of an event.")
+        fake, cursor, sent = self.fake, int(after), 0
+        self.send_response(200)
+        kind = "text/html" if fake.fault == "not-a-stream" else "text/event-stream"
+        self.send_header("Content-Type", kind)
+        self.end_headers()
+        self.wfile.write(b"retry: 1000\n\n")
+        if fake.fault == "repeat":
+            cursor = max(0, cursor - 5)
+        while not fake.closing.is_set():
+            with fake.news:
+                fresh = [event for event in fake.events if event["seq"] > cursor]
+                if not fresh:
+                    fake.news.wait(0.5)
+                    continue
+            for event in fresh:
+                cursor = event["seq"]
+                text = f"id: {cursor}\ndata: {json.dumps(event)}\n\n".encode()
+                if fake.fault == "bad-event" and cursor % 3 == 0:
+                    text = f'id: {cursor}\ndata: {{"seq":{cursor},"what":1}}\n\n'.encode()
+                if fake.fault == "no-newline":
+                    text = b"data: " + b"x" * (3 << 20)
+                sent += 1
+                if fake.fault == "cut-event" and sent == 2:
+                    self.wfile.write(text[: len(text) // 2])
+                    return
+                self.wfile.write(text)
+
+    def _misbehave(self, fault: str) -> None:
+        until = self.fake.closing
+        if fault == "hang":
+            until.wait(60)
+        elif fault == "drip":
+            for byte in b"HTTP/1.1 200 OK\r\nX-Slow: " + b"y" * 10_000:
+                if until.wait(0.05):
+                    return
+                self.wfile.write(bytes([byte]))
+        elif fault == "garbage":
+            self.wfile.write(bytes(range(256)) * 40)
+        elif fault == "hang-up":
+            pass
+        elif fault == "error":
+            self.send_response(500)
+            self.send_header("Content-Length", "5")
+            self.end_headers()
+            self.wfile.write(b"oops\n")
+        elif fault == "wrong-length":
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nhello")
+        else:
+            body = {"html": b"<html>", "nonsense": b'{"unexpected": [true]}', "cut": b'{"a": "'}.get(fault, b"[")
+            self.send_response(200)
+            if fault != "endless":
+                self.send_header("Content-Length", str(len(body) + (1000 if fault == "cut" else 0)))
+            self.end_headers()
+            self.wfile.write(body)
+            while fault == "endless" and not until.is_set():
+                self.wfile.write(b" " * (1 << 20))
+
+
+def _npy(data: bytes) -> bytes:
+    """Bytes as a .npy file of uint8, without numpy."""
+    header = f"{{'descr': '|u1', 'fortran_order': False, 'shape': ({len(data)},), }}".encode()
+    header += b" " * (-(10 + len(header) + 1) % 64) + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + data
+
+
+def main() -> None:
+    """`fake_backend.py serve WORKSPACE --with-parent …`"""
+    fault = os.environ.get("FAKE_FAULT", "")
+    if fault == "die-at-start":
+        sys.exit("the fake has a bad day")
+    if fault == "garbage-handshake":
+        print("Blender 4.5.0\n[1, 2", flush=True)
+    if fault == "odd-output":
+        sys.stdout.buffer.write(b"\xff\xfe" * 200_000)
+        sys.stdout.flush()
+    if fault == "deaf":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    else:
+        threading.Thread(target=_end_with_parent, daemon=True).start()
+    workspace = Path(sys.argv[2])
+    with FakeBackend(workspace, os.environ["SEGWILD_TOKEN"]) as fake, contextlib.suppress(KeyboardInterrupt):
+        fake.fault = fault if fault in HTTP_FAULTS else None
+        version = 99 if fault == "wrong-version" else PROTOCOL
+        if fault not in ("no-handshake", "garbage-handshake", "odd-output"):
+            print(json.dumps({"port": fake.port, "pid": os.getpid(), "protocol": version}), flush=True)
+        if fault == "die-soon":
+            time.sleep(0.3)
+            os.kill(os.getpid(), signal.SIGKILL if hasattr(signal, "SIGKILL") else signal.SIGTERM)
+        while fake.threads[0].is_alive():
+            if fault == "talk":
+                print("x" * 10_000, flush=True)
+            time.sleep(0.05)
+
+
+def _end_with_parent() -> None:
+    sys.stdin.buffer.read()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
