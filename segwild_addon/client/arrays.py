@@ -104,7 +104,8 @@ class Arrays:
         for attempt in range(ATTEMPTS):
             way = self._way()
             try:
-                return self._fetch(way, ref, part, deadline)
+                self._fetch(way, ref, part, deadline)
+                return
             except ResourceError as error:
                 if error.code != LOST or attempt == ATTEMPTS - 1 or time.monotonic() > deadline:
                     raise

@@ -250,7 +250,9 @@ def _refusal(answer: Answer) -> SegWildError:
     """The error that a refused request stands for. The service tells its class by the status."""
     kind = {400: ProtocolError, 404: InputError, 422: InputError, 507: ResourceError}.get(answer.status, ProtocolError)
     if answer.status == 503:
-        return ResourceError("backend-busy", "The backend has too many connections.", "Close other programs that use it.")
+        return ResourceError(
+            "backend-busy", "The backend has too many connections.", "Close other programs that use it."
+        )
     try:
         told = _json_in(answer)
         code, sentence, hint = (str(told[name]) for name in ("error", "sentence", "hint"))

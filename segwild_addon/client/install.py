@@ -132,7 +132,9 @@ def _probe(python: Path, timeout_secs: float = 60.0) -> dict:
     try:
         child = Child([str(python), "-I", "-c", _PROBE], environment={})
     except OSError as error:
-        raise SetupError("no-python", f"This is not a Python ({error.strerror}): {python}.", "Choose another.") from error
+        raise SetupError(
+            "no-python", f"This is not a Python ({error.strerror}): {python}.", "Choose another."
+        ) from error
     try:
         with contextlib.suppress(queue.Empty, ValueError, TypeError, KeyError):
             info = json.loads(child.lines.get(timeout=timeout_secs) or "")
@@ -230,7 +232,9 @@ class Installer:
         for own in (Path(sys.prefix).resolve(), Path(sys.base_prefix).resolve()):
             if folder == own or own in folder.parents:
                 raise InputError(
-                    "own-python", f"The folder belongs to the Python that runs this: {folder}.", "Choose another folder."
+                    "own-python",
+                    f"The folder belongs to the Python that runs this: {folder}.",
+                    "Choose another folder.",
                 )
         strange = folder.is_dir() and any(folder.iterdir()) and not (folder / "install.log").exists()
         if strange:
@@ -243,11 +247,11 @@ class Installer:
                 "Choose another Python.",
             )
         plan.folder.mkdir(parents=True, exist_ok=True)
-        free = shutil.disk_usage(plan.folder).free
-        if plan.wheels is None and free < NEEDED_BYTES[plan.build]:
+        free, needed = shutil.disk_usage(plan.folder).free, NEEDED_BYTES[plan.build]
+        if plan.wheels is None and free < needed:
             raise ResourceError(
                 "disk-full",
-                f"The installation needs {NEEDED_BYTES[plan.build] >> 30} GB, {free / 2**30:.1f} GB are free: {folder}.",
+                f"The installation needs {needed >> 30} GB, {free / 2**30:.1f} GB are free: {folder}.",
                 "Free some space, or choose a folder on another disk.",
             )
 
@@ -322,7 +326,12 @@ _CAUSES = (
         "Check the connection and try again: what is there is kept.",
     ),
     (r"SSLError|CERTIFICATE_VERIFY", "no-trust", "The package index's certificate was refused.", "Check the proxy."),
-    (r"Permission denied|Errno 13|WinError 5", "folder-unwritable", "A file cannot be written.", "Choose another folder."),
+    (
+        r"Permission denied|Errno 13|WinError 5",
+        "folder-unwritable",
+        "A file cannot be written.",
+        "Choose another folder.",
+    ),
 )
 
 

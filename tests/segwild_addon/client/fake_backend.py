@@ -243,7 +243,8 @@ class _Handler(BaseHTTPRequestHandler):
             if begin >= len(data):
                 self.send_response(416)
                 self.send_header("Content-Length", "0")
-                return self.end_headers()
+                self.end_headers()
+                return
         part = data[begin:]
         self.send_response(206 if wanted else 200)
         self.send_header("Content-Length", str(len(part)))
@@ -255,8 +256,6 @@ class _Handler(BaseHTTPRequestHandler):
             part = part[: max(1, len(part) // 3)]
         elif fault == "flip-array":
             part = part[:-1] + bytes([part[-1] ^ 1])
-        elif fault == "long-array":
-            self.close_connection = True
         self.wfile.write(part)
 
     def _stream(self, after: str) -> None:

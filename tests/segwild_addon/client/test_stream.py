@@ -186,7 +186,7 @@ def test_a_stream_cut_anywhere_gives_the_events_before_the_cut(numbers: list[int
     whole = b"retry: 1000\n\n: hello\n\n"
     ends = []
     for seq in numbers:
-        whole += f"id: {seq}\ndata: {{\"a\":\ndata: {seq}}}\n\n".encode()
+        whole += f'id: {seq}\ndata: {{"a":\ndata: {seq}}}\n\n'.encode()
         ends.append(len(whole))
     text = whole[:cut]
     lines = iter(text.replace(b"\n", end).splitlines(keepends=True))

@@ -1,0 +1,359 @@
+"""One contract, held by the real service and by the fake: what a session asks and hears is the same from both."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.util
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from segwild_addon.client import Address, Answered, Backend, Launch, Status
+from segwild_addon.client.http import SILENT
+from segwild_addon.protocol.errors import InputError, ProtocolError, ResourceError, SegWildError
+from segwild_addon.protocol.events import JobCancelled, JobDone, JobFailed, JobQueued, JobStarted, Numbered
+from segwild_addon.protocol.requests import Prepare, Preview
+from segwild_addon.protocol.values import ArrayRef
+
+ROOT = Path(__file__).parents[3]
+FAKE = Path(__file__).with_name("fake_backend.py")
+# The client keeps our PYTHONPATH from the backend's own Python; here both are one checkout.
+SEARCHED = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+SECS = 60.0  # for a worker to start on a busy machine
+
+
+def blobs(root: Path) -> None:
+    """The small scene of the backend's tests, as a workspace."""
+    from backend.scene import Photo, Workspace
+
+    spec = importlib.util.spec_from_file_location("blobs", ROOT / "tests" / "backend" / "conftest.py")
+    assert spec is not None
+    assert spec.loader is not None
+    sys.modules["blobs"] = module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    workspace = Workspace.create(root)
+    module.blob_scene()[0].save(workspace.splats)
+    cameras = enumerate(module.ring_of_cameras())
+    workspace.write_photos([Photo(f"a{n}", f"a{n}.jpg", c.width * 2, c.height * 2, camera=c) for n, c in cameras])
+
+
+class Session:
+    """A backend with everything it has told so far."""
+
+    def __init__(self, backend: Backend, launch: Launch) -> None:
+        self.backend, self.launch = backend, launch
+        self.heard: list[Any] = []
+        backend.start()
+        self.wait(lambda: backend.listening and backend.status.state == "running")
+
+    def news(self) -> list[Any]:
+        while not self.backend.news.empty():
+            self.heard.append(self.backend.news.get())
+        return self.heard
+
+    def wait(self, condition: Callable[[], Any]) -> Any:
+        end = time.monotonic() + SECS
+        while time.monotonic() < end:
+            self.news()
+            if value := condition():
+                return value
+            time.sleep(0.02)
+        raise AssertionError((self.backend.status, self.heard[-5:], self.launch.log.read_text()[-2000:]))
+
+    def of(self, job: str) -> list[type]:
+        """The kinds of a job's events, progress left out."""
+        told = [item.event for item in self.news() if isinstance(item, Numbered)]
+        return [type(event) for event in told if getattr(event, "job", "") == job and "phase" not in vars(event)]
+
+    def ended(self, job: str) -> type:
+        ends = (JobDone, JobFailed, JobCancelled)
+        return self.wait(lambda: next((kind for kind in self.of(job) if kind in ends), None))
+
+
+@pytest.fixture(scope="module", params=["fake", "real"])
+def session(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
+    folder = tmp_path_factory.mktemp(request.param)
+    workspace = folder / "place.segwild"
+    if request.param == "real":
+        blobs(workspace)
+        command = (sys.executable, "-P", "-m", "backend")
+        environment = {"PYTHONPATH": SEARCHED}
+    else:
+        workspace.mkdir()
+        command, environment = (sys.executable, "-I", str(FAKE)), {}
+    (workspace / "notes.txt").write_text("not for anybody")
+    np.save(workspace / "numbers.npy", np.arange(1000, dtype=np.int32))
+    np.save(folder / "outside.npy", np.arange(4))
+    launch = Launch(command, workspace, folder / "backend.log", environment=environment)
+    backend = Backend(launch)
+    try:
+        yield Session(backend, launch)
+    finally:
+        backend.stop()
+
+
+class TestContract:
+    def test_it_says_what_it_is(self, session: Session) -> None:
+        health = session.backend.health()
+        assert health["protocol"] == 1
+        assert Path(health["workspace"]) == session.launch.workspace.resolve()
+        assert [item.state for item in session.heard if isinstance(item, Status)][-2:] == ["starting", "running"]
+
+    def test_a_job_is_queued_started_and_done(self, session: Session) -> None:
+        job = session.backend.submit("objects", action="list")
+        assert (job.verb, job.state) == ("objects", "queued")
+        assert session.ended(job.id) is JobDone
+        assert session.of(job.id) == [JobQueued, JobStarted, JobDone]
+        row = session.backend.job(job.id)
+        assert (row.state, row.attempts, row.error) == ("done", 1, None)
+        assert isinstance(row.result, dict)
+        assert job.id in [one.id for one in session.backend.jobs()]
+
+    def test_a_job_that_cannot_be_done_fails_with_a_sentence(self, session: Session) -> None:
+        job = session.backend.submit("train", iterations=1)
+        assert session.ended(job.id) is JobFailed
+        error = session.backend.job(job.id).error
+        assert error is not None
+        assert error.code
+        assert error.sentence
+
+    def test_a_waiting_job_is_cancelled_at_once(self, session: Session) -> None:
+        first, second = session.backend.submit("objects"), session.backend.submit("objects")
+        session.backend.cancel(second.id)
+        assert session.ended(second.id) is JobCancelled
+        assert session.ended(first.id) is JobDone
+        assert session.of(second.id) == [JobQueued, JobCancelled]
+        assert session.backend.job(second.id).state == "cancelled"
+        session.backend.cancel(second.id)  # once more does no harm
+
+    def test_events_are_numbered_without_gaps(self, session: Session) -> None:
+        numbers = [item.seq for item in session.news() if isinstance(item, Numbered)]
+        assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+
+    @pytest.mark.parametrize(
+        ("ask", "kind", "code"),
+        [
+            (lambda b: b.submit("format-disk"), ProtocolError, "unknown-verb"),
+            (lambda b: b.submit("serve"), ProtocolError, "unknown-verb"),
+            (lambda b: b.submit("objects", colour="red"), ProtocolError, "unknown-field"),
+            (lambda b: b.job("0" * 32), InputError, "not-found"),
+            (lambda b: b.cancel("0" * 32), InputError, "not-found"),
+            (lambda b: b.ask(Prepare("nowhere")), InputError, "unknown-photo"),
+            (lambda b: b._way().post("/v1/ask", {"kind": "Serve"}), ProtocolError, "unknown-kind"),
+            (lambda b: b._way().get("/v1/events?after=x"), ProtocolError, "bad-field"),
+            (lambda b: b._way().get("/v1/nothing"), SegWildError, None),
+            (lambda b: b._way().get("/v1/arrays/notes.txt"), InputError, "not-found"),
+            (lambda b: b._way().get("/v1/arrays/..%2Foutside.npy"), InputError, "not-found"),
+            (lambda b: b._way().get("/v1/arrays/../outside.npy"), SegWildError, None),
+        ],
+    )
+    def test_refusals_have_the_same_class_and_code(self, session: Session, ask, kind: type, code: str | None) -> None:
+        with pytest.raises(kind) as caught:
+            ask(session.backend)
+        assert code is None or caught.value.code == code
+        assert caught.value.sentence
+
+    def test_a_wrong_token_opens_nothing(self, session: Session) -> None:
+        address = session.backend._way().address
+        stranger = Backend(Address(address.host, address.port, "guess"))
+        try:
+            stranger.start()
+            session.wait(lambda: stranger.status.state == "failed")
+            assert stranger.status.code == "no-token"
+        finally:
+            stranger.stop()
+
+    def test_a_click_is_answered_with_rows(self, session: Session) -> None:
+        assert session.backend.ask(Prepare("a0"))["gaussians"] == 2500
+        answer = session.backend.ask(Preview("a0", ("150,150,+",)))
+        assert isinstance(answer["rows"], ArrayRef)
+        rows = np.unpackbits(session.backend.array(answer["rows"]), bitorder="little")
+        assert rows.sum() == answer["count"] > 0
+        assert rows.size == -(-answer["gaussians"] // 8) * 8
+
+    def test_an_array_comes_over_http_in_ranges(self, session: Session) -> None:
+        with session.backend._way().open("GET", "/v1/arrays/numbers.npy") as answer:
+            whole = b"".join(iter(lambda: answer.read(500), b""))
+        with session.backend._way().open("GET", "/v1/arrays/numbers.npy", headers={"Range": "bytes=3000-"}) as answer:
+            assert answer.status == 206
+            assert b"".join(iter(lambda: answer.read(500), b"")) == whole[3000:]
+        assert whole == (session.launch.workspace / "numbers.npy").read_bytes()
+
+    def test_a_listener_that_comes_later_hears_everything_again(self, session: Session) -> None:
+        address = session.backend._way().address
+        other = Session(Backend(address, after=0), session.launch)
+        try:
+            ours = [item for item in session.news() if isinstance(item, Numbered)]
+            theirs = other.wait(lambda: len(_numbered(other)) >= ours[-1].seq and _numbered(other))
+            assert [item.seq for item in theirs[: len(ours)]] == list(range(1, len(ours) + 1))
+            assert theirs[ours[0].seq - 1 :][: len(ours)] == ours
+        finally:
+            other.backend.stop()
+        assert session.backend.health()
+
+    def test_a_call_made_later_is_answered_in_the_news(self, session: Session) -> None:
+        began = time.monotonic()
+        session.backend.later("first", session.backend.health)
+        session.backend.later("second", session.backend.job, "0" * 32)
+        assert time.monotonic() - began < 0.05
+        answers = session.wait(lambda: len(_answers(session)) >= 2 and _answers(session))
+        assert answers["first"].value["protocol"] == 1
+        assert answers["second"].error.code == "not-found"
+
+
+def _numbered(session: Session) -> list[Numbered]:
+    return [item for item in session.news() if isinstance(item, Numbered)]
+
+
+def _answers(session: Session) -> dict[Any, Answered]:
+    return {item.tag: item for item in session.news() if isinstance(item, Answered)}
+
+
+# What the facade adds under faults.
+
+
+def test_nothing_waits_while_the_backend_hangs(fake) -> None:
+    backend = Backend(Address("127.0.0.1", fake.port, fake.token))
+    backend.start()
+    try:
+        _until(lambda: backend.status.state == "running")
+        fake.fault = "hang"
+        began = time.monotonic()
+        for number in range(40):
+            with contextlib.suppress(ResourceError):  # too many
+                backend.later(number, backend.health)
+        _ = backend.status, backend.listening
+        assert time.monotonic() - began < 0.25
+        with pytest.raises(ResourceError) as caught:
+            backend.ask(Prepare("a0"), timeout_secs=0.3)
+        assert caught.value.code == SILENT
+    finally:
+        began = time.monotonic()
+        backend.stop()
+        assert time.monotonic() - began < 2.0
+
+
+def test_restarting_by_hand_gives_a_fresh_process(fake_launch) -> None:
+    backend = Backend(fake_launch())
+    backend.start()
+    try:
+        _until(lambda: backend.status.state == "running")
+        first = backend.health()["pid"]
+        backend.restart()
+        _until(lambda: backend.status.state == "running")
+        assert backend.health()["pid"] != first
+    finally:
+        backend.stop()
+    with pytest.raises(ResourceError):
+        backend.jobs()
+
+
+def _until(condition: Callable[[], Any]) -> None:
+    end = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+# Another machine.
+
+
+class Tunnel:
+    """What `ssh -L` does: bytes from one port to another, until it is cut."""
+
+    def __init__(self, host: str, port: int, target: tuple[str, int]) -> None:
+        self.target = target
+        self.listener = socket.create_server((host, port))
+        self.peers: list[socket.socket] = []
+        self.bytes = 0
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                near, _ = self.listener.accept()
+                far = socket.create_connection(self.target)
+            except OSError:
+                return
+            self.peers += [near, far]
+            for one, other in ((near, far), (far, near)):
+                threading.Thread(target=self._pump, args=(one, other), daemon=True).start()
+
+    def _pump(self, one: socket.socket, other: socket.socket) -> None:
+        try:
+            while data := one.recv(65536):
+                self.bytes += len(data)
+                other.sendall(data)
+            other.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
+
+    def cut(self) -> None:
+        for peer in self.peers:
+            for act in (lambda peer=peer: peer.shutdown(socket.SHUT_RDWR), peer.close):
+                with contextlib.suppress(OSError):
+                    act()
+        self.peers.clear()
+
+    def close(self) -> None:
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+        self.cut()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a second loopback address")
+def test_a_backend_at_the_far_end_of_a_tunnel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client knows host, port and token; the workspace's files are out of its reach."""
+    from segwild_addon.client import arrays
+
+    workspace = tmp_path / "far.segwild"
+    blobs(workspace)
+    far = np.random.default_rng(0).normal(size=(200_000, 4)).astype(np.float32)
+    np.save(workspace / "far.npy", far)
+    monkeypatch.setattr(arrays, "_from_file", lambda *_: pytest.fail("a remote file was opened"))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    environment = os.environ | {"PYTHONPATH": SEARCHED, "SEGWILD_TOKEN": "far"}
+    words = ["serve", str(workspace), "--host", "127.0.0.2", "--beyond-this-machine", "--port", str(port)]
+    server = subprocess.Popen(
+        [sys.executable, "-m", "backend", *words], env=environment, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL
+    )
+    tunnel = None
+    backend = Backend(Address("127.0.0.1", port, "far"), downloads=tmp_path / "downloads", after=0)
+    try:
+        backend.start()
+        _until(lambda: backend.status.state == "lost")  # no tunnel yet
+        assert server.stdout is not None
+        assert b'"port"' in server.stdout.readline()
+        tunnel = Tunnel("127.0.0.1", port, ("127.0.0.2", port))
+        _until(lambda: backend.status.state == "running" and backend.listening)
+        job = backend.submit("objects")
+        tunnel.cut()
+        found: list[Any] = []
+        while not any(isinstance(item.event, JobDone) and item.event.job == job.id for item in found):
+            item = backend.news.get(timeout=30)
+            if isinstance(item, Numbered):
+                found.append(item)
+        assert [item.seq for item in found] == list(range(1, len(found) + 1))
+        digest = hashlib.blake2b((workspace / "far.npy").read_bytes(), digest_size=16).hexdigest()
+        found_far = backend.array(ArrayRef("far.npy", "float32", far.shape, digest))
+        assert np.array_equal(found_far, far)
+        assert list((tmp_path / "downloads").glob("*.npy"))
+    finally:
+        backend.stop()
+        if tunnel is not None:
+            tunnel.close()
+        server.terminate()
+        server.wait(20)
+        if server.stdout is not None:
+            server.stdout.close()
