@@ -50,13 +50,14 @@ How the two programs talk. Made from the code by `python -m backend.packaging.pr
 `segwild_addon/protocol/`, not this page.
 
 The backend (`segwild serve W`) works on one workspace. It listens on 127.0.0.1 and prints one line of JSON on standard
-output: `{{"port": ..., "pid": ..., "protocol": {version}}}`. Its token comes from the environment (`SEGWILD_TOKEN`), or is in
-that line when there is none. With `--with-parent` it ends when its standard input does.
+output: `{{"port": ..., "pid": ..., "protocol": {version}}}`. Its token comes from the environment (`SEGWILD_TOKEN`), or
+is in that line if it was started by hand. With `--with-parent` it ends when its standard input does.
 
 Every request has `Authorization: Bearer TOKEN`, and a `Host` that names the service; bodies are `application/json` of
-at most {body_max:,} bytes. A message is a JSON object whose `kind` is its name below; unknown kinds and fields, missing fields
-and values of another type are refused. Paths are text. Photos are named by file stem, pixels are those of the photo as
-taken. A refusal is `{{"error": code, "sentence": ..., "hint": ...}}`; an error of a job is a `Failure` with the same three.
+at most {body_max:,} bytes. A message is a JSON object whose `kind` is its name below; unknown kinds and fields, missing
+fields and values of another type are refused. Paths are text. Photos are named by file stem, pixels are those of the
+photo as taken. A refusal is `{{"error": code, "sentence": ..., "hint": ...}}`; an error of a job is a `Failure` with
+the same three.
 """
 
 
