@@ -192,8 +192,10 @@ class _Handler(BaseHTTPRequestHandler):
         raise _Refused(404, "not-found", "There is no such thing.")
 
     def _submit(self, body: dict[str, Any]) -> dict[str, Any]:
-        if set(body) != {"verb", "request"} or not isinstance(body["request"], dict):
-            raise _Refused(400, "unknown-field", "Submit has the fields verb and request.")
+        if not {"verb", "request"} <= set(body) <= {"verb", "request", "snapshot_secs"} or not isinstance(
+            body["request"], dict
+        ):
+            raise _Refused(400, "unknown-field", "Submit has the fields verb, request and snapshot_secs.")
         if body["verb"] not in VERBS:
             raise _Refused(400, "unknown-verb", f"There is no job {body['verb']!r}.")
         if set(body["request"]) - {"workspace", "out", "photos", "action", "names", "preset", "iterations"}:

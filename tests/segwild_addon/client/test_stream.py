@@ -165,6 +165,7 @@ _VALUES = {
     "float | None": st.none() | st.floats(allow_nan=False, allow_infinity=False),
     "tuple[str, ...]": st.lists(_TEXTS, max_size=4).map(tuple),
     "dict[str, Any]": st.dictionaries(_TEXTS, _TEXTS | st.integers(0, 9) | st.lists(st.booleans()), max_size=4),
+    "Snapshot | None": st.none(),
     "Artefact": st.sampled_from(get_args(Artefact)),
 }
 
