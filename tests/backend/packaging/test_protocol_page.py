@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import importlib
 import re
 import typing
-from pathlib import Path
 from typing import Any
 
 from backend.packaging.protocol_page import PAGE, ROUTES, page
@@ -16,8 +14,6 @@ from backend.service.app import REMOTE_VERBS, application
 from backend.verbs import VERBS
 from segwild_addon.client.stream import KINDS
 from segwild_addon.protocol import events, requests
-
-ROOT = Path(__file__).parents[3]
 
 
 def test_the_page_is_up_to_date() -> None:
@@ -49,19 +45,6 @@ def test_every_verb_has_a_stage_that_takes_its_request() -> None:
         run = importlib.import_module(module).run
         assert typing.get_type_hints(run)["request"] is kind, verb
     assert set(REMOTE_VERBS) <= set(VERBS)
-
-
-def test_every_question_has_an_answer() -> None:
-    tree = ast.parse((ROOT / "backend" / "stages" / "preview.py").read_text())
-    answered = {
-        ast.unparse(node.args.args[1].annotation)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.FunctionDef) and len(node.args.args) == 2 and node.args.args[1].annotation is not None
-    }
-    worker = (ROOT / "backend" / "jobs" / "interactive.py").read_text()
-    for question in requests.QUESTIONS:
-        assert question.__name__ in answered
-        assert f"requests.{question.__name__}" in worker
 
 
 def test_every_event_has_its_readers() -> None:

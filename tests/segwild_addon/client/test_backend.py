@@ -22,7 +22,7 @@ from segwild_addon.client import Address, Answered, Backend, Launch, Status
 from segwild_addon.client.http import SILENT
 from segwild_addon.protocol.errors import InputError, ProtocolError, ResourceError, SegWildError
 from segwild_addon.protocol.events import JobCancelled, JobDone, JobFailed, JobQueued, JobStarted, Numbered
-from segwild_addon.protocol.requests import Prepare, Preview
+from segwild_addon.protocol.requests import QUESTIONS, Prepare, Preview
 from segwild_addon.protocol.values import ArrayRef
 
 ROOT = Path(__file__).parents[3]
@@ -169,7 +169,8 @@ class TestContract:
         finally:
             stranger.stop()
 
-    def test_a_click_is_answered_with_rows(self, session: Session) -> None:
+    def test_every_question_has_an_answer_and_a_click_rows(self, session: Session) -> None:
+        assert set(QUESTIONS) == {Prepare, Preview}
         assert session.backend.ask(Prepare("a0"))["gaussians"] == 2500
         answer = session.backend.ask(Preview("a0", ("150,150,+",)))
         assert isinstance(answer["rows"], ArrayRef)
