@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from segwild_addon.protocol.values import Snapshot
+from .values import Snapshot
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 Artefact = Literal["cameras", "gaussians", "snapshot", "features", "objects", "appearance"]

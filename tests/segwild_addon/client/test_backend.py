@@ -124,6 +124,7 @@ class TestContract:
         session.backend.cancel(second.id)
         assert session.ended(second.id) is JobCancelled
         assert JobStarted not in session.of(second.id)
+        assert session.of(first.id)[-1] is not JobFailed  # at once: not when its turn comes
         assert session.backend.job(second.id).state == "cancelled"
         session.backend.cancel(second.id)  # once more does no harm
         assert session.ended(first.id) is JobFailed
