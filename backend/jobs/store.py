@@ -29,12 +29,13 @@ SCHEMA = """
 create table if not exists jobs (
     id text primary key, place integer not null, verb text not null, state text not null,
     request text not null, created real not null, changed real not null, attempts integer not null,
-    snapshot_secs real not null, result text, error text
+    snapshot_secs real not null, result text, error text, ended integer
 );
 create table if not exists events (
     seq integer primary key autoincrement, time real not null, job text, kind text not null, event text not null
 );
 create index if not exists jobs_by_state on jobs (state, place);
+create index if not exists jobs_by_end on jobs (ended);
 create index if not exists events_by_job on events (job);
 """
 
@@ -97,7 +98,7 @@ class Store:
         job = Job(uuid.uuid4().hex, verb, "queued", request, now, now, 0, snapshot_secs)
         with self._transaction() as sql:
             sql.execute(
-                "insert into jobs select ?, coalesce(max(place), 0) + 1, ?, 'queued', ?, ?, ?, 0, ?, null, null"
+                "insert into jobs select ?, coalesce(max(place), 0) + 1, ?, 'queued', ?, ?, ?, 0, ?, null, null, null"
                 " from jobs",
                 (job.id, verb, json.dumps(request), now, now, snapshot_secs),
             )
@@ -168,8 +169,9 @@ class Store:
             )
             job = _job(sql.execute(query, (job_id,)).fetchone())
             for told in (*before_it, event(job)):
-                self._append(sql, told)
+                seq = self._append(sql, told)
             if after in FINAL:
+                sql.execute("update jobs set ended = ? where id = ?", (seq, job_id))
                 self._drop_old_jobs(sql)
         return job
 
@@ -207,8 +209,7 @@ class Store:
 
     def _drop_old_jobs(self, sql: sqlite3.Connection) -> None:
         old = sql.execute(
-            "select id from jobs where state in ('done', 'failed', 'cancelled') order by place desc limit -1 offset ?",
-            (JOBS_KEPT,),
+            "select id from jobs where ended is not null order by ended desc limit -1 offset ?", (JOBS_KEPT,)
         ).fetchall()
         sql.executemany("delete from events where job = ?", old)
         sql.executemany("delete from jobs where id = ?", old)

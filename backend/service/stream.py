@@ -100,6 +100,8 @@ class Stream:
             if fresh := self._since(cursor):
                 cursor = fresh[-1][0]
                 yield b"".join(text for _, text in fresh)
+            elif cursor < self.seq:
+                cursor = self.seq  # what came in between has been forgotten
             if cursor >= self.seq and not self._closed and not await self._awake():
                 yield b": still here\n\n"
 
@@ -107,11 +109,15 @@ class Stream:
         """At most a thousand events, so that a listener far behind does not hold up the others."""
         if cursor >= self.seq:
             return []
-        if self.tail and self.tail[0][0] <= cursor + 1:
-            # seq has no gaps in memory: the place follows from the number.
-            first = cursor + 1 - self.tail[0][0]
-            return list(islice(self.tail, first, first + 1000))
-        return [(numbered.seq, lines(numbered)) for numbered in self.store.events_after(cursor)]
+        if not (self.tail and self.tail[0][0] <= cursor + 1):
+            older = [(numbered.seq, lines(numbered)) for numbered in self.store.events_after(cursor)]
+            if older:
+                return older
+        # The place in memory follows from the number, but for the rare event that was forgotten before it was fetched.
+        first = min(max(0, cursor + 1 - self.tail[0][0]), len(self.tail)) if self.tail else 0
+        while first > 0 and self.tail[first - 1][0] > cursor:
+            first -= 1
+        return list(islice(self.tail, first, first + 1000))
 
 
 def lines(numbered: Numbered) -> bytes:

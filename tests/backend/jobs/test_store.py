@@ -163,6 +163,12 @@ def test_ended_jobs_are_forgotten_in_the_end(store: Store, monkeypatch: pytest.M
         store.finish(job, {})
     assert [job.id for job in store.jobs()] == [waiting, *ids[-5:]]
     assert {numbered.event.job for numbered in store.events_after(0)} == {waiting, *ids[-5:]}
+    # The first in the queue is the last to end: it is the newest, and whoever waits for it hears of it.
+    store.start(waiting)
+    store.finish(waiting, {})
+    assert store.job(waiting).state == "done"  # type: ignore[union-attr]
+    assert [job.id for job in store.jobs()] == [waiting, *ids[-4:]]
+    assert store.events_after(store.last_seq() - 1)[0].event == JobDone(waiting, {})
 
 
 @pytest.mark.parametrize("seed", range(6))

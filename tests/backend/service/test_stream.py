@@ -130,3 +130,36 @@ def test_a_number_from_a_table_that_is_no_more_starts_over(tmp_path: Path) -> No
 
     run(work)
     store.close()
+
+
+def test_events_that_were_forgotten_stop_no_listener(tmp_path: Path) -> None:
+    store = Store(tmp_path / "jobs.sqlite")
+    stream = Stream(store)
+
+    def tell(count: int) -> None:
+        for _ in range(count):
+            store.tell(progress(0))
+
+    async def work() -> None:
+        stream.open()
+        listener = stream.listen(0)
+        tell(5)
+        stream.told()
+        assert await seqs(listener, 5) == [1, 2, 3, 4, 5]
+        tell(10)
+        store._connection.execute("delete from events where seq in (7, 8, 12)")
+        stream.told()
+        assert await seqs(stream.listen(5), 7) == [6, 9, 10, 11, 13, 14, 15]
+        for after in range(15):
+            left = [seq for seq in (*range(1, 7), 9, 10, 11, 13, 14, 15) if seq > after]
+            assert await seqs(stream.listen(after), len(left)) == left
+        stream.tail.clear()
+        store._connection.execute("delete from events")
+        silent = asyncio.create_task(seqs(stream.listen(3), 1))  # nothing is left for it: it waits for the next
+        await asyncio.sleep(0.05)
+        tell(1)
+        stream.told()
+        assert await silent == [16]
+
+    run(work)
+    store.close()
