@@ -1,6 +1,6 @@
 """Processes are killed at random moments: nothing that was finished is lost, nobody is left behind.
 
-The long form (20 moments each) is marked slow; the default run takes one moment of each.
+The long form (20 moments each) is marked soak; the default run takes one moment of each.
 """
 
 from __future__ import annotations
@@ -24,7 +24,13 @@ from backend.scene import Workspace
 from backend.scene.files import read_arrays, read_json
 
 ENDED = ("done", "failed", "cancelled")
-moments = [pytest.param(seed, marks=[pytest.mark.slow] if seed else [], id=f"moment{seed}") for seed in range(20)]
+
+
+def _marks(seed: int) -> list[pytest.MarkDecorator]:
+    return [] if seed == 0 else [pytest.mark.slow] if seed == 1 else [pytest.mark.soak]
+
+
+moments = [pytest.param(seed, marks=_marks(seed), id=f"moment{seed}") for seed in range(20)]
 # A training of a second or two, then what writes files: a kill falls into any of them.
 CHAIN: tuple[tuple[str, dict[str, Any]], ...] = (
     ("train", {"preset": "quick", "iterations": 30, "long_side": 32, "cap": 800}),
