@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from backend.scene import Camera, Gaussians
-from backend.scene.transforms import matrices_from_quats
 
 _TRIES = 1500
 _TILT_MAX_RAD = np.radians(20)  # +z of the scene frame is up only as far as photographers hold cameras level
@@ -22,9 +21,7 @@ _LEAST_SHARE = 0.08  # of the surface beneath the cameras; less is no ground
 _CONCENTRATION = 0.85  # weight within the tolerance against that up to three times as far; evenly spread: 0.5
 _REACH = 2.0  # the ground is looked for within so many spreads of the cameras
 _SOLID = 0.3  # opacity
-_RIPPLES = 2.5  # half-widths above the plane at which rows that lie flat still count as ground
-_FLAT = 0.9  # cosine between a row's thinnest axis and the plane's normal
-_SPARE = 2.5  # slab half-width in robust deviations of its rows
+_SPARE = 2.0  # slab half-width in robust deviations of its rows; more: the feet of things count as ground
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,15 +37,8 @@ class Ground:
         return np.asarray(points, float) @ self.normal - self.offset
 
     def holds(self, scene: Gaussians, rows: np.ndarray) -> np.ndarray:
-        """(M,) bool: which of some rows (M,) ids are of the ground, or beneath it.
-
-        Rows that lie flat a little above it are its ripples: they would bridge what stands apart.
-        """
-        heights = self.heights(scene.means[rows])
-        thinnest = scene.log_scales[rows].argmin(1)
-        axes = matrices_from_quats(scene.quats[rows].astype(np.float64))[np.arange(len(rows)), :, thinnest]
-        flat = np.abs(axes @ self.normal) > _FLAT
-        return (heights < self.half_width) | (flat & (heights < _RIPPLES * self.half_width))
+        """(M,) bool: which of some rows (M,) ids are of the ground, or beneath it."""
+        return self.heights(scene.means[rows]) < self.half_width
 
 
 def find_ground(scene: Gaussians, cameras: Sequence[Camera]) -> Ground | None:

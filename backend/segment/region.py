@@ -1,15 +1,17 @@
 """Seeds into the region around them: where a random walk from the seeds stays.
 
 A walker on the graph of solid rows steps along strong ties and rarely across gaps, colour edges or the
-ground's border. Rows sorted by how often it visits them are swept for the prefix that is best separated:
-least cut per volume (Andersen, Chung and Lang 2006), with a preference for what is small. Several walk
-lengths see several sizes; the best separated of all wins. Local edges decide, so an object may have any
-number of colours.
+ground's border. Rows sorted by how often it visits them are swept for the prefix that is best separated
+(Andersen, Chung and Lang 2006): least cut per root of its volume, which is the mean strength of the ties
+along its outline. What is clearly separate need not be clearer, and what falls apart within about as
+easily as from its surroundings is two things: of a statue and the statue with the fountain that a ripple
+joins to it, the statue wins. Local edges decide, so an object may have any number of colours.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy.sparse import coo_matrix, diags
@@ -17,19 +19,26 @@ from scipy.sparse.linalg import SuperLU, splu
 from scipy.spatial import cKDTree
 
 from backend.scene import Gaussians
+from backend.scene.transforms import matrices_from_quats
 from backend.segment.ground import Ground
 
-_SOLID = 0.25  # opacity of rows that walkers may stand on
-_NEIGHBOURS = 10
-_UNLIKE = 1.0  # deviations of a feature: a difference this large weakens a tie to 0.6; less: colours part objects
+_SOLID = 0.5  # opacity of rows that walkers may stand on; less: haze bridges what stands apart
+_NEIGHBOURS = 12  # fewer: thin poles fall to pieces; more: gaps are bridged
+_TOUCH = 0.3  # of the squared deviations between two rows: ends of long rows that touch are near
+_UNLIKE = 1.5  # deviations of a feature: a difference this large weakens a tie to 0.6; less: colours part objects
+_UNLIKE_CONTESTED = 0.5  # a person says what is beside the object where things touch: there colours tell them apart
 _AT_GROUND = 0.003  # factor on ties between the ground and what stands on it
 _FLOOR = 1e-4  # ties are never quite 0, so that every row can be reached
-_STAYS = (0.99, 0.999, 0.9999)  # 1 − chance per step to start again at the seeds: short, middle, long walks
-_CONTESTED_STAY = 0.999
+_STAY = 0.9999  # 1 − chance per step to start again at the seeds; less: shorter walks, which see less
+_STAY_CONTESTED = 0.999
 _ABOVE_CHANCE = 3.0  # visits against those of a walk from anywhere; more: smaller regions
 _LEAST_ROWS = 30
 _LARGEST_SHARE = 0.5  # of the scene's volume
-_PREFERS_SMALL = 0.5  # more: smaller regions; 0: only separation counts
+_CLEAR = 1e-3  # cut per volume that separates; more: smaller regions
+_WITHIN = 3.0  # least cut per volume within a region against that around it; more: smaller regions
+_LEAST_PART = 0.1  # of a region's volume: less is no part to fall off
+_STEP = 2**0.5  # in rows: of so many sizes one is a candidate
+_GROUND_SEEDS = 0.1  # people point at things: ground beside them in a click's window counts so much
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,17 +73,22 @@ class Walks:
         self.edges = edges[edges[:, 0] != edges[:, 1]]
         first, second = self.edges.T
         apart = ((points[first] - points[second]) ** 2).sum(1) / (spacing[first] * spacing[second])
+        apart = np.minimum(apart, _TOUCH * _deviations(scene, self.rows, first, second))
+        self._near = np.exp(-apart / 2)
         looks = features[self.rows].astype(np.float64)
-        unlike = ((looks[first] - looks[second]) ** 2).sum(1) / _UNLIKE**2
-        ties = np.exp(-apart / 2 - unlike / 2)
+        self._unlike = ((looks[first] - looks[second]) ** 2).sum(1)
         self.on_ground = np.zeros(len(points), bool) if ground is None else ground.holds(scene, self.rows)
-        ties[self.on_ground[first] != self.on_ground[second]] *= _AT_GROUND
-        self.ties = ties + _FLOOR * np.exp(-apart / 2)
-        both = np.concatenate([self.ties, self.ties])
-        places = (np.concatenate([first, second]), np.concatenate([second, first]))
-        self._matrix = coo_matrix((both, places), (len(points), len(points))).tocsr()
-        self.volumes = np.asarray(self._matrix.sum(1)).ravel() + 1e-9
-        self._solvers: dict[float, SuperLU] = {}
+        self._ties = self._tied(_UNLIKE)
+
+    def _tied(self, unlike: float) -> _Ties:
+        strengths = self._near * np.exp(-self._unlike / (2 * unlike**2))
+        first, second = self.edges.T
+        strengths[self.on_ground[first] != self.on_ground[second]] *= _AT_GROUND
+        return _Ties(self.edges, strengths + _FLOOR * self._near, len(self.rows))
+
+    @cached_property
+    def _contested_ties(self) -> _Ties:
+        return self._tied(_UNLIKE_CONTESTED)
 
     def region(self, positive: np.ndarray, negative: np.ndarray) -> Region | None:
         """The region around positive seeds and away from negative ones; both (N,) weights over all rows.
@@ -86,45 +100,74 @@ class Walks:
             return None
         if against.sum() > 0:
             return self._contested(start, against)
-        best: Region | None = None
-        best_score = np.inf
-        for stay in _STAYS:
-            visits = self._visits(start, stay)
-            order, separation, volume = self._sweep(visits)
-            least = min(_LEAST_ROWS, max(int((visits > 0).sum()) - 1, 1))
-            numbers = np.arange(1, len(order) + 1)
-            allowed = (numbers >= least) & (volume <= _LARGEST_SHARE) & (visits[order] > 0)
-            if not allowed.any():
-                continue
-            score = np.where(allowed, np.log(separation + 1e-4) + _PREFERS_SMALL * np.log(volume), np.inf)
-            place = int(score.argmin())
-            if score[place] < best_score:
-                best_score = float(score[place])
-                best = Region(np.sort(self.rows[order[: place + 1]]), float(separation[place]))
+        if start[~self.on_ground].sum() > 0:
+            start = np.where(self.on_ground, _GROUND_SEEDS * start, start)
+        sweep = self._sweep(self._ties.visits(start, _STAY))
+        best, best_score = None, np.inf
+        for count in sweep.candidates():
+            separation = sweep.separation[count - 1]
+            score = np.log(separation + _CLEAR) + np.log(sweep.volume[count - 1]) / 2
+            score += np.log(max(1.0, _WITHIN * separation / self._weakest(sweep, count)))
+            if score < best_score:
+                best, best_score = Region(np.sort(self.rows[sweep.order[:count]]), float(separation)), score
         return best
 
     def _contested(self, start: np.ndarray, against: np.ndarray) -> Region | None:
         """Rows that walks from the start reach more often than walks from beside it, and than chance.
 
         With negative seeds a person has said where to stop; the best separated prefix would be smaller or
-        larger than that (measured on real photos: IoU 0.64 against 0.25).
+        larger than that.
         """
-        visits = self._visits(start, _CONTESTED_STAY)
-        chance = _ABOVE_CHANCE / self.volumes.sum()
-        chosen = (visits > np.maximum(self._visits(against, _CONTESTED_STAY), chance)) & (against <= 0) | (start > 0)
-        cut = self.ties[chosen[self.edges[:, 0]] != chosen[self.edges[:, 1]]].sum()
-        return Region(self.rows[chosen], float(cut / self.volumes[chosen].sum()))
+        ties = self._contested_ties
+        visits = ties.visits(start, _STAY_CONTESTED)
+        chance = _ABOVE_CHANCE / ties.volumes.sum()
+        chosen = (visits > np.maximum(ties.visits(against, _STAY_CONTESTED), chance)) & (against <= 0) | (start > 0)
+        cut = ties.strengths[chosen[self.edges[:, 0]] != chosen[self.edges[:, 1]]].sum()
+        return Region(self.rows[chosen], float(cut / ties.volumes[chosen].sum()))
 
     def share(self, inside: np.ndarray, outside: np.ndarray) -> np.ndarray:
         """(S,) float64 in 0..1: of the long walks from votes (N,) on either side that meet at a solid row,
         the share that started inside. 0.5 where none arrive."""
         met = []
         for votes in (inside[self.rows].astype(np.float64), outside[self.rows].astype(np.float64)):
-            met.append(self._visits(votes, _STAYS[-1]) * votes.sum() if votes.sum() > 0 else np.zeros(len(votes)))
+            met.append(self._ties.visits(votes, _STAY) * votes.sum() if votes.sum() > 0 else np.zeros(len(votes)))
         total = met[0] + met[1]
         return np.divide(met[0], total, out=np.full(len(total), 0.5), where=total > 0)
 
-    def _visits(self, start: np.ndarray, stay: float) -> np.ndarray:
+    def _sweep(self, visits: np.ndarray) -> _Sweep:
+        order = np.argsort(-visits, kind="stable")
+        rank = np.empty(len(order), np.int64)
+        rank[order] = np.arange(len(order))
+        ends = np.sort(rank[self.edges], 1)
+        cut = _cuts(ends, self._ties.strengths, len(order))
+        volume = np.cumsum(self._ties.volumes[order])
+        separation = cut / np.maximum(np.minimum(volume, volume[-1] - volume), 1e-9)
+        return _Sweep(order, ends, separation, volume / volume[-1], int((visits > 0).sum()))
+
+    def _weakest(self, sweep: _Sweep, count: int) -> float:
+        """The least cut per volume that divides the first `count` rows of a sweep, along the sweep."""
+        inside = sweep.ends[:, 1] < count
+        cut = _cuts(sweep.ends[inside], self._ties.strengths[inside], count)
+        volume = sweep.volume[:count]
+        smaller = np.minimum(volume, volume[-1] - volume)
+        parts = smaller > _LEAST_PART * volume[-1]
+        if not parts.any():
+            return np.inf
+        return max(float((cut[parts] / smaller[parts]).min() / self._ties.volumes.sum()), 1e-12)
+
+
+class _Ties:
+    """How strongly neighbours hold together, prepared for walks along them."""
+
+    def __init__(self, edges: np.ndarray, strengths: np.ndarray, count: int) -> None:
+        self.strengths = strengths  # (E,) float64
+        first, second = edges.T
+        places = (np.concatenate([first, second]), np.concatenate([second, first]))
+        self._matrix = coo_matrix((np.concatenate([strengths, strengths]), places), (count, count)).tocsr()
+        self.volumes = np.asarray(self._matrix.sum(1)).ravel() + 1e-9  # (S,) float64
+        self._solvers: dict[float, SuperLU] = {}
+
+    def visits(self, start: np.ndarray, stay: float) -> np.ndarray:
         """(S,) how often a walker from `start` is met at each row, per volume: it sums to one over all rows."""
         if stay not in self._solvers:
             system = (diags(self.volumes) - stay * self._matrix).tocsc()
@@ -133,15 +176,43 @@ class Walks:
             )
         return np.maximum(self._solvers[stay].solve(start / start.sum() * (1 - stay)), 0)
 
-    def _sweep(self, visits: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Rows by falling visits, and for each prefix its cut per volume and its share of the volume."""
-        order = np.argsort(-visits, kind="stable")
-        rank = np.empty(len(order), np.int64)
-        rank[order] = np.arange(len(order))
-        ends = np.sort(rank[self.edges], 1)
-        opened = np.bincount(ends[:, 0], self.ties, minlength=len(order))
-        closed = np.bincount(ends[:, 1], self.ties, minlength=len(order))
-        cut = np.maximum(np.cumsum(opened - closed), 0)
-        volume = np.cumsum(self.volumes[order])
-        total = volume[-1]
-        return order, cut / np.maximum(np.minimum(volume, total - volume), 1e-9), volume / total
+
+@dataclass(frozen=True, eq=False)
+class _Sweep:
+    """Rows by falling visits, and every prefix of them as a region."""
+
+    order: np.ndarray  # (S,) int64, places in the walks' rows
+    ends: np.ndarray  # (E, 2) int64, the edges' places in the order, the earlier first
+    separation: np.ndarray  # (S,) float64, cut per volume of each prefix
+    volume: np.ndarray  # (S,) float64 in 0..1, share of all volume
+    visited: int  # rows that were visited at all
+
+    def candidates(self) -> list[int]:
+        """Lengths of prefixes, one per size class: those with the weakest ties along their outline."""
+        least = min(_LEAST_ROWS, max(self.visited - 1, 1))
+        most = min(int(np.searchsorted(self.volume, _LARGEST_SHARE, side="right")), self.visited)
+        outline = np.log(self.separation + _CLEAR) + np.log(self.volume) / 2
+        lengths = []
+        low = least
+        while low <= most:
+            high = min(max(int(low * _STEP), low + 1), most + 1)
+            lengths.append(low + int(outline[low - 1 : high - 1].argmin()))
+            low = high
+        return lengths
+
+
+def _cuts(ends: np.ndarray, ties: np.ndarray, count: int) -> np.ndarray:
+    """(count,) float64, summed ties between each prefix of places and the rest; ends (E, 2) earlier first."""
+    opened = np.bincount(ends[:, 0], ties, minlength=count)
+    closed = np.bincount(ends[:, 1], ties, minlength=count)
+    return np.maximum(np.cumsum(opened - closed), 0)
+
+
+def _deviations(scene: Gaussians, rows: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """(E,) float64 squared distance between pairs of the rows, in deviations of the two together."""
+    axes = matrices_from_quats(scene.quats[rows].astype(np.float64))
+    scaled = axes * np.maximum(scene.scales[rows].astype(np.float64), 1e-9)[:, None]
+    covariances = scaled @ scaled.transpose(0, 2, 1)
+    between = (scene.means[rows[first]] - scene.means[rows[second]]).astype(np.float64)
+    solved = np.linalg.solve(covariances[first] + covariances[second], between[..., None])[..., 0]
+    return (between * solved).sum(1)
