@@ -28,8 +28,6 @@ from segwild_addon.protocol.errors import ProtocolError, ResourceError, SegWildE
 
 ANSWER_SECS = 180.0
 RESTART_SECS = 5.0
-DIED_BEFORE_SECS = 0.5  # a process that is found dead so soon after a question was so before
-DEATHS = ("worker-killed", "worker-died")
 PREPARING_MAX = 8  # older wishes are given up
 KINDS = codec.kinds_of(*requests.QUESTIONS)
 
@@ -47,19 +45,7 @@ class Interactive:
         self._stopping = threading.Event()
 
     def ask(self, question: Any) -> dict[str, Any]:
-        """The answer. Raises what the question raised, or ResourceError if the process died or was silent.
-
-        Questions change nothing: one that met a process which had died before is asked once more.
-        """
-        began = time.monotonic()
-        try:
-            return self._asked(question)
-        except ResourceError as error:
-            if error.code not in DEATHS or time.monotonic() - began > DIED_BEFORE_SECS:
-                raise
-            return self._asked(question)
-
-    def _asked(self, question: Any) -> dict[str, Any]:
+        """The answer. Raises what the question raised, or ResourceError if the process died or was silent."""
         reply: queue.Queue[dict[str, Any] | SegWildError] = queue.Queue()
         with self._lock:
             child = self._running()
