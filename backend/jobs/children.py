@@ -54,6 +54,10 @@ class Child:
     def pid(self) -> int:
         return self._process.pid
 
+    @property
+    def ended(self) -> bool:
+        return self._process.poll() is not None
+
     def send(self, message: Any) -> None:
         """One line to the child. If it has died, its lines end too, and that is noticed there."""
         assert self._process.stdin is not None

@@ -2,7 +2,7 @@
 
 `Interactive` is the service's side: it starts the process on the first question, starts it again if it
 has died (at most once in five seconds), and waits no longer than a limit. `main`, in the process, reads
-one JSON line `{"id": …, "question": {…}}` per question and writes one with that id per answer.
+one JSON line `{"id": …, "question": {…}}` per question and writes two with that id: `"taken"`, and the answer.
 
 A preview goes before any preparation. A preparation is done in steps, so that a click waits for one step
 at most; the newest goes first, because that is where the person looks.
@@ -40,20 +40,40 @@ class Interactive:
         self._child: Child | None = None
         self._started_at = -RESTART_SECS
         self._lock = threading.Lock()  # over the four below
-        self._waiting: dict[int, queue.Queue[dict[str, Any] | SegWildError]] = {}
+        self._waiting: dict[int, tuple[Child, queue.Queue[dict[str, Any] | SegWildError]]] = {}
         self._ids = itertools.count(1)
         self._stopping = threading.Event()
 
     def ask(self, question: Any) -> dict[str, Any]:
-        """The answer. Raises what the question raised, or ResourceError if the process died or was silent."""
+        """The answer. Raises what the question raised, or ResourceError if the process died or was silent.
+
+        A process that died before it took the question did not die of it: then the next one is asked.
+        """
+        child, answer = self._asked(question)
+        if isinstance(answer, _Untaken):
+            child, answer = self._asked(question)
+        if isinstance(answer, SegWildError):
+            raise answer
+        if "error" in answer:
+            raise child.error_in(answer)
+        return answer["answer"]
+
+    def _asked(self, question: Any) -> tuple[Child, dict[str, Any] | SegWildError]:
         reply: queue.Queue[dict[str, Any] | SegWildError] = queue.Queue()
         with self._lock:
             child = self._running()
             number = next(self._ids)
-            self._waiting[number] = reply
+            self._waiting[number] = child, reply
         child.send({"id": number, "question": codec.to_wire(question)})
+        taken, deadline = False, time.monotonic() + ANSWER_SECS
         try:
-            answer = reply.get(timeout=ANSWER_SECS)
+            while True:
+                answer = reply.get(timeout=max(0.0, deadline - time.monotonic()))
+                if isinstance(answer, SegWildError):
+                    return child, answer if taken else _Untaken(answer.code, answer.sentence, answer.hint)
+                if "taken" not in answer:
+                    return child, answer
+                taken = True
         except queue.Empty:
             child.kill()
             raise ResourceError(
@@ -64,11 +84,6 @@ class Interactive:
         finally:
             with self._lock:
                 self._waiting.pop(number, None)
-        if isinstance(answer, SegWildError):
-            raise answer
-        if "error" in answer:
-            raise child.error_in(answer)
-        return answer["answer"]
 
     def refuse(self) -> None:
         """Answer nothing more; whoever waits is told so. Returns at once."""
@@ -86,6 +101,8 @@ class Interactive:
                 self._child = None
 
     def _running(self) -> Child:
+        if self._child is not None and self._child.ended:
+            self._child = None  # nobody waited for it: its end is no answer to the next question
         if self._child is None:
             # A process that dies at once must not be started in a loop.
             if self._stopping.wait(max(0.0, self._started_at + RESTART_SECS - time.monotonic())):
@@ -101,17 +118,21 @@ class Interactive:
     def _deliver(self, child: Child) -> None:
         while (line := child.lines.get()) is not None:
             with self._lock:
-                reply = self._waiting.get(line.get("id", 0))
+                _, reply = self._waiting.get(line.get("id", 0), (child, None))
             if reply is not None:
                 reply.put(line)
         failure = _ending() if self._stopping.is_set() else child.failure("Click again: the worker starts anew.")
         with self._lock:
             if self._child is child:
                 self._child = None
-                child.close()
-            for reply in self._waiting.values():
-                reply.put(failure)
-            self._waiting.clear()
+            child.close()
+            for asked, reply in self._waiting.values():
+                if asked is child:
+                    reply.put(failure)
+
+
+class _Untaken(ResourceError):
+    """The process ended before it took the question."""
 
 
 def _ending() -> ResourceError:
@@ -157,6 +178,7 @@ class _Desk:
             except queue.Empty:
                 return
             question = codec.from_wire(line["question"], KINDS)
+            self._say({"id": line["id"], "taken": True})
             if isinstance(question, requests.Preview):
                 self.clicks.append((line["id"], question))
                 continue
