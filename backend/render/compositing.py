@@ -33,10 +33,10 @@ from backend.render.tiles import (
     V,
     blend,
     exp_of_minus,
+    first_channel,
     first_offsets,
     hits,
     open_tile,
-    strip_of,
     strips_of,
 )
 
@@ -112,7 +112,7 @@ def forward(bins, colors, workers):
                 for x in range(columns):
                     p = y * TILE + x
                     T_end[py0 + y, px0 + x] = abs(T[p])
-                    q = strip_of(p) * D + p % WIDTH
+                    q = first_channel(p, D)
                     for d in range(D):
                         image[py0 + y, px0 + x, d] = sums[q + d * WIDTH]
     return image, T_end, visited
@@ -144,7 +144,7 @@ def backward(bins, colors, image, T_end, visited, v_image, v_alpha, background, 
             for y in range(rows):
                 for x in range(columns):
                     p = y * TILE + x
-                    q = strip_of(p) * D + p % WIDTH
+                    q = first_channel(p, D)
                     colour, back = f32(0), f32(0)
                     for d in range(D):
                         v_d = v_image[py0 + y, px0 + x, d]

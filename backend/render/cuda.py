@@ -20,9 +20,9 @@ from backend.render.harmonics import Light, colors_from_sh
 from backend.render.projection import BLUR, NEAR, Projected
 from backend.render.rasterize import Rendered
 from backend.render.rasterize import rasterize as draw
+from backend.render.tiles import TILE
 from backend.scene.cameras import Camera
 
-TILE = 16
 CHANNELS = 32  # per pass: more need more shared memory than every card has
 
 

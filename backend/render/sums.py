@@ -20,10 +20,10 @@ from backend.render.tiles import (
     V,
     blend,
     exp_of_minus,
+    first_channel,
     first_offsets,
     hits,
     open_tile,
-    strip_of,
     strips_of,
 )
 
@@ -69,7 +69,7 @@ def accumulate_features(bins, signal, pixel_weight, workers):
                 for x in range(columns):
                     p = y * TILE + x
                     counted[p] = pixel_weight[py0 + y, px0 + x]
-                    q = strip_of(p) * D + p % WIDTH
+                    q = first_channel(p, D)
                     for d in range(D):
                         tile_signal[q + d * WIDTH] = signal[py0 + y, px0 + x, d]
             remaining = columns * rows

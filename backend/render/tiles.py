@@ -186,9 +186,9 @@ def strips_of(splats, s, px0, py0):
 
 
 @njit(inline="always")
-def strip_of(p):
-    """First pixel of the strip that pixel p of a tile lies in."""
-    return p // WIDTH * WIDTH
+def first_channel(p, D):
+    """Where channel 0 of pixel p lies among a tile's channels, which lie strip by strip; the next is WIDTH on."""
+    return p // WIDTH * WIDTH * D + p % WIDTH
 
 
 @njit(inline="always")

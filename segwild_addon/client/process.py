@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import queue
 import secrets
-import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ from .child import Child, last_line, why_ended
 from .http import Address, Http
 from .restarts import Restarts
 from .status import RUNNING, STOPPED, Status
+from .watcher import Watcher
 
 HANDSHAKE_SECS = 60.0  # a cold disk and a virus scanner before the first Python import
 STOP_SECS = 6.0  # the service gives its own workers two, then four
@@ -53,45 +53,27 @@ def command_of(python: Path) -> tuple[str, ...]:
     return (str(python), "-P", "-m", "backend")
 
 
-class Supervisor:
+class Supervisor(Watcher):
     """Keeps one backend process running from `start` to `stop`."""
 
     remote = False
+    thread_name = "segwild-backend"
 
     def __init__(self, launch: Launch, told: Callable[[Status], None] = lambda status: None) -> None:
         """`told` hears of every change of state, from the watching thread."""
+        super().__init__(told)
         self.launch = launch
-        self.status: Status = STOPPED
-        self.http: Http | None = None
-        self._told = told
         self._restarts = Restarts()
-        self._stopping = threading.Event()
-        self._thread: threading.Thread | None = None
 
     def start(self) -> None:
         """Start the backend; again after `failed`. Returns at once. Does nothing while it runs."""
-        if self._thread is not None and self._thread.is_alive():
-            return
-        self._restarts.forget()
-        self._stopping.clear()
-        self._say(Status("starting", "The backend is starting."))
-        self._thread = threading.Thread(target=self._run, name="segwild-backend", daemon=True)
-        self._thread.start()
+        if not self._alive:
+            self._restarts.forget()
+            self._begin(Status("starting", "The backend is starting."))
 
     def stop(self, timeout_secs: float = 2 * STOP_SECS) -> None:
         """End the backend and the thread. When this returns no process is left."""
-        if self._thread is None:
-            return
-        self._stopping.set()
-        if (http := self.http) is not None:
-            http.close()
-        self._thread.join(timeout_secs)
-        self._thread = None
-
-    def _say(self, status: Status) -> None:
-        if status != self.status:
-            self.status = status
-            self._told(status)
+        self._end(timeout_secs)
 
     def _run(self) -> None:
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 
@@ -11,45 +10,27 @@ from .http import Address, Http
 from .process import HEALTH_EVERY_SECS, check_health
 from .restarts import FIRST_SECS, LONGEST_SECS
 from .status import RUNNING, STOPPED, Status
+from .watcher import Watcher
 
 
-class Remote:
+class Remote(Watcher):
     """Keeps an eye on one address from `start` to `stop`. `status` may be read at any time."""
 
     remote = True
+    thread_name = "segwild-backend"
 
     def __init__(self, address: Address, told: Callable[[Status], None] = lambda status: None) -> None:
         """`told` hears of every change of state, from the watching thread."""
+        super().__init__(told)
         self.address = address
-        self.status: Status = STOPPED
-        self.http: Http | None = None
-        self._told = told
-        self._stopping = threading.Event()
-        self._thread: threading.Thread | None = None
 
     def start(self) -> None:
         """Look for the backend; again after `failed`. Returns at once."""
-        if self._thread is not None and self._thread.is_alive():
-            return
-        self._stopping.clear()
-        self._say(Status("starting", f"Looking for the backend at {self.address.host}:{self.address.port}."))
-        self._thread = threading.Thread(target=self._run, name="segwild-backend", daemon=True)
-        self._thread.start()
+        self._begin(Status("starting", f"Looking for the backend at {self.address.host}:{self.address.port}."))
 
     def stop(self, timeout_secs: float = 3.0) -> None:
         """Let go of it. The backend goes on: it is not ours."""
-        if self._thread is None:
-            return
-        self._stopping.set()
-        if (http := self.http) is not None:
-            http.close()
-        self._thread.join(timeout_secs)
-        self._thread = None
-
-    def _say(self, status: Status) -> None:
-        if status != self.status:
-            self.status = status
-            self._told(status)
+        self._end(timeout_secs)
 
     def _run(self) -> None:
         self.http = http = Http(self.address)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import sys
@@ -36,7 +37,8 @@ def children() -> set[int]:
     """Processes that are ours, where the system tells."""
     found: set[int] = set()
     for task in Path("/proc/self/task").glob("*/children"):
-        found |= {int(word) for word in task.read_text().split()}
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # a thread that has just ended
+            found |= {int(word) for word in task.read_text().split()}
     return found
 
 
