@@ -6,7 +6,7 @@ import json
 import os
 import queue
 import signal
-import subprocess
+import subprocess  # our own modules alone, never a shell  # nosec B404
 import sys
 import threading
 import time
@@ -122,7 +122,7 @@ def _child(verb: str, job_file: Path, log: Path) -> Iterator[tuple[subprocess.Po
     command = [sys.executable, "-P", "-m", "backend.capture.sfm_child", verb, str(job_file)]
     paths = [str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     with log.open("wb") as errors:
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # no shell, no word from outside  # nosec B603
             command,
             stdin=subprocess.PIPE,  # its end tells the child that we are gone
             stdout=subprocess.PIPE,

@@ -9,7 +9,7 @@ import json
 import os
 import queue
 import signal
-import subprocess  # nosec B404: our own modules alone, never a shell
+import subprocess  # our own modules alone, never a shell  # nosec B404
 import sys
 import threading
 from pathlib import Path
@@ -37,7 +37,7 @@ class Child:
         paths = [str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
         environment = {name: value for name, value in os.environ.items() if name != "SEGWILD_TOKEN"}
         with log.open("ab") as errors_to:
-            self._process = subprocess.Popen(  # nosec B603: no shell, no word from outside
+            self._process = subprocess.Popen(  # no shell, no word from outside  # nosec B603
                 [sys.executable, "-P", "-m", module],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -125,10 +125,7 @@ class Child:
     @staticmethod
     def error_in(line: dict[str, Any]) -> SegWildError:
         """The error of a line made by `told`."""
-        kind = getattr(errors, str(line["error"]), None)
-        if not (isinstance(kind, type) and issubclass(kind, SegWildError)):
-            kind = SegWildError
-        return kind(str(line["code"]), str(line["sentence"]), str(line["hint"]))
+        return errors.kind_named(line["error"])(str(line["code"]), str(line["sentence"]), str(line["hint"]))
 
     def _read(self) -> None:
         for line in self._process.stdout or ():
@@ -160,4 +157,4 @@ def _yield_cores(process: int) -> None:
 
 def told(error: SegWildError) -> dict[str, Any]:
     """An error as a line."""
-    return {"error": type(error).__name__, "code": error.code, "sentence": error.sentence, "hint": error.hint}
+    return {"error": errors.kind_name(error), "code": error.code, "sentence": error.sentence, "hint": error.hint}

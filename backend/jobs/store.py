@@ -34,6 +34,7 @@ create table if not exists jobs (
 create table if not exists events (
     seq integer primary key autoincrement, time real not null, job text, kind text not null, event text not null
 );
+create table if not exists stream (id text not null);
 create index if not exists jobs_by_state on jobs (state, place);
 create index if not exists jobs_by_end on jobs (ended);
 create index if not exists events_by_job on events (job);
@@ -45,6 +46,8 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         """Open or make the table at `path`. A damaged one is set aside, and `recovered` says where.
+
+        `stream` names the numbering of events: a new table has a new one.
 
         Raises ResourceError if the folder cannot be written.
         """
@@ -72,8 +75,12 @@ class Store:
             if connection.execute("pragma user_version").fetchone()[0] not in (0, FORMAT):
                 raise sqlite3.DatabaseError("the table is of another SegWild")
             connection.executescript(SCHEMA + f"pragma user_version = {FORMAT};")
+            connection.execute(
+                "insert into stream select ? where not exists (select 1 from stream)", (uuid.uuid4().hex,)
+            )
+            self.stream = str(connection.execute("select id from stream").fetchone()[0])
             for table, columns in (("jobs", _COLUMNS), ("events", "seq, time, job, kind, event")):
-                connection.execute(f"select {columns} from {table} limit 1")  # nosec B608: constants
+                connection.execute(f"select {columns} from {table} limit 1")  # constants  # nosec B608
         except BaseException:
             connection.close()
             raise
@@ -106,14 +113,14 @@ class Store:
         return job
 
     def job(self, job_id: str) -> Job | None:
-        rows = self._read(f"select {_COLUMNS} from jobs where id = ?", (job_id,))  # nosec B608: a constant
+        rows = self._read(f"select {_COLUMNS} from jobs where id = ?", (job_id,))  # a constant  # nosec B608
         return _job(rows[0]) if rows else None
 
     def jobs(self, *states: events.State) -> list[Job]:
         """In the order in which they were queued; of all states if none is named."""
         wanted = states or ("queued", "running", "done", "failed", "cancelled")
         marks = ", ".join("?" for _ in wanted)
-        query = f"select {_COLUMNS} from jobs where state in ({marks}) order by place"  # nosec B608: constants and ?
+        query = f"select {_COLUMNS} from jobs where state in ({marks}) order by place"  # constants and ?  # nosec B608
         rows = self._read(query, wanted)
         return [_job(row) for row in rows]
 
@@ -158,7 +165,7 @@ class Store:
         before_it: Sequence[Any] = (),
     ) -> Job:
         with self._transaction() as sql:
-            query = f"select {_COLUMNS} from jobs where id = ?"  # nosec B608: a constant
+            query = f"select {_COLUMNS} from jobs where id = ?"  # a constant  # nosec B608
             row = sql.execute(query, (job_id,)).fetchone()
             if row is None:
                 raise KeyError(job_id)
@@ -204,7 +211,7 @@ class Store:
         seq = int(sql.execute("insert into events (time, job, kind, event) values (?, ?, ?, ?)", row).lastrowid or 0)
         if seq % TRIM_EVERY == 0:
             old = "seq <= ? and kind in ('JobProgress', 'SceneChanged')"
-            sql.execute(f"delete from events where {old}", (seq - EVENTS_KEPT,))  # nosec B608: a constant
+            sql.execute(f"delete from events where {old}", (seq - EVENTS_KEPT,))  # a constant  # nosec B608
         return seq
 
     def _drop_old_jobs(self, sql: sqlite3.Connection) -> None:

@@ -24,15 +24,17 @@ ROUTES = {
         "GET",
         "/",
     ): "A page for a browser that shows jobs and their progress. Needs no token and tells nothing by itself.",
-    ("GET", "/v1/health"): "`protocol`, `pid`, `workspace`, `up_secs`, `seq` of the newest event, `recovered`: "
-    "where a damaged job table was put.",
+    ("GET", "/v1/health"): "`protocol`, `pid`, `workspace`, `up_secs`, `stream`: which numbering of events, "
+    "`seq` of the newest event, `recovered`: where a damaged job table was put.",
     ("GET", "/v1/jobs"): "A list of `Job`, in the order in which they were queued.",
     ("POST", "/v1/jobs"): "`Submit` without its `kind`; answers 202 with the `Job`.",
     ("GET", "/v1/jobs/{job}"): "One `Job`.",
     ("POST", "/v1/jobs/{job}/cancel"): "Ask a job to stop; answers 202 with the `Job`, an event tells when it has.",
     ("POST", "/v1/ask"): "A question with its `kind`; answers when it is answered.",
     ("GET", "/v1/events"): "Server-sent events: `id` is the seq, `data` a `Numbered` without its `kind`. "
-    "`?after=seq` replays what came after. A comment every 10 seconds shows that the line stands.",
+    "`?after=seq` replays what came after. The header `SegWild-Stream` names the numbering; with `&stream=name`, "
+    "numbers of another one count for nothing, and all is replayed. A comment every 10 seconds shows that the line "
+    "stands.",
     ("GET", "/v1/arrays/{path}"): "A `.npy` file of the workspace, with ranges.",
     ("POST", "/v1/stop"): "End the service; a running job waits for the next one.",
 }
@@ -56,8 +58,8 @@ is in that line if it was started by hand. With `--with-parent` it ends when its
 Every request has `Authorization: Bearer TOKEN`, and a `Host` that names the service; bodies are `application/json` of
 at most {body_max:,} bytes. A message is a JSON object whose `kind` is its name below; unknown kinds and fields, missing
 fields and values of another type are refused. Paths are text. Photos are named by file stem, pixels are those of the
-photo as taken. A refusal is `{{"error": code, "sentence": ..., "hint": ...}}`; an error of a job is a `Failure` with
-the same three.
+photo as taken. A refusal is `{{"kind": error, "error": code, "sentence": ..., "hint": ...}}`, where `kind` is one of
+the errors below; an error of a job is a `Failure` with the last three.
 """
 
 

@@ -12,7 +12,7 @@ import importlib.util
 import os
 import re
 import shutil
-import subprocess
+import subprocess  # one fixed program, never a shell  # nosec B404
 import sys
 from dataclasses import dataclass
 from typing import Literal
@@ -177,7 +177,8 @@ def _nvcc() -> str | None:
 
 def _nvcc_version(nvcc: str) -> str | None:
     try:
-        told = subprocess.run([nvcc, "--version"], capture_output=True, text=True, timeout=20).stdout
+        command = [nvcc, "--version"]  # where the system's search path has it
+        told = subprocess.run(command, capture_output=True, text=True, timeout=20).stdout  # no shell  # nosec B603
     except (OSError, subprocess.SubprocessError):
         return None
     match = re.search(r"release (\d+\.\d+)", told)

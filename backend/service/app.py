@@ -26,7 +26,8 @@ from backend.service.inside import Inside
 from backend.service.stream import Stream
 from backend.verbs import VERBS
 from segwild_addon.protocol import codec, requests
-from segwild_addon.protocol.errors import ProtocolError, ResourceError, SegWildError
+from segwild_addon.protocol.errors import InputError, ProtocolError, ResourceError, SegWildError, refusal
+from segwild_addon.protocol.events import STREAM_HEADER
 
 REMOTE = ("run", "capture", "train", "embed", "lift", "segment", "objects", "appearance", "render", "export", "import")
 REMOTE_VERBS = (*REMOTE, "evaluate", "evaluate-masks")  # demo, sample and doctor are for a terminal
@@ -82,26 +83,27 @@ def _json(content: Any, status: int = 200) -> Response:
 async def _failed(_: Request, error: Exception) -> Response:
     assert isinstance(error, SegWildError)
     status = 400 if isinstance(error, ProtocolError) else 507 if isinstance(error, ResourceError) else 422
-    return _json({"error": error.code, "sentence": error.sentence, "hint": error.hint}, status)
+    return _json(refusal(error), status)
 
 
 async def _no_route(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     code = {404: "not-found", 405: "wrong-method"}.get(error.status_code, "refused")
-    answer = _json({"error": code, "sentence": f"{error.detail}.", "hint": ""}, error.status_code)
+    kind = InputError if error.status_code == 404 else ProtocolError
+    answer = _json(refusal(kind(code, f"{error.detail}.")), error.status_code)
     answer.headers.update(error.headers or {})
     return answer
 
 
 async def _refused(_: Request, error: Exception) -> Response:
     """A body that grew too large, or that nobody sends any more."""
-    refusal = error if isinstance(error, Refusal) else Refusal(400, "cut-off", "The request ended too early.")
+    found = error if isinstance(error, Refusal) else Refusal(400, "cut-off", "The request ended too early.")
     headers = {"connection": "close"}
-    return Response(refusal.body(), refusal.status, media_type="application/json", headers=headers)
+    return Response(found.body(), found.status, media_type="application/json", headers=headers)
 
 
 def _missing(what: str) -> Response:
-    return _json({"error": "not-found", "sentence": f"There is no such {what}.", "hint": ""}, 404)
+    return _json(refusal(InputError("not-found", f"There is no such {what}.")), 404)
 
 
 class _Routes:
@@ -129,6 +131,7 @@ class _Routes:
                 "pid": os.getpid(),
                 "workspace": str(service.inside.workspace),
                 "up_secs": round(time.monotonic() - service.began, 1),
+                "stream": service.store.stream,
                 "seq": service.stream.seq,
                 "recovered": str(service.store.recovered) if service.store.recovered else None,
             }
@@ -173,10 +176,15 @@ class _Routes:
         after = request.query_params.get("after", "0")
         if not (after.isascii() and after.isdecimal()) or len(after) > 15:
             raise ProtocolError("bad-field", "after is the seq of an event, a whole number.")
+        known = request.query_params.get("stream", "")  # another table's numbers say nothing of this one's
         return StreamingResponse(
-            self.service.stream.listen(int(after)),
+            self.service.stream.listen(int(after) if known in ("", self.service.store.stream) else 0),
             media_type="text/event-stream",
-            headers={"cache-control": "no-store", "x-accel-buffering": "no"},
+            headers={
+                "cache-control": "no-store",
+                "x-accel-buffering": "no",
+                STREAM_HEADER: self.service.store.stream,
+            },
         )
 
     async def array(self, request: Request) -> Response:

@@ -12,8 +12,10 @@ import json
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from segwild_addon.protocol.errors import ProtocolError, refusal
+
 BODY_MAX = 1 << 20  # bytes
-TOKEN_HEADER = "authorization"  # nosec B105: a name
+TOKEN_HEADER = "authorization"  # a name  # nosec B105
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -28,7 +30,7 @@ class Refusal(Exception):
         self.status, self.code, self.sentence, self.hint = status, code, sentence, hint
 
     def body(self) -> bytes:
-        return json.dumps({"error": self.code, "sentence": self.sentence, "hint": self.hint}).encode()
+        return json.dumps(refusal(ProtocolError(self.code, self.sentence, self.hint))).encode()
 
 
 class Gate:

@@ -136,7 +136,7 @@ def _listener(host: str, port: int) -> socket.socket:
 
 def _names(host: str) -> set[str]:
     """What other machines may call this one in a Host header."""
-    if host not in ("0.0.0.0", "::"):  # nosec B104: compared, not bound
+    if host not in ("0.0.0.0", "::"):  # compared, not bound  # nosec B104
         return {host.lower(), f"[{host.lower()}]"}
     names = {socket.gethostname().lower(), socket.getfqdn().lower()}
     try:

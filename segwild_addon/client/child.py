@@ -6,7 +6,7 @@ import contextlib
 import os
 import queue
 import signal
-import subprocess
+import subprocess  # programs of our own or named by the person, never through a shell  # nosec B404
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -30,7 +30,7 @@ class Child:
         `errors_to`, or among the lines. Raises OSError if the program cannot be started."""
         kept = {name: value for name, value in os.environ.items() if name not in _FOREIGN}
         self.lines: queue.Queue[str | None] = queue.Queue()
-        self._process = subprocess.Popen(
+        self._process = subprocess.Popen(  # no shell; the command is ours or the person's choice  # nosec B603
             list(command),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..protocol import codec
-from ..protocol.errors import InputError, ProtocolError, ResourceError, SegWildError
+from ..protocol.errors import InputError, ProtocolError, ResourceError, SegWildError, kind_named
 
 CALL_SECS = 10.0  # for an ordinary request
 SLICE_SECS = 0.2  # how often a waiting call looks whether it was closed
@@ -247,8 +247,7 @@ def _json_in(answer: Answer) -> Any:
 
 
 def _refusal(answer: Answer) -> SegWildError:
-    """The error that a refused request stands for. The service tells its class by the status."""
-    kind = {400: ProtocolError, 404: InputError, 422: InputError, 507: ResourceError}.get(answer.status, ProtocolError)
+    """The error that a refused request stands for, of the class that it names."""
     if answer.status == 503:
         return ResourceError(
             "backend-busy", "The backend has too many connections.", "Close other programs that use it."
@@ -256,7 +255,7 @@ def _refusal(answer: Answer) -> SegWildError:
     try:
         told = _json_in(answer)
         code, sentence, hint = (str(told[name]) for name in ("error", "sentence", "hint"))
+        return kind_named(told["kind"])(code, sentence, hint)
     except (ProtocolError, KeyError, TypeError):
-        code, hint = "bad-answer", "See the backend's log."
         sentence = f"The backend answered with status {answer.status} and no sentence."
-    return kind(code, sentence, hint)
+        return ProtocolError("bad-answer", sentence, "See the backend's log.")

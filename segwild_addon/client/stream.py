@@ -14,7 +14,7 @@ from typing import Any
 
 from ..protocol import codec, events
 from ..protocol.errors import ProtocolError, ResourceError, SegWildError
-from .http import CLOSED, SLICE_SECS, UNREACHABLE, Http
+from .http import CLOSED, LOST, SLICE_SECS, UNREACHABLE, Http
 
 KINDS = codec.kinds_of(*events.EVENTS)
 SILENT_SECS = 30.0  # the backend sends a sign of life every 10: then the connection is dead
@@ -42,6 +42,7 @@ class Reader:
         """`http` gives the present way to the backend, None while there is none. `after` is the last event
         already known; None: only what happens from now on."""
         self.after = after
+        self.stream: str | None = None  # which numbering `after` belongs to, once known
         self.connected = False
         self._http, self._into = http, into
         self._stopping = threading.Event()
@@ -84,15 +85,19 @@ class Reader:
 
     def _follow(self, http: Http) -> None:
         """Read one connection to its end. Raises a SegWildError if it breaks."""
-        newest = self._newest(http)
+        stream, newest = self._newest(http)
         if self.after is None:
             self.after = newest
-        elif newest < self.after:
+        elif newest < self.after or self.stream not in (None, stream):
             self.after = 0
             self._put(Rewound())
-        with http.open("GET", f"/v1/events?after={self.after}", timeout_secs=SILENT_SECS) as answer:
+        self.stream = stream
+        path = f"/v1/events?after={self.after}&stream={stream}"
+        with http.open("GET", path, timeout_secs=SILENT_SECS) as answer:
             if not answer.header("content-type").startswith("text/event-stream"):
                 raise ProtocolError("bad-answer", "What answers there sends no events.", "Check the port.")
+            if answer.header(events.STREAM_HEADER) != stream:
+                raise ResourceError(LOST, "Another backend answers there by now.")  # the next attempt asks which
             self.connected = True
 
             def line() -> bytes:
@@ -104,12 +109,13 @@ class Reader:
                 self._take(name, data)
 
     @staticmethod
-    def _newest(http: Http) -> int:
+    def _newest(http: Http) -> tuple[str, int]:
+        """Which numbering the backend has, and how far it is."""
         health = http.get("/v1/health")
-        seq = health.get("seq") if isinstance(health, dict) else None
-        if not isinstance(seq, int) or isinstance(seq, bool) or seq < 0:
+        seq, stream = (health.get("seq"), health.get("stream")) if isinstance(health, dict) else (None, None)
+        if type(seq) is not int or seq < 0 or not (isinstance(stream, str) and stream.isascii() and stream.isalnum()):
             raise ProtocolError("bad-answer", "What answers there is not a SegWild backend.", "Check the port.")
-        return seq
+        return stream, seq
 
     def _take(self, name: str, data: str) -> None:
         assert self.after is not None

@@ -12,6 +12,8 @@ in this tree.
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class SegWildError(Exception):
     """A failure told to a person.
@@ -47,3 +49,21 @@ class ResourceError(SegWildError):
 
 class ProtocolError(SegWildError):
     """The two processes disagree."""
+
+
+_KINDS: tuple[type[SegWildError], ...] = (InputError, SetupError, ResourceError, ProtocolError)
+
+
+def kind_name(error: SegWildError) -> str:
+    """The class of the tree that an error belongs to, by name: what a refusal carries as its `kind`."""
+    return next((kind for kind in _KINDS if isinstance(error, kind)), SegWildError).__name__
+
+
+def kind_named(name: object) -> type[SegWildError]:
+    """The class of that name; SegWildError for a name that is none of the tree."""
+    return next((kind for kind in _KINDS if kind.__name__ == name), SegWildError)
+
+
+def refusal(error: SegWildError) -> dict[str, Any]:
+    """An error as the body of a refused request."""
+    return {"kind": kind_name(error), "error": error.code, "sentence": error.sentence, "hint": error.hint}

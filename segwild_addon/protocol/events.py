@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from .values import Snapshot
 
+STREAM_HEADER = "SegWild-Stream"  # of the answer that is the stream: which numbering its `seq` belongs to
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 Artefact = Literal["cameras", "gaussians", "snapshot", "features", "objects", "appearance"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import queue
 import signal
 import socket
 import subprocess
@@ -17,6 +18,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+
+from segwild_addon.client.http import Address, Http
+from segwild_addon.client.stream import Reader, Rewound
 
 ROOT = Path(__file__).parents[3]
 
@@ -168,6 +172,42 @@ def test_a_damaged_table_is_told_and_the_service_goes_on(serve: Callable[..., An
     assert recovered.exists()
     assert again.call("GET", "/v1/jobs") == (200, [])
     assert "set aside" in again.errors.read_text()
+
+
+@pytest.mark.parametrize("length", [0, 100, 4096, 20_000])
+def test_a_listener_notices_that_a_damaged_table_was_set_aside(
+    serve: Callable[..., Any], tmp_path: Path, token: str, length: int
+) -> None:
+    """Also where the new table has told more than the old one had when the listener last heard of it."""
+    served = serve(tmp_path / "scene.segwild")
+    for _ in range(2):
+        served.submit("objects", action="list")
+    ways = [Http(Address("127.0.0.1", served.port, token))]
+    heard: queue.Queue[Any] = queue.Queue()
+    reader = Reader(lambda: ways[0], heard, after=0)
+    reader.start()
+    try:
+        before = [heard.get(timeout=10) for _ in range(2)]
+        served.close()
+        while not heard.empty():
+            before.append(heard.get())
+        table = served.workspace / "jobs.sqlite"
+        table.write_bytes(table.read_bytes()[:length])
+        again = serve(served.workspace)
+        for _ in range(len(before) + 3):
+            again.submit("objects", action="list")
+        assert again.call("GET", "/v1/health")[1]["seq"] > len(before)
+        ways[0] = Http(Address("127.0.0.1", again.port, token))
+        told = [heard.get(timeout=10) for _ in range(len(before) + 4)]
+        assert isinstance(told[0], Rewound)
+        assert [item.seq for item in told[1:]] == list(range(1, len(told)))
+        assert not jobs_of(before) & jobs_of(told[1:])
+    finally:
+        reader.stop()
+
+
+def jobs_of(heard: list[Any]) -> set[str]:
+    return {item.event.job for item in heard if hasattr(item.event, "job")}
 
 
 def test_the_page_needs_no_token_and_tells_nothing(shared: Any) -> None:

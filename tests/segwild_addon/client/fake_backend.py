@@ -40,6 +40,7 @@ class FakeBackend:
         self.asked: list[tuple[str, str, str]] = []  # method, path, range
         self.events: list[dict[str, Any]] = []
         self.first_seq = 1
+        self.stream = uuid.uuid4().hex
         self.jobs: dict[str, dict[str, Any]] = {}
         self.job_secs = 0.3
         self.news = threading.Condition()
@@ -114,7 +115,8 @@ class _Server(ThreadingHTTPServer):
 class _Refused(Exception):
     def __init__(self, status: int, code: str, sentence: str) -> None:
         super().__init__(sentence)
-        self.status, self.answer = status, {"error": code, "sentence": sentence, "hint": ""}
+        kind = "InputError" if status in (404, 422) else "ProtocolError"
+        self.status, self.answer = status, {"kind": kind, "error": code, "sentence": sentence, "hint": ""}
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -141,7 +143,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._gate(method)
             path = unquote(url.path).split("/")[1:]
             if path[:2] == ["v1", "events"]:
-                return self._stream(parse_qs(url.query).get("after", ["0"])[0])
+                asked = parse_qs(url.query)
+                known = asked.get("stream", [fake.stream])[0]
+                return self._stream(asked.get("after", ["0"])[0] if known == fake.stream else "0")
             if path[:2] == ["v1", "arrays"] and method == "GET":
                 return self._array("/".join(path[2:]))
             self._json(*self._routed(method, path))
@@ -172,7 +176,8 @@ class _Handler(BaseHTTPRequestHandler):
         match (method, *path):
             case ("GET", "v1", "health"):
                 facts = {"pid": os.getpid(), "up_secs": 1.0, "recovered": None}
-                return {"protocol": PROTOCOL, "workspace": str(fake.workspace), "seq": fake.seq, **facts}, 200
+                facts |= {"stream": fake.stream, "seq": fake.seq}
+                return {"protocol": PROTOCOL, "workspace": str(fake.workspace), **facts}, 200
             case ("GET", "v1", "jobs"):
                 return list(fake.jobs.values()), 200
             case ("GET", "v1", "jobs", name) if name in fake.jobs:
@@ -267,6 +272,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(200)
         kind = "text/html" if fake.fault == "not-a-stream" else "text/event-stream"
         self.send_header("Content-Type", kind)
+        self.send_header("SegWild-Stream", fake.stream)
         self.end_headers()
         self.wfile.write(b"retry: 1000\n\n")
         if fake.fault == "repeat":

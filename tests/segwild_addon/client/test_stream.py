@@ -132,6 +132,7 @@ def test_another_backend_of_the_same_workspace_goes_on_where_the_first_ended(mak
         ways[0] = None
         with make_fake(tmp_path, "other") as second:
             second.events.extend(events)
+            second.stream = first.stream
             tell(second, 2)
             ways[0] = Http(Address("127.0.0.1", second.port, "other"))
             assert [item.seq for item in taken(found, 2)] == [4, 5]
@@ -141,6 +142,12 @@ def test_another_backend_of_the_same_workspace_goes_on_where_the_first_ended(mak
             items = taken(found, 3)
             assert isinstance(items[0], Rewound)
             assert [item.seq for item in items[1:]] == [1, 2]
+        with make_fake(tmp_path, "fourth") as fourth:  # lost once more, and its numbers have run ahead of ours
+            tell(fourth, 9)
+            ways[0] = Http(Address("127.0.0.1", fourth.port, "fourth"))
+            items = taken(found, 10)
+            assert isinstance(items[0], Rewound)
+            assert [item.seq for item in items[1:]] == list(range(1, 10))
     finally:
         reader.stop()
 

@@ -7,7 +7,16 @@ import pickle
 
 import pytest
 
-from segwild_addon.protocol.errors import InputError, ProtocolError, ResourceError, SegWildError, SetupError
+from segwild_addon.protocol.errors import (
+    InputError,
+    ProtocolError,
+    ResourceError,
+    SegWildError,
+    SetupError,
+    kind_name,
+    kind_named,
+    refusal,
+)
 
 KINDS = [InputError, SetupError, ResourceError, ProtocolError]
 
@@ -31,3 +40,23 @@ def test_one_handler_catches_them_all_and_each_kind_only_itself() -> None:
         with pytest.raises(SegWildError):
             raise kind("a", "Wrong.")
         assert [other for other in KINDS if issubclass(kind, other)] == [kind]
+
+
+@pytest.mark.parametrize("kind", [SegWildError, *KINDS])
+def test_a_refusal_names_the_class_and_the_name_leads_back_to_it(kind: type[SegWildError]) -> None:
+    class Inner(kind):  # type: ignore[misc, valid-type]
+        """One that only its own module knows."""
+
+    told = refusal(Inner("no-photos", "There are no photos: /a.", "Add some."))
+    assert told == {
+        "kind": kind.__name__,
+        "error": "no-photos",
+        "sentence": "There are no photos: /a.",
+        "hint": "Add some.",
+    }
+    assert kind_named(kind_name(Inner("a", "Wrong."))) is kind
+
+
+@pytest.mark.parametrize("name", ["", "Exception", "os.system", "__class__", "Any", None, 3, ["InputError"]])
+def test_a_name_that_is_none_of_ours_is_the_root(name: object) -> None:
+    assert kind_named(name) is SegWildError
