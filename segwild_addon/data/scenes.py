@@ -1,0 +1,210 @@
+"""A workspace into a collection of objects, and any object back to the scene it belongs to.
+
+Collection "SegWild <name>"     collection.segwild: uuid, workspace
+  Empty "<name> root"           maps the scene frame to Blender's world
+    PointCloud "<name> rest"    rows of no segment
+    PointCloud "<segment>"      one per segment
+    Camera "<photo>"            one per photo
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import bpy
+import numpy as np
+
+from ..protocol.errors import InputError, SegWildError
+from . import changes, splats, workspace
+from .steps import Steps, within
+from .workspace import Folder
+
+SPLAT_KINDS = ("REST", "SEGMENT")
+Warn = Callable[[str], None]
+
+
+def all_scenes() -> list[bpy.types.Collection]:
+    """Collections that hold a SegWild scene, those of this file before linked ones."""
+    found = [collection for collection in bpy.data.collections if collection.segwild.is_scene]
+    return sorted(found, key=lambda collection: collection.library is not None)
+
+
+def find(scene_uuid: str) -> bpy.types.Collection | None:
+    return next((scene for scene in all_scenes() if scene_uuid and scene.segwild.uuid == scene_uuid), None)
+
+
+def scene_of(ob: bpy.types.Object | None) -> bpy.types.Collection | None:
+    """The scene an object belongs to, wherever it was moved in the outliner."""
+    return None if ob is None else find(ob.segwild.scene_uuid)
+
+
+def active(context: bpy.types.Context) -> bpy.types.Collection | None:
+    """The scene of the active object, else the one last worked with, else the only one."""
+    found = scene_of(context.active_object) or find(context.scene.segwild.active_scene)
+    known = all_scenes()
+    return found or (known[0] if len(known) == 1 else None)
+
+
+def members(scene: bpy.types.Collection, *kinds: str) -> list[bpy.types.Object]:
+    """Objects of a scene, of the given kinds or of all, in the order of their names."""
+    return [
+        ob
+        for ob in bpy.data.objects
+        if ob.segwild.scene_uuid == scene.segwild.uuid
+        and ob.segwild.kind != "NONE"
+        and (not kinds or ob.segwild.kind in kinds)
+        and (ob.library is not None) == (scene.library is not None)
+    ]
+
+
+def splat_objects(scene: bpy.types.Collection) -> list[bpy.types.Object]:
+    """The rest and all segments."""
+    return members(scene, *SPLAT_KINDS)
+
+
+def root(scene: bpy.types.Collection) -> bpy.types.Object | None:
+    return next(iter(members(scene, "ROOT")), None)
+
+
+def rest(scene: bpy.types.Collection) -> bpy.types.Object | None:
+    return next(iter(members(scene, "REST")), None)
+
+
+def by_uuid(object_uuid: str) -> bpy.types.Object | None:
+    return next((ob for ob in bpy.data.objects if object_uuid and ob.segwild.uuid == object_uuid), None)
+
+
+def folder(scene: bpy.types.Collection) -> Folder:
+    """The workspace of a scene. Raises InputError if it has none or it has been moved away."""
+    path = scene.segwild.workspace
+    if not path:
+        raise InputError("no-workspace", f"The scene {scene.name!r} has no workspace folder.", "Import one.")
+    return Folder.open(Path(bpy.path.abspath(path)))
+
+
+def new(name: str, path: Path | None = None) -> bpy.types.Collection:
+    """An empty scene: a collection in the current scene, and its root empty."""
+    collection = bpy.data.collections.new(f"SegWild {name}")
+    facts = collection.segwild
+    facts.uuid, facts.is_scene = uuid.uuid4().hex, True
+    facts.workspace = str(path) if path is not None else ""
+    bpy.context.scene.collection.children.link(collection)
+    empty = bpy.data.objects.new(f"{name} root", None)
+    empty.empty_display_size = 0.2
+    adopt(empty, collection, "ROOT")
+    bpy.context.scene.segwild.active_scene = facts.uuid
+    return collection
+
+
+def adopt(ob: bpy.types.Object, scene: bpy.types.Collection, kind: str, label: int = 0) -> None:
+    """Make the object a member of the scene: own uuid, in its collection, under its root."""
+    facts = ob.segwild
+    facts.uuid, facts.scene_uuid, facts.kind, facts.label = uuid.uuid4().hex, scene.segwild.uuid, kind, label
+    scene.objects.link(ob)
+    if kind != "ROOT":
+        ob.parent = root(scene)
+        changes.announce(facts.uuid)
+
+
+def remove(scene: bpy.types.Collection) -> None:
+    """The scene with all its objects and their data."""
+    for ob in members(scene):
+        data = ob.data
+        bpy.data.objects.remove(ob)
+        if isinstance(data, bpy.types.PointCloud) and not data.users:
+            bpy.data.pointclouds.remove(data)
+        elif isinstance(data, bpy.types.Camera) and not data.users:
+            bpy.data.cameras.remove(data)
+    bpy.data.collections.remove(scene)
+    changes.announce(None)
+
+
+def importing(path: Path, warn: Warn) -> Steps[bpy.types.Collection]:
+    """A workspace into a new scene, in steps. Whatever fails, nothing of it is left behind.
+
+    `warn` is told, in sentences, what could not be shown. Raises InputError if there is nothing to import.
+    """
+    source = Folder.open(path)
+    scene = new(source.name, source.root)
+    try:
+        yield from _importing(source, scene, warn)
+    except ReferenceError as error:  # an undo in between has replaced every datablock
+        raise InputError("import-interrupted", "The import was interrupted.", "Import the workspace again.") from error
+    except BaseException:
+        if scene in bpy.data.collections.values():
+            remove(scene)
+        raise
+    return scene
+
+
+def _importing(source: Folder, scene: bpy.types.Collection, warn: Warn) -> Steps[None]:
+    gaussians = source.splats()
+    count = len(gaussians)
+    shown = gaussians.finite()
+    if not shown.all():
+        warn(f"{int((~shown).sum())} of {count} Gaussians are not finite and are not shown.")
+    yield 0.02
+    segments = yield from within(_segments(source, warn), 0.02, 0.06)
+    try:
+        labels = workspace.labels(segments, count)
+    except SegWildError as error:
+        warn(f"{error} The scene is imported without objects.")
+        segments, labels = [], np.zeros(count, np.int32)
+    labels[~shown] = -1
+    yield 0.08
+    parts = [(0, f"{source.name} rest", None, None)]
+    parts += [(segment.id, segment.name, segment.color, segment.look) for segment in segments]
+    scene_look = source.look()
+    done = 0
+    for label, name, color, look in parts:
+        rows = np.flatnonzero(labels == label)
+        if label and not len(rows):
+            warn(f"All Gaussians of {name!r} belong more probably to other objects; it is not shown.")
+            continue
+        making = splats.creating(name, len(rows), _columns(gaussians, rows, label))
+        ob = yield from within(making, 0.08 + 0.92 * done / max(count, 1), 0.92 * len(rows) / max(count, 1))
+        done += len(rows)
+        adopt(ob, scene, "SEGMENT" if label else "REST", label)
+        if color is not None:
+            ob.color = (*color, 1.0)
+        set_look(ob, look or scene_look)
+
+
+def _segments(source: Folder, warn: Warn) -> Steps[list[workspace.Segment]]:
+    """The objects of the workspace, none if they do not belong to its Gaussians."""
+    if not (source.root / "segments.json").exists():
+        return []
+    fingerprint = yield from source.fingerprint()
+    try:
+        return source.segments(fingerprint)
+    except SegWildError as error:
+        warn(f"{error} The scene is imported without objects.")
+        return []
+
+
+def _columns(gaussians: workspace.Splats, rows: np.ndarray, label: int) -> list[splats.Column]:
+    """Attributes of the chosen rows (M,), each decoded when it is asked for."""
+    # Where all rows are wanted, a slice spares the gathering.
+    chosen: Any = slice(None) if len(rows) == len(gaussians) else rows
+    found: list[splats.Column] = [
+        ("position", lambda: gaussians.means[chosen]),
+        ("scale", lambda: gaussians.scales(chosen)),
+        ("rotation", lambda: gaussians.rotations(chosen)),
+        (splats.BASE, lambda: gaussians.base(chosen)),
+        (splats.IDS, lambda: rows.astype(np.int32) + 1),
+        (splats.LABELS, lambda: np.full(len(rows), label, np.int32)),
+    ]
+    found += [(splats.harmonic(k), lambda k=k: gaussians.harmonic(k, chosen)) for k in range(gaussians.shN.shape[1])]
+    return found
+
+
+def set_look(ob: bpy.types.Object, look: dict[str, Any] | None) -> None:
+    """The object's look (a, b, mix, strength; None: neutral)."""
+    facts = ob.segwild
+    facts.look_a = look["a"] if look else ""
+    facts.look_b = (look["b"] or "") if look else ""
+    facts.look_mix = look["mix"] if look else 0.0
+    facts.look_strength = look["strength"] if look else 1.0

@@ -1,0 +1,234 @@
+"""Rows into a point cloud object and back.
+
+| attribute | type | meaning |
+|---|---|---|
+| `position` | FLOAT_VECTOR | centre |
+| `scale` | FLOAT_VECTOR | standard deviations |
+| `rotation` | QUATERNION | w x y z |
+| `radiance:base` | FLOAT4, FLOAT_COLOR before 5.2 | raw SH constant term r g b, opacity |
+| `radiance:sh_0` ... `sh_14` | FLOAT_VECTOR | coefficient k = (r, g, b) |
+| `segwild_id` | INT | row of the workspace + 1 |
+| `segwild_label` | INT | segment, 0 = rest |
+| `segwild_orig_opacity` | FLOAT | from the first erase on: opacity before it, 0 = not erased |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import bpy
+import numpy as np
+
+from ..protocol.errors import InputError
+from . import compat
+from .rows import SH_COUNTS, Rows
+from .steps import Steps, finished
+
+BASE = "radiance:base"
+IDS = "segwild_id"
+LABELS = "segwild_label"
+ERASED = "segwild_orig_opacity"
+_SH_MAX = max(SH_COUNTS)
+_KEYS = {"FLOAT_VECTOR": "vector", "FLOAT4": "vector", "FLOAT_COLOR": "color"}  # all others: value
+_WIDTHS = {"FLOAT_VECTOR": 3, "FLOAT4": 4, "FLOAT_COLOR": 4, "QUATERNION": 4}  # all others: 1
+
+
+def is_splat(ob: bpy.types.Object | None) -> bool:
+    """Whether the object is a point cloud of ours or one with the same attributes."""
+    return ob is not None and ob.type == "POINTCLOUD" and BASE in ob.data.attributes
+
+
+Column = tuple[str, Callable[[], np.ndarray]]  # attribute, and what gives its array when it is needed
+
+
+def create(name: str, rows: Rows) -> bpy.types.Object:
+    """A new object holding the rows, in no collection yet."""
+    return finished(creating(name, len(rows), columns(rows)))
+
+
+def creating(name: str, count: int, columns: Sequence[Column]) -> Steps[bpy.types.Object]:
+    """`create` in steps, one attribute each, whose arrays are asked for only when they are written."""
+    cloud = compat.sized(name, count)
+    try:
+        yield from filling(cloud, columns)
+    except BaseException:
+        bpy.data.pointclouds.remove(cloud)
+        raise
+    ob = bpy.data.objects.new(name, cloud)
+    if not compat.native_splats():
+        # Blender shows the object's box, and no spheres for its rows.
+        ob.display_type = "BOUNDS"
+        ob.hide_render = True
+    return ob
+
+
+def columns(rows: Rows) -> list[Column]:
+    """The attributes of rows, `position` first."""
+    arrays = {"position": rows.positions, "scale": rows.scales, "rotation": rows.rotations, BASE: rows.base}
+    arrays |= {IDS: rows.ids, LABELS: rows.labels}
+    if rows.erased.any():
+        arrays[ERASED] = rows.erased
+    arrays |= {harmonic(k): rows.sh[:, k] for k in range(rows.sh.shape[1])}
+    return [(name, lambda array=array: array) for name, array in arrays.items()]
+
+
+def harmonic(k: int) -> str:
+    """The attribute of coefficient k + 1."""
+    return f"radiance:sh_{k}"
+
+
+def filling(cloud: bpy.types.PointCloud, columns: Sequence[Column]) -> Steps[None]:
+    """Write all attributes of a cloud that has the right number of rows; yields the part that is done, 0..1.
+
+    Harmonics that are not among the columns are removed.
+    """
+    names = [name for name, _ in columns]
+    for name in [attribute.name for attribute in cloud.attributes]:
+        if name not in names and (_is_harmonic(name) or name == ERASED):
+            cloud.attributes.remove(cloud.attributes[name])
+    # Adding an attribute may move the others in memory: first all are made, then each is looked up again.
+    for name in names:
+        _attribute(cloud, name, _type_of(name))
+    for number, (name, array) in enumerate(columns):
+        _write(cloud, name, array())
+        yield (number + 1) / len(columns)
+    cloud.update_tag()
+
+
+def write(ob: bpy.types.Object, rows: Rows) -> None:
+    """Replace all rows of the object, whatever their number. Attributes that are not ours are lost if it changes."""
+    resize(ob, len(rows))
+    finished(filling(ob.data, columns(rows)))
+
+
+def resize(ob: bpy.types.Object, count: int) -> None:
+    """Give the object's own cloud `count` rows. What they hold afterwards is for the caller to write."""
+    if ob.data.users > 1:
+        ob.data = ob.data.copy()
+    if len(ob.data.points) == count:
+        return
+    if compat.can_resize():
+        ob.data.resize(count)
+        return
+    old = ob.data
+    new = compat.sized(old.name, count)
+    for material in old.materials:
+        new.materials.append(material)
+    name = old.name
+    ob.data = new
+    if not old.users:
+        bpy.data.pointclouds.remove(old)
+    new.name = name
+
+
+def read(ob: bpy.types.Object) -> Rows:
+    """All rows of the object. Raises InputError if it holds no splats."""
+    count = len(ob.data.points) if ob.type == "POINTCLOUD" else 0
+    if ob.type != "POINTCLOUD" or (count and BASE not in ob.data.attributes):
+        raise InputError(
+            "no-splats-in-object",
+            f"The object {ob.name!r} holds no splats (it has no {BASE}).",
+            "Choose an object that SegWild made, or import it again.",
+        )
+    attributes = ob.data.attributes
+    bases = 0
+    while bases < _SH_MAX and harmonic(bases) in attributes:
+        bases += 1
+    bases = max(known for known in SH_COUNTS if known <= bases)
+    sh = np.empty((count, bases, 3), np.float32)
+    for k in range(bases):
+        sh[:, k] = column(ob, harmonic(k), 3)
+    rotations = column(ob, "rotation", 4)
+    if "rotation" not in attributes:
+        rotations[:, 0] = 1
+    return Rows(
+        column(ob, "position", 3),
+        column(ob, "scale", 3),
+        rotations,
+        column(ob, BASE, 4),
+        sh,
+        column(ob, IDS),
+        column(ob, LABELS),
+        column(ob, ERASED),
+    )
+
+
+def read_ids(ob: bpy.types.Object) -> np.ndarray:
+    """(N,) int32 ids of the object's rows."""
+    return column(ob, IDS)
+
+
+def column(ob: bpy.types.Object, name: str, width: int = 1) -> np.ndarray:
+    """One attribute, (N, width) or (N,), int32 for INT and float32 else; zeros if it is missing or another type."""
+    count = len(ob.data.points)
+    dtype = np.int32 if name in (IDS, LABELS) else np.float32
+    array = np.zeros((count, width) if width > 1 else count, dtype)
+    attribute = ob.data.attributes.get(name)
+    if attribute is not None and count and attribute.domain == "POINT" and _fits(attribute, dtype, width):
+        attribute.data.foreach_get(_KEYS.get(attribute.data_type, "value"), array.reshape(-1))
+    return array
+
+
+def write_positions(ob: bpy.types.Object, array: np.ndarray) -> None:
+    """(N, 3) float32."""
+    write_column(ob, "position", array)
+
+
+def write_base(ob: bpy.types.Object, array: np.ndarray) -> None:
+    """(N, 4) float32, raw SH constant term r g b and opacity."""
+    write_column(ob, BASE, array)
+
+
+def write_labels(ob: bpy.types.Object, array: np.ndarray) -> None:
+    """(N,) int32."""
+    write_column(ob, LABELS, array)
+
+
+def write_sh(ob: bpy.types.Object, array: np.ndarray) -> None:
+    """(N, K-1, 3) float32, as many bases as the object has."""
+    for k in range(array.shape[1]):
+        write_column(ob, harmonic(k), array[:, k])
+
+
+def write_column(ob: bpy.types.Object, name: str, array: np.ndarray) -> None:
+    """One attribute of as many rows as the object has, made if it is missing."""
+    _attribute(ob.data, name, _type_of(name))
+    _write(ob.data, name, array)
+    ob.data.update_tag()
+
+
+def _type_of(name: str) -> str:
+    if name == BASE:
+        return compat.base_type()
+    if name in (IDS, LABELS):
+        return "INT"
+    return {ERASED: "FLOAT", "rotation": "QUATERNION"}.get(name, "FLOAT_VECTOR")
+
+
+def _attribute(cloud: bpy.types.PointCloud, name: str, kind: str) -> None:
+    """Make sure that the attribute is there with the right type; a foreign one of that name is replaced."""
+    known = cloud.attributes.get(name)
+    if known is not None and (known.data_type != kind or known.domain != "POINT"):
+        cloud.attributes.remove(known)
+        known = None
+    if known is None and not (name == "position" and not len(cloud.points)):
+        cloud.attributes.new(name, kind, "POINT")
+
+
+def _write(cloud: bpy.types.PointCloud, name: str, array: np.ndarray) -> None:
+    if not len(cloud.points):
+        return
+    attribute = cloud.attributes[name]
+    dtype = np.int32 if attribute.data_type == "INT" else np.float32
+    # float64 would cost twenty times as much; a view that is not contiguous is copied here.
+    flat = np.ascontiguousarray(array, dtype).reshape(-1)
+    attribute.data.foreach_set(_KEYS.get(attribute.data_type, "value"), flat)
+
+
+def _fits(attribute: bpy.types.Attribute, dtype: type, width: int) -> bool:
+    integer = attribute.data_type == "INT"
+    return _WIDTHS.get(attribute.data_type, 1) == width and integer == (dtype is np.int32)
+
+
+def _is_harmonic(name: str) -> bool:
+    return name.startswith("radiance:sh_") and name.removeprefix("radiance:sh_").isdigit()

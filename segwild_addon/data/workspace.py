@@ -1,0 +1,324 @@
+"""A finished workspace folder into arrays, cameras and objects, without a backend.
+
+The folder is described in backend/scene/workspace.py; here it is only read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..protocol.errors import InputError
+from .rows import SH_COUNTS
+from .safetensors import mapped
+from .steps import Steps
+
+FORMAT = 1
+FIELDS = ("means", "quats", "log_scales", "opacity_logits", "sh0", "shN")
+_CHUNK_BYTES = 1 << 24
+_ROWS_MAX = 1 << 30  # ids are 32 bits wide
+_FLATTEST = -30.0  # stands for log 0
+_LARGEST = 40.0  # e^40: squares of larger sizes overflow
+_SOLID = 20.0
+
+
+@dataclass(frozen=True, eq=False)
+class Camera:
+    """One pinhole view, OpenCV axes, scene frame; pixel (0, 0) is the picture's corner."""
+
+    cam_from_world: np.ndarray  # (4, 4) float64, rigid
+    fx: float  # pixels
+    fy: float
+    cx: float
+    cy: float
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, eq=False)
+class Photo:
+    name: str
+    camera: Camera  # of the undistorted picture
+    test: bool  # kept from training
+
+
+@dataclass(frozen=True, eq=False)
+class Segment:
+    """A named object of the workspace. Objects may overlap."""
+
+    id: int
+    name: str
+    color: tuple[float, float, float]
+    parent: int
+    look: dict[str, Any] | None  # a, b, mix, strength; None: the scene's
+    rows: np.ndarray  # (M,) int64, ascending
+    probability: np.ndarray  # (M,) float32
+
+
+@dataclass(frozen=True, eq=False)
+class Splats:
+    """The Gaussians as they lie in the file: mapped, encoded, not copied."""
+
+    means: np.ndarray  # (N, 3) float32
+    quats: np.ndarray  # (N, 4) float32, wxyz, any norm
+    log_scales: np.ndarray  # (N, 3) float32
+    opacity_logits: np.ndarray  # (N,) float32
+    sh0: np.ndarray  # (N, 1, 3) float32
+    shN: np.ndarray  # (N, K-1, 3) float32
+
+    def __len__(self) -> int:
+        return len(self.means)
+
+    def finite(self) -> np.ndarray:
+        """(N,) bool, rows that can be shown; what is not finite in `shN` counts as zero instead."""
+        good = np.isfinite(self.opacity_logits) | (self.opacity_logits == np.inf)
+        for array in (self.means, self.quats, self.sh0[:, 0]):
+            good &= np.isfinite(array).all(axis=1)
+        return good & (self.log_scales <= _LARGEST).all(axis=1)
+
+    def scales(self, chosen: Any) -> np.ndarray:
+        """(M, 3) float32, linear."""
+        return np.exp(np.maximum(self.log_scales[chosen], np.float32(_FLATTEST)))
+
+    def rotations(self, chosen: Any) -> np.ndarray:
+        """(M, 4) float32, unit length; none where the file has none."""
+        return unit(self.quats[chosen])
+
+    def base(self, chosen: Any) -> np.ndarray:
+        """(M, 4) float32, raw SH constant term and opacity."""
+        logits = np.minimum(self.opacity_logits[chosen], np.float32(_SOLID))
+        base = np.empty((len(logits), 4), np.float32)
+        base[:, :3] = self.sh0[chosen, 0]
+        base[:, 3] = np.exp(-np.logaddexp(np.float32(0), -logits))  # overflows for no logit
+        return base
+
+    def harmonic(self, k: int, chosen: Any) -> np.ndarray:
+        """(M, 3) float32, coefficient k + 1 of every row."""
+        array = self.shN[chosen, k]
+        return array if np.isfinite(array).all() else np.nan_to_num(array, posinf=0, neginf=0)
+
+
+def unit(quats: np.ndarray) -> np.ndarray:
+    """Quaternions (N, 4) of any norm to float32 of norm 1; (1, 0, 0, 0) for no rotation at all."""
+    # Through the largest component: squares of tiny ones vanish, of large ones overflow.
+    largest = np.abs(quats).max(axis=1, keepdims=True)
+    if not largest.all():
+        quats = np.where(largest > 0, quats, np.array([1, 0, 0, 0], quats.dtype))
+        largest = np.where(largest > 0, largest, 1)
+    scaled = quats / largest
+    return (scaled / np.sqrt(np.einsum("ij,ij->i", scaled, scaled))[:, None]).astype(np.float32, copy=False)
+
+
+class Folder:
+    """One workspace. Nothing is kept open between calls but arrays that the caller holds."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    @classmethod
+    def open(cls, root: Path) -> Folder:
+        """Raises InputError if `root` is no workspace, or of another format."""
+        folder = cls(root)
+        if not (root / "scene.json").is_file():
+            raise InputError(
+                "not-a-workspace",
+                f"This folder is not a SegWild workspace (it has no scene.json): {root}.",
+                "Choose the folder that ends in .segwild.",
+            )
+        version = folder.scene().get("format")
+        if version != FORMAT:
+            raise InputError(
+                "workspace-format",
+                f"The workspace has format {version!r}, this SegWild reads format {FORMAT}: {root}.",
+                "Update SegWild.",
+            )
+        return folder
+
+    @property
+    def name(self) -> str:
+        return self.root.name.removesuffix(".segwild") or "scene"
+
+    @property
+    def has_splats(self) -> bool:
+        return self._splats_file.is_file()
+
+    @property
+    def _splats_file(self) -> Path:
+        return self.root / "splats" / "base.safetensors"
+
+    def picture(self, name: str) -> Path:
+        """The undistorted picture of a photo."""
+        return self.root / "photos" / f"{name}.jpg"
+
+    def scene(self) -> dict[str, Any]:
+        value = _json(self.root / "scene.json")
+        if not isinstance(value, dict):
+            raise InputError("file-damaged", f"Not a scene description: {self.root / 'scene.json'}.")
+        return value
+
+    def look(self) -> dict[str, Any] | None:
+        """The look that was set for the whole scene, if any."""
+        return _look(self.scene().get("look"))
+
+    def scene_from_capture(self) -> np.ndarray:
+        """(4, 4) float64, from the frame of the photos' reconstruction (or an imported file) to the scene's."""
+        matrix = np.eye(4)
+        value = self.scene().get("scene_from_capture")
+        if value is None:
+            return matrix
+        try:
+            matrix[:3, :3] = float(value["scale"]) * np.array(value["rotation"], float).reshape(3, 3)
+            matrix[:3, 3] = np.array(value["translation"], float).reshape(3)
+        except (KeyError, TypeError, ValueError) as error:
+            raise _damaged(self.root / "scene.json", error) from error
+        if not np.isfinite(matrix).all() or abs(np.linalg.det(matrix)) < 1e-30:
+            raise _damaged(self.root / "scene.json", "a frame that cannot be inverted")
+        return matrix
+
+    def photos(self) -> list[Photo]:
+        """The photos whose camera is known; none for an imported splat. Raises InputError for a damaged list."""
+        path = self.root / "photos.json"
+        if not path.exists():
+            return []
+        try:
+            return [
+                Photo(str(row["name"]), _camera(row["camera"]), row["split"] == "test")
+                for row in _json(path)
+                if row["camera"] is not None and not row["excluded"]
+            ]
+        except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
+            raise _damaged(path, error) from error
+
+    def splats(self) -> Splats:
+        """Raises InputError if nothing was trained yet, or the file is damaged."""
+        path = self._splats_file
+        if not path.is_file():
+            raise InputError(
+                "no-splats-yet", f"The workspace has no Gaussians yet: {self.root}.", "Train it first, then import it."
+            )
+        arrays, _ = mapped(path)
+        try:
+            splats = Splats(**{name: arrays[name] for name in FIELDS})
+        except KeyError as error:
+            raise _damaged(path, f"{error} is missing") from error
+        count = len(splats.means) if splats.means.ndim else 0
+        bases = splats.shN.shape[1] if splats.shN.ndim == 3 else -1
+        shapes = ((count, 3), (count, 4), (count, 3), (count,), (count, 1, 3), (count, bases, 3))
+        for name, shape in zip(FIELDS, shapes, strict=True):
+            array = arrays[name]
+            if array.dtype != np.float32 or array.shape != shape or bases not in SH_COUNTS or count > _ROWS_MAX:
+                raise _damaged(path, f"{name} is {array.dtype} {array.shape}")
+        return splats
+
+    def fingerprint(self) -> Steps[str]:
+        """The name by which segments.json knows these Gaussians: BLAKE2 of their file."""
+        digest = hashlib.blake2b(digest_size=16)
+        size = max(self._splats_file.stat().st_size, 1)
+        with self._splats_file.open("rb") as file:
+            while chunk := file.read(_CHUNK_BYTES):
+                digest.update(chunk)
+                yield min(file.tell() / size, 1.0)
+        return digest.hexdigest()
+
+    def segments(self, fingerprint: str | None = None) -> list[Segment]:
+        """The named objects, by id. Raises InputError if they are damaged or not of these Gaussians.
+
+        `fingerprint` is what `fingerprint()` returned; None leaves that unchecked.
+        """
+        path = self.root / "segments.json"
+        if not path.exists():
+            return []
+        table = _json(path)
+        try:
+            if table["format"] != FORMAT:
+                raise ValueError(f"format {table['format']}")
+            stamp, entries = table["splats"], list(table["objects"])
+            known = [(int(row["id"]), str(row["name"]), _color(row), int(row["parent"]), row) for row in entries]
+        except (KeyError, TypeError, ValueError) as error:
+            raise _damaged(path, error) from error
+        if fingerprint is not None and stamp != fingerprint:
+            raise InputError(
+                "objects-stale", f"The objects were made for other Gaussians than the workspace has now: {path}."
+            )
+        return [
+            Segment(id_, name, color, parent, _look(row["look"]), *self._rows_of(id_, name))
+            for id_, name, color, parent, row in known
+        ]
+
+    def _rows_of(self, id_: int, name: str) -> tuple[np.ndarray, np.ndarray]:
+        path = self.root / "segments" / f"{id_}.npz"
+        try:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+                rows, probability = arrays["rows"].astype(np.int64), arrays["probability"].astype(np.float32)
+            if rows.ndim != 1 or rows.shape != probability.shape or (len(rows) and rows.min() < 0):
+                raise ValueError("rows and probabilities disagree")
+        except (OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+            raise InputError("file-damaged", f"The rows of the object {name!r} cannot be read: {path}.") from error
+        return rows, probability
+
+
+def labels(segments: list[Segment], count: int) -> np.ndarray:
+    """(count,) int32: one segment per row, 0 = none. Where segments overlap, the more probable one wins.
+
+    Raises InputError if a segment names rows that are not there.
+    """
+    ids = np.zeros(count, np.int32)
+    best = np.zeros(count, np.float32)
+    for segment in segments:
+        if len(segment.rows) and segment.rows.max() >= count:
+            raise InputError("file-damaged", f"The object {segment.name!r} has rows beyond the last Gaussian.")
+        wins = segment.rows[segment.probability > best[segment.rows]]
+        best[segment.rows] = np.maximum(best[segment.rows], segment.probability)
+        ids[wins] = segment.id
+    return ids
+
+
+def _camera(value: Any) -> Camera:
+    """Raises KeyError, TypeError or ValueError for what is none."""
+    matrix = np.array(value["cam_from_world"], float).reshape(4, 4)
+    numbers = [float(value[key]) for key in ("fx", "fy", "cx", "cy")]
+    width, height = int(value["width"]), int(value["height"])
+    if not np.isfinite(matrix).all() or not all(map(math.isfinite, numbers)) or min(*numbers[:2], width, height) <= 0:
+        raise ValueError("a camera is not finite")
+    return Camera(matrix, *numbers, width, height)
+
+
+def _color(row: dict[str, Any]) -> tuple[float, float, float]:
+    r, g, b = (min(max(float(part), 0.0), 1.0) for part in row["color"])
+    return r, g, b
+
+
+def _look(value: Any) -> dict[str, Any] | None:
+    """A stored look with every field, or None for none or neutral."""
+    if not isinstance(value, dict) or not isinstance(value.get("a"), str):
+        return None
+    b, mix, strength = value.get("b"), value.get("mix", 0.0), value.get("strength", 1.0)
+    numbers = all(isinstance(number, int | float) and math.isfinite(number) for number in (mix, strength))
+    if not numbers:
+        return None
+    return {
+        "a": value["a"],
+        "b": b if isinstance(b, str) else None,
+        "mix": min(max(float(mix), 0.0), 1.0),
+        "strength": min(max(float(strength), 0.0), 2.0),
+    }
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError("file-missing", f"A file is missing: {path}.") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, why: Any) -> InputError:
+    return InputError("file-damaged", f"A file is damaged ({why}): {path}.", "Restore it, or make it again.")

@@ -1,0 +1,182 @@
+"""What SegWild keeps in a .blend: on objects, collections and the scene; and what it keeps nowhere, for the panel.
+
+No annotation may be a string here: Blender reads the properties out of them.
+"""
+
+import bpy
+from bpy.props import (
+    BoolProperty,
+    CollectionProperty,
+    EnumProperty,
+    FloatProperty,
+    FloatVectorProperty,
+    IntProperty,
+    PointerProperty,
+    StringProperty,
+)
+
+from .data import changes
+
+KINDS = (
+    ("NONE", "None", "Not a part of a SegWild scene"),
+    ("ROOT", "Root", "Places the scene in Blender's world"),
+    ("REST", "Rest", "The splats of no segment"),
+    ("SEGMENT", "Segment", "The splats of one object"),
+    ("CAMERA", "Camera", "Where a photo was taken from"),
+)
+PRESETS = (
+    ("quick", "Quick", "Minutes, for a first look"),
+    ("standard", "Standard", "The usual balance of time and detail"),
+    ("full", "Full", "All the detail the photos hold; takes hours without a graphics card"),
+)
+
+
+def _look_changed(self: bpy.types.PropertyGroup, _context: bpy.types.Context) -> None:
+    changes.announce_look(self.uuid)
+
+
+class SegwildObject(bpy.types.PropertyGroup):
+    """What an object is to SegWild, and in which light it is shown."""
+
+    uuid: StringProperty(description="Names this object for the backend")
+    scene_uuid: StringProperty(description="The scene the object belongs to")
+    source_uuid: StringProperty(description="The object this one was duplicated from")
+    kind: EnumProperty(items=KINDS, default="NONE")
+    label: IntProperty(min=0, description="Number of the segment in the workspace, 0 for the rest")
+    photo: StringProperty(description="The photo of a camera")
+
+    look_a: StringProperty(name="Photo", description="Show the splats in the light of this photo", update=_look_changed)
+    look_b: StringProperty(
+        name="Second photo", description="Mix the light of the first photo with this one's", update=_look_changed
+    )
+    look_mix: FloatProperty(
+        name="Mix",
+        description="0 is the light of the first photo, 1 that of the second",
+        min=0,
+        max=1,
+        subtype="FACTOR",
+        update=_look_changed,
+    )
+    look_strength: FloatProperty(
+        name="Strength",
+        description="0 is neutral light, 1 the photo's, 2 exaggerates it",
+        min=0,
+        max=2,
+        default=1,
+        update=_look_changed,
+    )
+    exposure: FloatProperty(
+        name="Exposure", description="Brighter or darker, in stops", soft_min=-4, soft_max=4, update=_look_changed
+    )
+    tint: FloatVectorProperty(
+        name="Tint",
+        description="Multiplies the colour",
+        subtype="COLOR",
+        default=(1, 1, 1),
+        min=0,
+        soft_max=2,
+        update=_look_changed,
+    )
+    saturation: FloatProperty(
+        name="Saturation", description="0 is grey, 1 as it is", default=1, min=0, soft_max=2, update=_look_changed
+    )
+    opacity: FloatProperty(
+        name="Opacity",
+        description="Multiplies the opacity of every splat",
+        default=1,
+        min=0,
+        max=1,
+        subtype="FACTOR",
+        update=_look_changed,
+    )
+    sh_degree: IntProperty(
+        name="Harmonics",
+        description="How much colours may depend on the direction they are seen from; 0 is not at all",
+        default=3,
+        min=0,
+        max=3,
+        update=_look_changed,
+    )
+
+
+class SegwildCollection(bpy.types.PropertyGroup):
+    """A collection that holds one scene."""
+
+    uuid: StringProperty(description="Names this scene")
+    workspace: StringProperty(name="Workspace", description="The folder the scene was made in", subtype="DIR_PATH")
+    is_scene: BoolProperty()
+
+
+class SegwildPrompt(bpy.types.PropertyGroup):
+    """One click of a selection that is being made."""
+
+    position: FloatVectorProperty(description="The surface point that was hit, scene frame")
+    eye: FloatVectorProperty(description="Where the camera was, scene frame")
+    pixel: FloatProperty(description="Size of a pixel at the point, scene units")
+    positive: BoolProperty(default=True, description="Whether the point belongs to the object")
+    row: IntProperty(description="The splat that was hit, its segwild_id")
+
+
+class SegwildScene(bpy.types.PropertyGroup):
+    """Settings that are saved with the file."""
+
+    active_scene: StringProperty(description="The SegWild scene that was worked with last")
+    prompts: CollectionProperty(type=SegwildPrompt)
+    photos_folder: StringProperty(
+        name="Photos", description="The folder of photos to make a scene from", subtype="DIR_PATH"
+    )
+    workspace_folder: StringProperty(
+        name="Workspace", description="The folder the new scene is made in", subtype="DIR_PATH"
+    )
+    preset: EnumProperty(name="Preset", description="Time against detail", items=PRESETS, default="standard")
+    highlight_color: FloatVectorProperty(
+        name="Highlight",
+        description="Colour of what is selected",
+        subtype="COLOR",
+        default=(1.0, 0.35, 0.05),
+        min=0,
+        max=1,
+    )
+    budget: IntProperty(
+        name="Splats while moving",
+        description="More splats than this are thinned out while the view moves",
+        default=3_000_000,
+        min=10_000,
+        soft_max=20_000_000,
+    )
+    half_resolution: BoolProperty(
+        name="Half resolution while moving", description="Draw coarser pictures while the view moves", default=True
+    )
+
+
+class SegwildStatus(bpy.types.PropertyGroup):
+    """What the panel shows at the moment; never saved."""
+
+    status: StringProperty(options={"SKIP_SAVE"})
+    phase: StringProperty(options={"SKIP_SAVE"})
+    progress: FloatProperty(min=0, max=1, subtype="FACTOR", options={"SKIP_SAVE"})
+    eta_secs: FloatProperty(default=-1, description="-1: unknown", options={"SKIP_SAVE"})
+    log_tail: StringProperty(options={"SKIP_SAVE"})
+
+
+_CLASSES = (SegwildObject, SegwildCollection, SegwildPrompt, SegwildScene, SegwildStatus)
+_HOLDERS = (
+    (bpy.types.Object, SegwildObject),
+    (bpy.types.Collection, SegwildCollection),
+    (bpy.types.Scene, SegwildScene),
+    (bpy.types.WindowManager, SegwildStatus),
+)
+
+
+def register() -> None:
+    for each in _CLASSES:
+        bpy.utils.register_class(each)
+    for holder, group in _HOLDERS:
+        holder.segwild = PointerProperty(type=group)
+
+
+def unregister() -> None:
+    for holder, _ in _HOLDERS:
+        del holder.segwild
+    for each in reversed(_CLASSES):
+        bpy.utils.unregister_class(each)

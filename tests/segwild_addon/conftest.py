@@ -1,0 +1,121 @@
+"""A Blender without a window, and workspaces written by hand: nothing here needs the backend."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture
+def blender() -> Iterator[Any]:
+    """`bpy` with an empty file and the add-on registered; afterwards nothing of it is left."""
+    bpy = pytest.importorskip("bpy", reason="bpy is not installed; tests/README.md says how to run these tests")
+    import segwild_addon
+
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    segwild_addon.register()
+    yield bpy
+    # A timer that is left would hang Blender 4.5 when the process ends.
+    segwild_addon.unregister()
+    assert not hasattr(bpy.types.Object, "segwild")
+
+
+def write_safetensors(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None = None) -> None:
+    """float32 arrays in the safetensors format."""
+    header: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
+    start = 0
+    for name, array in arrays.items():
+        header[name] = {"dtype": "F32", "shape": array.shape, "data_offsets": [start, start + array.nbytes]}
+        start += array.nbytes
+    head = json.dumps(header).encode()
+    head += b" " * (-len(head) % 8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(len(head).to_bytes(8, "little") + head + b"".join(a.tobytes() for a in arrays.values()))
+
+
+def random_splats(count: int, degree: int, seed: int = 0) -> dict[str, np.ndarray]:
+    """Arrays of splats/base.safetensors."""
+    random = np.random.default_rng(seed)
+    shapes = {
+        "means": (count, 3),
+        "quats": (count, 4),
+        "log_scales": (count, 3),
+        "opacity_logits": (count,),
+        "sh0": (count, 1, 3),
+        "shN": (count, (degree + 1) ** 2 - 1, 3),
+    }
+    return {name: random.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
+
+
+def write_workspace(
+    root: Path,
+    *,
+    count: int = 60,
+    degree: int = 3,
+    segments: Mapping[str, tuple[np.ndarray, float]] | None = None,  # name -> rows, probability of each
+    photos: int = 2,
+    rank: int = 4,
+) -> dict[str, np.ndarray]:
+    """A finished workspace; returns the arrays of its Gaussians."""
+    arrays = random_splats(count, degree)
+    write_safetensors(root / "splats" / "base.safetensors", arrays, {"content": "gaussians"})
+    stamp = hashlib.blake2b((root / "splats" / "base.safetensors").read_bytes(), digest_size=16).hexdigest()
+    scene = {"format": 1, "made": {}, "scene_from_capture": None}
+    (root / "scene.json").write_text(json.dumps(scene))
+
+    names = [f"photo-{k}" for k in range(photos)]
+    rows = []
+    for k, name in enumerate(names):
+        angle = 2 * math.pi * k / max(photos, 1)
+        cam_from_world = np.eye(4)
+        cam_from_world[:3, :3] = [
+            [math.cos(angle), math.sin(angle), 0],
+            [0, 0, -1],
+            [-math.sin(angle), math.cos(angle), 0],
+        ]
+        cam_from_world[:3, 3] = [0.1, -0.2, 3]
+        camera = {"cam_from_world": cam_from_world.tolist(), "fx": 300.0, "fy": 310.0, "cx": 158.0, "cy": 123.0}
+        row = {"name": name, "file": f"{name}.jpg", "width": 320, "height": 240, "split": "train", "excluded": ""}
+        rows.append(row | {"camera": camera | {"width": 320, "height": 240}})
+    rows.append(rows[0] | {"name": "blurred", "camera": None, "excluded": "too blurred"} if rows else {})
+    if photos:
+        (root / "photos.json").write_text(json.dumps(rows))
+
+    random = np.random.default_rng(1)
+    shared = {"embeddings": (photos, rank), "gain": (rank, 3, 3), "offset": (rank, 3), "sky": (9, 3)}
+    looks = {f"shared.{name}": random.standard_normal(shape) * 0.1 for name, shape in shared.items()}
+    looks |= {"shared.sky_response": np.zeros((rank, 9, 3)), "response": random.standard_normal((count, 3, rank)) * 0.1}
+    looks = {name: array.astype(np.float32) for name, array in looks.items()}
+    write_safetensors(root / "appearance.safetensors", looks, {"photos": json.dumps(names)})
+
+    table = []
+    for number, (name, (own, probability)) in enumerate((segments or {}).items(), start=1):
+        table.append({"id": number, "name": name, "parent": 0, "color": [0.2, 0.4, 0.6], "look": None})
+        (root / "segments").mkdir(exist_ok=True)
+        np.savez(
+            root / "segments" / f"{number}.npz",
+            rows=np.asarray(own, np.uint32),
+            probability=np.full(len(own), probability, np.float32),
+        )
+    if table:
+        document = {"format": 1, "splats": stamp, "next_id": len(table) + 1, "objects": table}
+        (root / "segments.json").write_text(json.dumps(document))
+    return arrays
+
+
+@pytest.fixture
+def make_workspace(tmp_path: Path) -> Callable[..., tuple[Path, dict[str, np.ndarray]]]:
+    """Writes a workspace (see `write_workspace`) and gives its folder and Gaussians."""
+
+    def make(name: str = "square", **options: Any) -> tuple[Path, dict[str, np.ndarray]]:
+        root = tmp_path / f"{name}.segwild"
+        return root, write_workspace(root, **options)
+
+    return make
