@@ -23,7 +23,7 @@ from ..protocol.errors import InputError, ProtocolError, ResourceError, SegWildE
 
 CALL_SECS = 10.0  # for an ordinary request
 SLICE_SECS = 0.2  # how often a waiting call looks whether it was closed
-ANSWER_MAX = 64 << 20  # bytes of one JSON answer
+ANSWER_MAX = 8 << 20  # bytes of one JSON answer
 BODY_MAX = 1 << 20  # bytes of one request, as the service has it
 
 SILENT, LOST, CLOSED = "backend-silent", "backend-lost", "client-closed"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segwild_addon.protocol import codec, events, requests, values
@@ -145,3 +145,15 @@ def test_limits_hold() -> None:
 def test_what_is_no_json_is_never_written() -> None:
     with pytest.raises(ValueError, match="JSON"):
         codec.encoded(requests.Submit("x", {}, float("inf")))
+
+
+@given(json_values)
+@settings(max_examples=20)
+def test_large_messages_are_read_like_small_ones(value: Any) -> None:
+    """By the reader that lets other threads run."""
+    data = json.dumps({"value": value, "fill": "x" * codec.FAST_MAX})
+    assert len(data) > codec.FAST_MAX
+    assert codec.parsed(data) == codec.parsed(data.encode()) == json.loads(data)
+    for bad in (data[:-1], data.replace('"fill"', '"value"', 1), data[:-1] + ', "n": NaN}', "[" * codec.FAST_MAX * 2):
+        with pytest.raises(ProtocolError):
+            codec.parsed(bad)
