@@ -5,6 +5,8 @@ from importlib import import_module
 # In the order in which they need each other. Imported only inside Blender: the backend reads `protocol` without bpy.
 _MODULES = (
     "properties",
+    "session",
+    "environment",
     "operators.importing",
 )
 

@@ -59,6 +59,7 @@ class Link:
         self._listening = False
         self._replies: set[_Reply] = set()
         self._own: deque[Any] = deque()  # answers that no thread gives
+        self._awaiting: list[Callable[[], None]] = []  # until it runs
 
     # Life.
 
@@ -107,6 +108,7 @@ class Link:
         self._wanted = None
         if self.backend is None:
             return
+        self._awaiting.clear()
         old, self.backend = self.backend, None
         before = self._ending
 
@@ -120,6 +122,13 @@ class Link:
         self.status, self._listening = ENDING, False
         for reply in self._replies:
             self._own.append(Answered(reply, error=_no_backend()))
+
+    def once_running(self, call: Callable[[], None]) -> None:
+        """Have something done when the backend runs, at once if it does; never if it is stopped before."""
+        if self.running:
+            call()
+        else:
+            self._awaiting.append(call)
 
     def wait(self, timeout_secs: float) -> bool:
         """Whether the backend that was stopped has ended within the time. For leaving the program alone."""
@@ -176,6 +185,10 @@ class Link:
                 reply.then(item)
         elif isinstance(item, Status):
             self.status = item
+            if self.running:
+                awaiting, self._awaiting = self._awaiting, []
+                for call in awaiting:
+                    call()
         elif isinstance(item, Numbered):
             return Happened(item.event, self.courses.take(item.event))
         elif isinstance(item, Unreadable | Rewound):

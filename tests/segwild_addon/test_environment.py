@@ -1,0 +1,115 @@
+"""Which backend there is is found out without waiting, and an installation is told as it goes."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from segwild_addon.protocol import codec
+
+
+@pytest.fixture
+def environment(nothing_is_left: None, blender: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    from segwild_addon import environment
+
+    monkeypatch.setattr(environment.shutil, "which", lambda name: None)  # whatever this machine has
+    return environment
+
+
+def until(condition: Callable[[], Any]) -> Any:
+    from segwild_addon import session
+
+    end = time.monotonic() + 30
+    while time.monotonic() < end:
+        session.pump()
+        if value := condition():
+            return value
+        time.sleep(0.01)
+    raise AssertionError("it did not happen in time")
+
+
+def script(path: Path, text: str) -> Path:
+    path.write_text(f"#!{sys.executable}\n{text}")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return path
+
+
+@pytest.fixture
+def pretend_python(tmp_path: Path) -> Path:
+    """A program that answers like the Python of an environment with SegWild."""
+    info = {"version": [3, 11], "venv": True, "segwild": "1.2.3", "protocol": codec.VERSION}
+    return script(tmp_path / "python", f"import json; print(json.dumps({info!r}))")
+
+
+def test_there_is_none_at_first(environment: Any, tmp_path: Path) -> None:
+    environment.look("", tmp_path / "nothing")
+    until(lambda: not [one for one in environment._threads if one.is_alive()])
+    assert environment.status().state == "absent"
+    assert environment.python() is None
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a script stands in for Python")
+def test_a_chosen_python_is_asked(environment: Any, pretend_python: Path, tmp_path: Path) -> None:
+    environment.look(str(pretend_python), tmp_path)
+    until(lambda: environment.status().state == "stopped")
+    assert environment.python() == pretend_python
+    assert environment.version() == "1.2.3"
+    environment.look(sys.executable if "site-packages" not in sys.executable else "", tmp_path)
+    until(lambda: environment.python() != pretend_python)
+    assert environment.status().state == "failed"
+    assert environment.status().hint
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a script stands in for Python")
+def test_one_on_the_path_is_found(
+    environment: Any, pretend_python: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    console = script(tmp_path / "segwild", "")
+    monkeypatch.setattr(environment.shutil, "which", lambda name: str(console))
+    environment.look("", tmp_path / "nothing")
+    until(lambda: environment.python() == pretend_python)
+
+
+def test_a_python_that_hangs_holds_nobody_up(environment: Any, tmp_path: Path) -> None:
+    began = time.monotonic()
+    environment.look(str(script(tmp_path / "python", "import time; time.sleep(3)")), tmp_path)
+    assert environment.status().state == "absent"
+    assert time.monotonic() - began < 0.7
+    until(lambda: environment.status().state == "failed")
+
+
+def test_an_installation_that_cannot_be_is_told_and_can_be_tried_again(environment: Any, tmp_path: Path) -> None:
+    for _ in range(2):
+        environment.install(tmp_path / "environment", build="cpu", wheels=tmp_path)
+        assert environment.status().state in ("installing", "failed")  # at once, if the thread was quick
+        until(lambda: environment.status().state == "failed")
+        assert environment.status().code == "no-wheels"
+    assert environment.python() is None
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a script stands in for Python")
+def test_an_installation_is_cancelled(environment: Any, tmp_path: Path) -> None:
+    wheels = tmp_path / "wheels"
+    wheels.mkdir()
+    (wheels / "any.whl").write_bytes(b"")
+    slow = script(
+        tmp_path / "slow",
+        "import json, sys, time\n"
+        "print(json.dumps({'version': [3, 11], 'venv': False}), flush=True) if '-c' in sys.argv else time.sleep(60)",
+    )
+    environment.install(tmp_path / "environment", build="cpu", base=str(slow), wheels=wheels)
+    until(lambda: "Step 1" in environment.status().sentence)
+    environment.cancel()
+    until(lambda: environment.status().state == "absent")
+    assert "cancelled" in environment.status().sentence
+
+
+def test_a_python_that_fits_makes_the_environment(environment: Any) -> None:
+    assert environment.base_python().name.lower().startswith("python")
