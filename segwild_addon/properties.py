@@ -11,6 +11,7 @@ from bpy.props import (
     FloatProperty,
     FloatVectorProperty,
     IntProperty,
+    IntVectorProperty,
     PointerProperty,
     StringProperty,
 )
@@ -44,6 +45,8 @@ class SegwildObject(bpy.types.PropertyGroup):
     kind: EnumProperty(items=KINDS, default="NONE")
     label: IntProperty(min=0, description="Number of the segment in the workspace, 0 for the rest")
     photo: StringProperty(description="The photo of a camera")
+    picture_size: IntVectorProperty(size=2, description="Width and height of the camera's picture in pixels")
+    pixel_aspect: FloatProperty(default=1, description="fx / fy of the camera")
 
     look_a: StringProperty(name="Photo", description="Show the splats in the light of this photo", update=_look_changed)
     look_b: StringProperty(

@@ -4,7 +4,8 @@ Collection "SegWild <name>"     collection.segwild: uuid, workspace
   Empty "<name> root"           maps the scene frame to Blender's world
     PointCloud "<name> rest"    rows of no segment
     PointCloud "<segment>"      one per segment
-    Camera "<photo>"            one per photo
+  Collection "<name> cameras"
+    Camera "<photo>"            one per photo, below the root too
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import bpy
 import numpy as np
 
 from ..protocol.errors import InputError, SegWildError
-from . import changes, splats, workspace
+from . import cameras, changes, splats, workspace
 from .steps import Steps, within
 from .workspace import Folder
 
@@ -99,14 +100,22 @@ def new(name: str, path: Path | None = None) -> bpy.types.Collection:
     return collection
 
 
-def adopt(ob: bpy.types.Object, scene: bpy.types.Collection, kind: str, label: int = 0) -> None:
-    """Make the object a member of the scene: own uuid, in its collection, under its root."""
+def adopt(
+    ob: bpy.types.Object,
+    scene: bpy.types.Collection,
+    kind: str,
+    label: int = 0,
+    *,
+    into: bpy.types.Collection | None = None,
+) -> None:
+    """Make the object a member of the scene: own uuid, under its root, in its collection or in `into`."""
     facts = ob.segwild
     facts.uuid, facts.scene_uuid, facts.kind, facts.label = uuid.uuid4().hex, scene.segwild.uuid, kind, label
-    scene.objects.link(ob)
+    (into or scene).objects.link(ob)
     if kind != "ROOT":
         ob.parent = root(scene)
-        changes.announce(facts.uuid)
+        if kind in SPLAT_KINDS:
+            changes.announce(facts.uuid)
 
 
 def remove(scene: bpy.types.Collection) -> None:
@@ -118,6 +127,9 @@ def remove(scene: bpy.types.Collection) -> None:
             bpy.data.pointclouds.remove(data)
         elif isinstance(data, bpy.types.Camera) and not data.users:
             bpy.data.cameras.remove(data)
+    for child in scene.children_recursive:
+        if not child.all_objects:
+            bpy.data.collections.remove(child)
     bpy.data.collections.remove(scene)
     changes.announce(None)
 
@@ -165,12 +177,23 @@ def _importing(source: Folder, scene: bpy.types.Collection, warn: Warn) -> Steps
             warn(f"All Gaussians of {name!r} belong more probably to other objects; it is not shown.")
             continue
         making = splats.creating(name, len(rows), _columns(gaussians, rows, label))
-        ob = yield from within(making, 0.08 + 0.92 * done / max(count, 1), 0.92 * len(rows) / max(count, 1))
+        ob = yield from within(making, 0.08 + 0.88 * done / max(count, 1), 0.88 * len(rows) / max(count, 1))
         done += len(rows)
         adopt(ob, scene, "SEGMENT" if label else "REST", label)
         if color is not None:
             ob.color = (*color, 1.0)
         set_look(ob, look or scene_look)
+    try:
+        photos = source.photos()
+    except SegWildError as error:
+        warn(f"{error} The scene is imported without cameras.")
+        return
+    collection = bpy.data.collections.new(f"{source.name} cameras") if photos else None
+    if collection is not None:
+        scene.children.link(collection)
+    for number, photo in enumerate(photos):
+        adopt(cameras.create(photo, source), scene, "CAMERA", into=collection)
+        yield 0.96 + 0.04 * (number + 1) / len(photos)
 
 
 def _segments(source: Folder, warn: Warn) -> Steps[list[workspace.Segment]]:

@@ -52,6 +52,16 @@ def test_objects_hang_below_a_root_and_find_their_scene(blender: Any, make_works
     assert scenes.folder(scene).name == "square"
 
 
+def test_a_damaged_photo_list_costs_the_cameras_only(blender: Any, make_workspace: Make) -> None:
+    path, _ = make_workspace()
+    (path / "photos.json").write_text("[{}]")
+    warnings: list[str] = []
+    scene = imported(path, warnings)
+    assert len(splats.read(scenes.rest(scene))) == 60
+    assert not scenes.members(scene, "CAMERA")
+    assert "without cameras" in warnings[0]
+
+
 def test_rows_that_are_not_finite_are_told_and_left_out(blender: Any, make_workspace: Make) -> None:
     path, arrays = make_workspace(degree=0)
     file = path / "splats" / "base.safetensors"
@@ -95,6 +105,7 @@ def test_an_import_that_is_given_up_leaves_nothing_behind(blender: Any, make_wor
     assert not blender.data.objects
     assert not blender.data.pointclouds
     assert not blender.data.collections
+    assert not blender.data.cameras
 
 
 def test_a_scene_can_be_removed(blender: Any, make_workspace: Make) -> None:

@@ -1,0 +1,65 @@
+"""An object's look and grading into one linear change of its colours, for whoever draws or exports it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import bpy
+import numpy as np
+
+from ..protocol.errors import SegWildError
+from . import looks, scenes
+from .looks import Light, Look
+from .rows import Rows
+
+GAMMA = 2.2  # colours of splats are display values; exposure and tint act on light
+_LUMINANCE = np.array([0.2126, 0.7152, 0.0722])  # Rec. 709
+
+
+def grading(ob: bpy.types.Object) -> np.ndarray:
+    """(3, 3) float64 change of colours: saturation, then tint and exposure. Identity for an untouched object."""
+    facts = ob.segwild
+    matrix = facts.saturation * np.eye(3) + (1 - facts.saturation) * np.tile(_LUMINANCE, (3, 1))
+    if facts.saturation == 1:
+        matrix = np.eye(3)
+    # Twice the light is 2^(1/2.2) times the display value.
+    gains = (2.0**facts.exposure * np.maximum(np.array(facts.tint, float), 0)) ** (1 / GAMMA)
+    return gains[:, None] * matrix
+
+
+def look(ob: bpy.types.Object) -> Look:
+    facts = ob.segwild
+    return Look(facts.look_a, facts.look_b, facts.look_mix, facts.look_strength)
+
+
+def light(ob: bpy.types.Object, ids: np.ndarray) -> Light:
+    """What look and grading do to the object's rows (ids (N,) int32).
+
+    Raises InputError if a look is set and its workspace cannot be read or has no such look.
+    """
+    chosen = look(ob)
+    return _lit(ob, chosen, ids).then(grading(ob))
+
+
+def light_or_neutral(ob: bpy.types.Object, ids: np.ndarray) -> tuple[Light, str]:
+    """`light` for a drawing that must go on: grading alone, and the sentence that says why the look is missing."""
+    try:
+        return light(ob, ids), ""
+    except SegWildError as error:
+        return Light.none().then(grading(ob)), str(error)
+
+
+def shown(ob: bpy.types.Object, rows: Rows) -> Rows:
+    """The object's rows with look, grading, opacity and harmonics degree baked in. Raises InputError as `light`."""
+    base_rgb, sh = light(ob, rows.ids).baked(rows.base[:, :3], rows.sh)
+    opacity = rows.base[:, 3:] * np.float32(ob.segwild.opacity)
+    baked = replace(rows, base=np.concatenate([base_rgb, opacity], axis=1), sh=sh)
+    return baked.with_degree(min(baked.degree, ob.segwild.sh_degree))
+
+
+def _lit(ob: bpy.types.Object, chosen: Look, ids: np.ndarray) -> Light:
+    scene = scenes.scene_of(ob)
+    if chosen.neutral or scene is None:
+        return Light.none()
+    found = looks.of_folder(scenes.folder(scene))
+    return Light.none() if found is None else found.light(chosen, ids)

@@ -1,0 +1,195 @@
+"""A photo's light into a linear change of colours, in numpy.
+
+The model is that of backend/train/appearance.py: photo j has an embedding e_j, Gaussian i a response B_i (3, R), and
+
+    colour_i(d) = (I + M(e))·(SH_i(d) + 0.5) + m(e) + C0·B_i·e,    M(e) = sum_r e_r gain_r,  m(e) = sum_r e_r offset_r
+
+all linear in e, so a mix of two looks is the look of the mixed embeddings, and e = 0 is neutral light.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..protocol.errors import InputError
+from .rows import Rows
+from .safetensors import mapped
+from .workspace import Folder
+
+C0 = 0.28209479177387814  # value of the constant spherical harmonic
+_KEPT_RESPONSES = 8  # photos whose B·e stays in memory, 12 bytes per Gaussian each
+_CHUNK_ROWS = 1 << 17
+
+
+@dataclass(frozen=True)
+class Look:
+    """The light something is shown in: that of photo A, of a mix of A and B, or (without A) neutral."""
+
+    a: str = ""  # photo name
+    b: str = ""
+    mix: float = 0.0  # 0 is A, 1 is B
+    strength: float = 1.0  # 0 is neutral, 1 the photo's look, 2 exaggerates it
+
+    @property
+    def neutral(self) -> bool:
+        return not self.a or self.strength == 0
+
+    def parts(self) -> list[tuple[str, float]]:
+        """Photos and how much of each, in sum the strength."""
+        if self.neutral:
+            return []
+        second = self.b or self.a
+        shares = {self.a: (1 - self.mix) * self.strength}
+        shares[second] = shares.get(second, 0.0) + self.mix * self.strength
+        return [(name, share) for name, share in shares.items() if share]
+
+
+@dataclass(frozen=True, eq=False)
+class Light:
+    """A change of colours: gain @ (SH(direction) + 0.5) + offset + per_row, then clamped at 0."""
+
+    gain: np.ndarray  # (3, 3) float32
+    offset: np.ndarray  # (3,) float32
+    per_row: np.ndarray | None = None  # (N, 3) float32; None: zero
+
+    @classmethod
+    def none(cls) -> Light:
+        return cls(np.eye(3, dtype=np.float32), np.zeros(3, np.float32))
+
+    @property
+    def changes_nothing(self) -> bool:
+        return self.per_row is None and not self.offset.any() and np.array_equal(self.gain, np.eye(3))
+
+    def then(self, matrix: np.ndarray) -> Light:
+        """This light, then a further (3, 3) change of colours."""
+        if np.array_equal(matrix, np.eye(3)):
+            return self
+        per_row = None if self.per_row is None else self.per_row @ matrix.T.astype(np.float32)
+        return Light((matrix @ self.gain).astype(np.float32), (matrix @ self.offset).astype(np.float32), per_row)
+
+    def baked(self, base_rgb: np.ndarray, sh: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Raw SH constant term (N, 3) and coefficients (N, K-1, 3) with this light in them."""
+        if self.changes_nothing:
+            return base_rgb, sh
+        # The gain acts on the 0.5 too, which moves into the constant term.
+        shift = (self.offset + 0.5 * (self.gain.sum(axis=1) - 1)) / C0
+        lit = base_rgb @ self.gain.T + shift.astype(np.float32)
+        if self.per_row is not None:
+            lit += self.per_row / np.float32(C0)
+        return lit, sh @ self.gain.T if sh.shape[1] else sh
+
+
+class Looks:
+    """The trained looks of a workspace."""
+
+    def __init__(self, path: Path, names: tuple[str, ...], shared: dict[str, np.ndarray], count: int) -> None:
+        self.path = path
+        self.names = names  # photo of each embedding
+        self.count = count  # Gaussians of the workspace
+        self._shared = shared
+        self._responses: OrderedDict[str, np.ndarray] = OrderedDict()
+
+    @classmethod
+    def load(cls, folder: Folder) -> Looks | None:
+        """None if the workspace has no looks. Raises InputError if they are damaged or of other Gaussians."""
+        path = folder.root / "appearance.safetensors"
+        if not path.exists():
+            return None
+        arrays, metadata = mapped(path)
+        try:
+            names = tuple(str(name) for name in json.loads(metadata.get("photos", "[]")))
+            response = arrays["response"]
+            rank = response.shape[2]
+            shapes = {"embeddings": (len(names), rank), "gain": (rank, 3, 3), "offset": (rank, 3)}
+            if not names or not rank:
+                return None
+            shared = {name: np.array(arrays[f"shared.{name}"]) for name in shapes}
+            wrong = [name for name, shape in shapes.items() if shared[name].shape != shape]
+            if wrong or response.shape[1:] != (3, rank) or response.dtype != np.float32:
+                raise ValueError(f"{', '.join(wrong) or 'response'} of a wrong shape")
+            if not all(np.isfinite(array).all() for array in shared.values()):
+                raise ValueError("not finite")
+        except (KeyError, ValueError, IndexError, TypeError) as error:
+            raise InputError(
+                "file-damaged", f"The looks are damaged ({error}): {path}.", "Train the scene again."
+            ) from error
+        return cls(path, names, shared, len(response))
+
+    def light(self, look: Look, ids: np.ndarray) -> Light:
+        """What the look does to the Gaussians `ids` (M,) int32, their rows + 1; 0 gets what all share.
+
+        Raises InputError for a photo without a look, or ids the workspace does not have.
+        """
+        if look.neutral:
+            return Light.none()
+        if len(ids) and int(ids.max()) > self.count:
+            raise InputError(
+                "looks-stale",
+                f"The looks were made for {self.count} Gaussians, the objects have more: {self.path}.",
+                "Import the workspace again.",
+            )
+        embedding = sum(share * self._embedding(name) for name, share in look.parts())
+        gain = np.eye(3) + np.tensordot(embedding, self._shared["gain"], 1)
+        offset = embedding @ self._shared["offset"]
+        per_row = np.zeros((len(ids), 3), np.float32)
+        known = ids > 0
+        for name, share in look.parts():
+            if known.all():
+                per_row += np.float32(C0 * share) * self._response(name)[ids - 1]
+            else:
+                per_row[known] += np.float32(C0 * share) * self._response(name)[ids[known] - 1]
+        return Light(gain.astype(np.float32), offset.astype(np.float32), per_row)
+
+    def baked(self, rows: Rows, ids: np.ndarray, look: Look) -> tuple[np.ndarray, np.ndarray]:
+        """Raw SH constant term (N, 3) and coefficients (N, K-1, 3) float32 of neutral rows in a look."""
+        return self.light(look, ids).baked(rows.base[:, :3], rows.sh)
+
+    def _embedding(self, name: str) -> np.ndarray:
+        if name not in self.names:
+            raise InputError(
+                "no-look",
+                f"The photo {name!r} has no look of its own.",
+                f"Choose one the scene was trained on, such as {', '.join(self.names[:3])}.",
+            )
+        return self._shared["embeddings"][self.names.index(name)]
+
+    def _response(self, name: str) -> np.ndarray:
+        """B·e of every Gaussian for one photo, (N, 3) float32. Kept: dragging a mix needs no file."""
+        if name in self._responses:
+            self._responses.move_to_end(name)
+            return self._responses[name]
+        arrays, _ = mapped(self.path)  # closed again: a mapped file cannot be replaced on Windows
+        response, embedding = arrays["response"], self._embedding(name)
+        if len(response) != self.count:
+            raise InputError("looks-stale", f"The looks have changed: {self.path}.", "Import the workspace again.")
+        product = np.empty((self.count, 3), np.float32)
+        for start in range(0, self.count, _CHUNK_ROWS):
+            part = slice(start, start + _CHUNK_ROWS)
+            product[part] = response[part] @ embedding
+        self._responses[name] = product
+        while len(self._responses) > _KEPT_RESPONSES:
+            self._responses.popitem(last=False)
+        return product
+
+
+_loaded: dict[Path, tuple[Any, Looks | None]] = {}  # by workspace: the file's size and time, its looks
+
+
+def of_folder(folder: Folder) -> Looks | None:
+    """`Looks.load`, once per state of the file."""
+    path = folder.root / "appearance.safetensors"
+    try:
+        stamp: Any = (path.stat().st_size, path.stat().st_mtime_ns)
+    except OSError:
+        stamp = None
+    known = _loaded.get(folder.root)
+    if known is None or known[0] != stamp:
+        _loaded.clear()  # a workspace at a time: responses are large
+        known = _loaded[folder.root] = (stamp, Looks.load(folder))
+    return known[1]

@@ -1,0 +1,64 @@
+"""Look and grading of an object: what is drawn is what is exported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("bpy", reason="bpy is not installed; tests/README.md says how to run these tests")
+
+from segwild_addon.data import light, scenes, splats
+from segwild_addon.data.looks import C0, Look, Looks
+from segwild_addon.data.steps import finished
+from segwild_addon.data.workspace import Folder
+from segwild_addon.protocol.errors import InputError
+
+Make = Callable[..., tuple[Path, dict[str, np.ndarray]]]
+
+
+def test_an_untouched_object_is_shown_as_it_is(blender: Any, make_workspace: Make) -> None:
+    ob = scenes.rest(finished(scenes.importing(make_workspace()[0], [].append)))
+    rows = splats.read(ob)
+    shown = light.shown(ob, rows)
+    np.testing.assert_array_equal(shown.base, rows.base)
+    np.testing.assert_array_equal(shown.sh, rows.sh)
+    assert light.light(ob, rows.ids).changes_nothing
+
+
+def test_look_and_grading_are_baked_in_this_order(blender: Any, make_workspace: Make) -> None:
+    path, _ = make_workspace()
+    ob = scenes.rest(finished(scenes.importing(path, [].append)))
+    rows = splats.read(ob)
+    facts = ob.segwild
+    facts.look_a, facts.look_strength = "photo-0", 1.5
+    facts.exposure, facts.tint, facts.saturation = 1.0, (1.0, 0.5, 0.25), 0.5
+    facts.opacity, facts.sh_degree = 0.5, 1
+    shown = light.shown(ob, rows)
+    looks = Looks.load(Folder(path))
+    assert looks is not None
+    lit, _ = looks.baked(rows, rows.ids, Look("photo-0", strength=1.5))
+    colour = lit * C0 + 0.5
+    grey = colour @ [0.2126, 0.7152, 0.0722]
+    colour = 0.5 * colour + 0.5 * grey[:, None]
+    colour *= (2 * np.array([1.0, 0.5, 0.25])) ** (1 / 2.2)
+    np.testing.assert_allclose(shown.base[:, :3] * C0 + 0.5, colour, atol=1e-5)
+    np.testing.assert_allclose(shown.base[:, 3], rows.base[:, 3] / 2)
+    assert shown.degree == 1
+
+
+def test_without_its_workspace_a_look_is_missing_and_said(blender: Any, make_workspace: Make) -> None:
+    path, _ = make_workspace()
+    scene = finished(scenes.importing(path, [].append))
+    ob = scenes.rest(scene)
+    ob.segwild.look_a = "photo-0"
+    scene.segwild.workspace = str(path / "moved")
+    ids = splats.read_ids(ob)
+    with pytest.raises(InputError, match="not a SegWild workspace"):
+        light.light(ob, ids)
+    drawn, sentence = light.light_or_neutral(ob, ids)
+    assert drawn.changes_nothing
+    assert "not a SegWild workspace" in sentence
