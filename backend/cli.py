@@ -12,6 +12,7 @@ import json
 import sys
 import typing
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,7 +21,7 @@ from rich.console import Console
 
 from backend.progress import Cancelled
 from backend.terminal import TerminalProgress, print_error, print_result
-from backend.verbs import VERBS
+from backend.verbs import REPLACING, VERBS, WRITING
 from segwild_addon.protocol.errors import SegWildError
 
 
@@ -36,7 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     errors, output = Console(stderr=True), Console()
     with TerminalProgress(errors) as progress:
         try:
-            result = stage.run(request, progress)
+            with _turn(request):
+                result = stage.run(request, progress)
         except SegWildError as error:
             progress.__exit__()
             print_error(error, errors)
@@ -54,6 +56,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     else:
         print_result(result, output)
     return 0
+
+
+def _turn(request: Any) -> AbstractContextManager[None]:
+    """The scene, held for a command that writes into it."""
+    verb = _verb_of(request)
+    if verb not in WRITING or (verb == "objects" and request.action == "list"):
+        return nullcontext()
+    from backend.scene.turn import taken  # numpy: not for --help
+
+    field = next(field for field in dataclasses.fields(VERBS[verb][0]) if field.metadata.get("scene"))
+    return taken(getattr(request, field.name), alone=verb in REPLACING)
 
 
 def _parsed(words: list[str]) -> Any:

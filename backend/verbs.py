@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from segwild_addon.protocol import requests
 
+# Who writes into a scene on the command line does so alone; the first also replace what a service works with.
+REPLACING = ("run", "capture", "train", "import")
+WRITING = (*REPLACING, "embed", "lift", "segment", "objects", "appearance")
 VERBS: dict[str, tuple[type, str]] = {
     "demo": (requests.Demo, "backend.stages.demo"),
     "run": (requests.Run, "backend.stages.run"),

@@ -30,12 +30,13 @@ from backend.jobs.children import LESS_MEMORY, told
 from backend.progress import Cancelled
 from backend.scene.arrays import handed_out
 from backend.scene.lock import Locked, locked
+from backend.scene.turn import WRITER
 from backend.verbs import VERBS
 from segwild_addon.protocol import codec
 from segwild_addon.protocol.errors import ResourceError, SegWildError
 
 REPORT_EVERY_SECS = 0.2
-TURN_SECS = 20.0  # for the worker of a service that was killed to notice it
+TURN_SECS = 20.0  # for a short command, or the worker of a service that was killed to notice it
 SNAPSHOTS_KEPT = 3  # readers may be behind by so many
 
 
@@ -105,7 +106,7 @@ def main() -> None:
     try:
         request_type, module = VERBS[job["verb"]]
         request = codec.fields_in(request_type, job["request"])
-        with locked(workspace / "worker.lock", wait_secs=TURN_SECS):
+        with locked(workspace / WRITER, wait_secs=TURN_SECS):
             result = importlib.import_module(module).run(request, reporter)
         reporter.say({"result": result})
     except Cancelled:
@@ -135,8 +136,8 @@ def main() -> None:
 _NO_MEMORY = ResourceError("out-of-memory", "Memory ran out.", LESS_MEMORY)
 _BUSY = ResourceError(
     "worker-busy",
-    "The worker of an earlier service still holds the scene.",
-    "End that process and start the job again.",
+    "Another program is writing into the scene: a command, or the worker of an earlier service.",
+    "Wait for it to end, or stop it, and start the job again.",
 )
 
 

@@ -22,16 +22,27 @@ def locked(path: Path, *, wait_secs: float = 0.0) -> Iterator[None]:
 
     Raises Locked if another process still holds it after `wait_secs`, OSError if the file cannot be made.
     """
-    with path.open("a+b") as file:
-        deadline = time.monotonic() + wait_secs
-        while not _taken(file.fileno()):
-            if time.monotonic() >= deadline:
-                raise Locked(str(path))
-            time.sleep(_RETRY_SECS)
-        try:
-            yield
-        finally:
-            _release(file.fileno())
+    deadline = time.monotonic() + wait_secs
+    while True:
+        with path.open("a+b") as file:
+            while not _taken(file.fileno()):
+                if time.monotonic() >= deadline:
+                    raise Locked(str(path))
+                time.sleep(_RETRY_SECS)
+            try:
+                if _is_still(path, file.fileno()):
+                    yield
+                    return
+            finally:
+                _release(file.fileno())
+
+
+def _is_still(path: Path, number: int) -> bool:
+    """Whether the open file is the one that others find: its last holder may have removed it."""
+    try:
+        return os.path.samestat(os.fstat(number), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _taken(number: int) -> bool:

@@ -25,6 +25,7 @@ from backend.progress import Progress
 from backend.scene import Workspace
 from backend.scene.files import disk_trouble
 from backend.scene.lock import Locked, locked
+from backend.scene.turn import OWNER
 from backend.service.app import Service, application
 from backend.service.inside import Inside
 from backend.service.stream import Stream
@@ -48,24 +49,47 @@ def run(request: Serve, progress: Progress) -> dict[str, Any]:
             f"--host {request.host} would let other machines ask.",
             "Use an SSH tunnel instead (docs/remote.md), or add --beyond-this-machine if you know why.",
         )
-    token = os.environ.pop("SEGWILD_TOKEN", "") or secrets.token_urlsafe(24)
+    if not 0 <= request.port < 65536:
+        raise InputError("bad-option", f"--port is {request.port}.", "Give a number from 1 to 65535, or 0 for any.")
+    log = (request.log or workspace / "worker.log").resolve()
+    if log.is_dir():
+        raise InputError("bad-option", f"--log is a folder: {log}.", "Give a file, or leave it out.")
+    for folder in request.allow:
+        if not folder.is_dir():
+            progress.warn("folder-missing", "A folder of --allow is not there.", [str(folder)])
+    token = _token()
     Workspace.create(workspace)  # refuses folders of something else, before anything of ours lies there
     try:
-        with locked(workspace / "service.lock"):
-            return _served(request, workspace, token, progress)
+        with locked(workspace / OWNER):
+            return _served(request, workspace, log, token, progress)
     except OSError as error:
         raise disk_trouble(error, workspace) from error
     except Locked as error:
         raise InputError(
-            "already-served", f"Another service works on this scene: {workspace}.", "Stop it, or use it."
+            "already-served", f"Another service or command works on this scene: {workspace}.", "Stop it, or use it."
         ) from error
 
 
-def _served(request: Serve, workspace: Path, token: str, progress: Progress) -> dict[str, Any]:
-    log = (request.log or workspace / "worker.log").resolve()
-    log.parent.mkdir(parents=True, exist_ok=True)
-    if log.exists() and log.stat().st_size > LOG_MAX_BYTES:
-        log.replace(log.with_name(f"{log.name}.1"))
+def _token() -> str:
+    """The environment's word, or a new one. Children must not inherit it."""
+    token = os.environ.pop("SEGWILD_TOKEN", "") or secrets.token_urlsafe(24)
+    if not (token.isascii() and token.isprintable() and " " not in token):
+        raise InputError(
+            "bad-token",
+            "SEGWILD_TOKEN has characters that a request cannot carry.",
+            "Use letters, digits and signs without spaces, or leave it out to get one.",
+        )
+    return token
+
+
+def _served(request: Serve, workspace: Path, log: Path, token: str, progress: Progress) -> dict[str, Any]:
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        if log.exists() and log.stat().st_size > LOG_MAX_BYTES:
+            log.replace(log.with_name(f"{log.name}.1"))
+        log.open("ab").close()
+    except OSError as error:
+        raise disk_trouble(error, log) from error
     store = Store(workspace / "jobs.sqlite")
     if store.recovered is not None:
         progress.warn("job-table-damaged", "The job table was damaged; it was set aside.", [str(store.recovered)])
@@ -126,6 +150,11 @@ def _listener(host: str, port: int) -> socket.socket:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
+    except socket.gaierror as error:
+        listener.close()
+        raise InputError(
+            "bad-option", f"--host is no address of this machine ({error.strerror}): {host}.", "Leave it out."
+        ) from error
     except OSError as error:
         listener.close()
         raise SetupError(

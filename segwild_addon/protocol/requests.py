@@ -210,7 +210,11 @@ class Doctor:
 
 @dataclass(frozen=True)
 class Serve:
-    """The backend process: works on one scene for a program that asks over HTTP."""
+    """The backend process: works on one scene for a program that asks over HTTP.
+
+    Prints one line of JSON with its port. Requests carry a token: SEGWILD_TOKEN of the environment, or a new one
+    that is in that line.
+    """
 
     workspace: Path = workspace()
     port: int = option("Port to listen on; 0: any free one.", 0)

@@ -101,6 +101,27 @@ def test_folders_of_something_else_and_other_machines_are_refused(tmp_path: Path
     assert refused(str(tmp_path / "scene.segwild"), "--host", "0.0.0.0") == "not-loopback"
 
 
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (("--port", "65536"), "bad-option"),
+        (("--port", "-1"), "bad-option"),
+        (("--log", "{}"), "bad-option"),
+        (("--log", "{}/letter.txt/worker.log"), "write-failed"),
+        (("--host", "no such host", "--beyond-this-machine"), "bad-option"),
+    ],
+)
+def test_options_that_cannot_be_are_sentences(tmp_path: Path, words: tuple[str, ...], code: str) -> None:
+    (tmp_path / "letter.txt").write_text("Dear")
+    assert refused(str(tmp_path / "scene.segwild"), *(word.format(tmp_path) for word in words)) == code
+
+
+@pytest.mark.parametrize("word", ["two words", "grün", "line\nbreak"])
+def test_a_token_that_no_header_carries_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, word: str) -> None:
+    monkeypatch.setenv("SEGWILD_TOKEN", word)
+    assert refused(str(tmp_path / "scene.segwild")) == "bad-token"
+
+
 def test_an_empty_scene_takes_an_import(serve: Callable[..., Any], blobs: Any, tmp_path: Path) -> None:
     """A new folder that the service has begun is one that stages accept."""
     served = serve(blobs.workspace.root)
@@ -222,7 +243,7 @@ def test_a_log_does_not_grow_for_ever(serve: Callable[..., Any], tmp_path: Path)
     (log.parent / "scene.json").write_text(json.dumps({"format": 1, "made": {}}))
     log.write_bytes(b"x" * (6 << 20))
     serve(tmp_path / "scene.segwild")
-    assert not log.exists()
+    assert log.stat().st_size == 0
     assert log.with_name("worker.log.1").stat().st_size == 6 << 20
 
 
