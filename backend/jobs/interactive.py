@@ -4,7 +4,7 @@
 has died (at most once in five seconds), and waits no longer than a limit. `main`, in the process, reads
 one JSON line `{"id": …, "question": {…}}` per question and writes two with that id: `"taken"`, and the answer.
 
-A preview goes before any preparation. A preparation is done in steps, so that a click waits for one step
+Any other question goes before a preparation. A preparation is done in steps, so that a click waits for one step
 at most; the newest goes first, because that is where the person looks.
 """
 
@@ -146,25 +146,25 @@ def main() -> None:
     lines: queue.Queue[str] = queue.Queue()
     threading.Thread(target=_read, args=(lines,), daemon=True).start()
     workspace = Path(json.loads(lines.get())["workspace"])
-    from backend.stages.preview import Previewer  # torch: only here, where nobody waits for a handshake
+    from backend.stages.answers import Answers  # torch: only here, where nobody waits for a handshake
 
-    _Desk(Previewer(workspace), lines, out).work()
+    _Desk(Answers(workspace), lines, out).work()
 
 
 class _Desk:
     """Which question is worked on next."""
 
-    def __init__(self, previewer: Any, lines: queue.Queue[str], out: TextIO) -> None:
-        self.previewer, self.lines, self.out = previewer, lines, out
-        self.clicks: list[tuple[int, requests.Preview]] = []
-        self.preparing: list[tuple[int, Iterator[dict[str, Any] | None]]] = []  # the newest last
+    def __init__(self, answers: Any, lines: queue.Queue[str], out: TextIO) -> None:
+        self.answers, self.lines, self.out = answers, lines, out
+        self.asked: list[tuple[int, Any]] = []
+        self.preparing: list[tuple[int, Iterator[Any]]] = []  # the newest last
 
     def work(self) -> None:
         while True:
             self._take_questions()
-            if self.clicks:
-                number, question = self.clicks.pop(0)
-                self._answer(number, lambda question=question: self.previewer.preview(question))  # type: ignore[misc]
+            if self.asked:
+                number, question = self.asked.pop(0)
+                self._answer(number, lambda question=question: self.answers.answer(question))  # type: ignore[misc]
             elif self.preparing:
                 number, steps = self.preparing[-1]
                 if self._answer(number, lambda steps=steps: next(steps)):  # type: ignore[misc]
@@ -174,15 +174,15 @@ class _Desk:
         """All that are there; waits for one if there is nothing to do."""
         while True:
             try:
-                line = json.loads(self.lines.get(block=not (self.clicks or self.preparing)))
+                line = json.loads(self.lines.get(block=not (self.asked or self.preparing)))
             except queue.Empty:
                 return
             question = codec.from_wire(line["question"], KINDS)
             self._say({"id": line["id"], "taken": True})
-            if isinstance(question, requests.Preview):
-                self.clicks.append((line["id"], question))
+            if not isinstance(question, requests.Prepare):
+                self.asked.append((line["id"], question))
                 continue
-            self.preparing.append((line["id"], self.previewer.prepare(question)))
+            self.preparing.append((line["id"], self.answers.prepare(question)))
             if len(self.preparing) > PREPARING_MAX:
                 number, _ = self.preparing.pop(0)
                 self._say({"id": number, **told(ProtocolError("superseded", "Newer photos are prepared first."))})
@@ -193,7 +193,7 @@ class _Desk:
             answer = made()
             if answer is None:
                 return False
-            reply: dict[str, Any] = {"answer": answer}
+            reply: dict[str, Any] = {"answer": codec.to_wire(answer)}
         except SegWildError as error:
             reply = told(error)
         except MemoryError:

@@ -112,19 +112,19 @@ class Workspace:
         return value
 
     def update_scene(self, **facts: Any) -> None:
-        with self._changing():
+        with self.changing():
             write_json(self.root / "scene.json", self.scene() | facts)
 
     def record(self, stage: str, **facts: Any) -> None:
         """Note in scene.json that a stage has finished, when, and with which settings and results."""
         note = {"at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), **facts}
-        with self._changing():
+        with self.changing():
             scene = self.scene()
             write_json(self.root / "scene.json", scene | {"made": scene.get("made", {}) | {stage: note}})
 
     @contextmanager
-    def _changing(self) -> Iterator[None]:
-        """Reading and writing scene.json as one step: a job and a lift for a click may end together."""
+    def changing(self) -> Iterator[None]:
+        """Reading and writing a small file of the scene as one step: a job and an answer may end together."""
         try:
             with locked(self.root / ".scene.lock", wait_secs=10.0):
                 yield
@@ -139,7 +139,7 @@ class Workspace:
 
     def forget(self, *stages: str) -> None:
         """Take back what `record` noted: what a changed input makes stale."""
-        with self._changing():
+        with self.changing():
             scene = self.scene()
             made = {stage: facts for stage, facts in scene.get("made", {}).items() if stage not in stages}
             write_json(self.root / "scene.json", scene | {"made": made})

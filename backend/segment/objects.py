@@ -3,7 +3,7 @@
 `segments.json` is the table: id, name, parent, colour, look. `segments/<id>.npz` holds an object's rows,
 their probability and the votes behind them. Objects may overlap; where one label per row is needed, the
 one more probable there wins. Every change is one renamed file, so that a kill at any instant leaves the
-table as it was before or after it.
+table as it was before or after it, and made under the scene's lock: jobs and answers change objects.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ def load(workspace: Workspace) -> list[Object]:
     return [_object(workspace, row) for row in table["objects"]]
 
 
-def names(workspace: Workspace) -> list[str]:
-    """Names of all objects, by id, without reading their rows."""
-    return [row["name"] for row in _table(workspace)["objects"]]
+def names(workspace: Workspace) -> dict[int, str]:
+    """Id -> name of all objects, by id, without reading their rows."""
+    return {row["id"]: row["name"] for row in sorted(_table(workspace)["objects"], key=lambda row: row["id"])}
 
 
 def find(workspace: Workspace, name: str) -> Object:
@@ -82,20 +82,26 @@ def save(
     rows = np.flatnonzero(rows) if rows.dtype == bool else np.unique(rows).astype(np.int64)
     if not len(rows):
         raise InputError("empty-object", f"Nothing was selected for {name!r}.", "Click on the object itself.")
-    table = _table(workspace)
-    known = {row["name"]: row for row in table["objects"]}
-    entry = known.get(name)
-    if entry is None:
-        entry = {"id": table["next_id"], "name": name, "parent": 0, "color": _color(table["next_id"]), "look": None}
     kept = np.clip(np.asarray(probability)[rows], 0, 1).astype(np.float32)
-    _write_rows(workspace, entry["id"], rows, kept, evidence)
-    if name not in known:
-        _write(workspace, {**table, "next_id": table["next_id"] + 1, "objects": [*table["objects"], entry]})
-    return _object(workspace, entry)
+    with workspace.changing():
+        table = _table(workspace)
+        known = {row["name"]: row for row in table["objects"]}
+        entry = known.get(name)
+        if entry is None:
+            entry = {"id": table["next_id"], "name": name, "parent": 0, "color": _color(table["next_id"]), "look": None}
+        _write_rows(workspace, entry["id"], rows, kept, evidence)
+        if name not in known:
+            _write(workspace, {**table, "next_id": table["next_id"] + 1, "objects": [*table["objects"], entry]})
+        return _object(workspace, entry)
 
 
 def delete(workspace: Workspace, *wanted: str) -> None:
     """All or none: raises InputError before anything is deleted if a name is unknown."""
+    with workspace.changing():
+        _delete(workspace, wanted)
+
+
+def _delete(workspace: Workspace, wanted: Sequence[str]) -> None:
     table = _table(workspace)
     gone = {_row(table, name)["id"] for name in wanted}
     remaining = [
@@ -110,36 +116,41 @@ def delete(workspace: Workspace, *wanted: str) -> None:
 
 def rename(workspace: Workspace, old: str, new: str) -> None:
     """Raises InputError if the new name is taken or empty."""
-    table = _table(workspace)
-    entry = _row(table, old)
     checked_name(new)
-    if new != old and new in {row["name"] for row in table["objects"]}:
-        raise InputError(
-            "name-taken", f"There is already an object called {new!r}.", "Choose another name, or merge the two."
-        )
-    _write(workspace, _with(table, entry["id"], name=new))
+    with workspace.changing():
+        table = _table(workspace)
+        entry = _row(table, old)
+        if new != old and new in {row["name"] for row in table["objects"]}:
+            raise InputError(
+                "name-taken", f"There is already an object called {new!r}.", "Choose another name, or merge the two."
+            )
+        _write(workspace, _with(table, entry["id"], name=new))
 
 
 def merge(workspace: Workspace, into: str, *others: str) -> Object:
     """`into` gets the rows of all; the others are gone afterwards. A kill in between leaves the others too."""
-    target = find(workspace, into)
-    parts = [target, *(find(workspace, name) for name in dict.fromkeys(others) if name != into)]
-    if len(parts) < 2:
-        raise InputError("nothing-to-merge", f"No other object to merge into {into!r}.", "Name at least two objects.")
-    rows = np.unique(np.concatenate([part.rows for part in parts]))
-    probability = np.zeros(len(rows), np.float32)
-    for part in parts:
-        places = np.searchsorted(rows, part.rows)
-        probability[places] = np.maximum(probability[places], part.probability)
-    # Votes of different objects speak about different things: a union has no evidence of its own.
-    _write_rows(workspace, target.id, rows, probability, ())
-    delete(workspace, *(part.name for part in parts[1:]))
-    return replace(target, rows=rows, probability=probability, evidence=())
+    with workspace.changing():
+        target = find(workspace, into)
+        parts = [target, *(find(workspace, name) for name in dict.fromkeys(others) if name != into)]
+        if len(parts) < 2:
+            raise InputError(
+                "nothing-to-merge", f"No other object to merge into {into!r}.", "Name at least two objects."
+            )
+        rows = np.unique(np.concatenate([part.rows for part in parts]))
+        probability = np.zeros(len(rows), np.float32)
+        for part in parts:
+            places = np.searchsorted(rows, part.rows)
+            probability[places] = np.maximum(probability[places], part.probability)
+        # Votes of different objects speak about different things: a union has no evidence of its own.
+        _write_rows(workspace, target.id, rows, probability, ())
+        _delete(workspace, [part.name for part in parts[1:]])
+        return replace(target, rows=rows, probability=probability, evidence=())
 
 
 def set_look(workspace: Workspace, name: str, look: dict[str, Any] | None) -> None:
-    table = _table(workspace)
-    _write(workspace, _with(table, _row(table, name)["id"], look=look))
+    with workspace.changing():
+        table = _table(workspace)
+        _write(workspace, _with(table, _row(table, name)["id"], look=look))
 
 
 def checked_name(name: str) -> None:

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from backend.render import Seen
-from backend.segment.graph import SceneGraph
 
-_HALF_WINDOW_PX = 3
+HALF_WINDOW_PX = 3
 _CONTRIBUTORS = 8  # per pixel
 _SHARE = 0.7  # of the window's weight that its heaviest rows make up
 _MOST = 64
@@ -30,7 +29,7 @@ def seeds_at(
     seen: Seen,
     depths: np.ndarray,  # (N,) float64, camera z of every row
     points: np.ndarray,  # (K, 2) float64, pixels of the view
-    graph: SceneGraph,
+    spacing: np.ndarray,  # (N,) float32, world units
 ) -> Seeds:
     """The heaviest rows in a 7x7 window around each point that lie at its surface, not behind or before."""
     ids, weights = seen.top_contributors(_CONTRIBUTORS)
@@ -39,12 +38,12 @@ def seeds_at(
     for x, y in points:
         column, row = int(np.clip(x, 0, width - 1)), int(np.clip(y, 0, height - 1))
         window = np.s_[
-            max(0, row - _HALF_WINDOW_PX) : row + _HALF_WINDOW_PX + 1,
-            max(0, column - _HALF_WINDOW_PX) : column + _HALF_WINDOW_PX + 1,
+            max(0, row - HALF_WINDOW_PX) : row + HALF_WINDOW_PX + 1,
+            max(0, column - HALF_WINDOW_PX) : column + HALF_WINDOW_PX + 1,
         ]
         here = ids[window].ravel()
         mass = np.bincount(here[here >= 0], weights[window].ravel()[here >= 0], minlength=len(depths))
-        totals += _at_surface(mass, depths, graph.spacing)
+        totals += _at_surface(mass, depths, spacing)
     rows = np.flatnonzero(totals)
     return Seeds(rows, totals[rows])
 

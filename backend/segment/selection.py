@@ -6,66 +6,36 @@ Either way votes become a posterior, rows without votes follow their neighbours,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 import numpy as np
 
-from backend.features import Lifted
 from backend.render import Seen
-from backend.scene import Camera, Gaussians, Photo, Workspace
+from backend.scene import Camera, Photo, Workspace
 from backend.segment.carry import Carrying, carried_votes, spread_views
-from backend.segment.graph import SceneGraph, scene_graph
-from backend.segment.ground import find_ground
-from backend.segment.posterior import UNIT, Votes, best_threshold, mask_votes, posterior, seed_votes
+from backend.segment.posterior import mask_votes
+from backend.segment.prepared import Prepared, Selection
 from backend.segment.prompts import Box, Clicks, Mask, Prompt, in_picture_pixels
-from backend.segment.refine import Refinement, banded, filled, walked, without_strays
-from backend.segment.region import Walks
 from backend.segment.seeds import seeds_at
 from backend.train.views import in_picture
 from segwild_addon.protocol.errors import InputError
 
 LONG_SIDE = 640  # pixels of the views that vote
-_LAB = 3  # the first channels of the colour encoder: Lab of the fine blur
-_COLOR_DEVIATION = 30.0  # Lab units
 _BOX_POINTS = 5  # per side: where walks start in a box
 _BOX_TAIL = 0.02  # of a region's visible weight may lie beyond each side of its extent
-
-
-@dataclass(frozen=True, eq=False)
-class Selection:
-    """What a prompt chose, and why."""
-
-    chosen: np.ndarray  # (N,) bool
-    probability: np.ndarray  # (N,) float64
-    threshold: float
-    evidence: tuple[Votes, ...]
 
 
 class Selector:
     """One photo's view of a scene, prepared for prompts on it."""
 
     def __init__(
-        self,
-        scene: Gaussians,
-        workspace: Workspace,
-        photo: Photo,
-        *,
-        lifted: Lifted | None = None,  # the colour features; None: the rows' own colours, which are noisier
-        refinement: Refinement | None = None,
-        carrying: Carrying | None = None,
+        self, prepared: Prepared, workspace: Workspace, photo: Photo, *, carrying: Carrying | None = None
     ) -> None:
         assert photo.camera is not None  # callers pass used photos
-        self.scene, self.workspace, self.photo = scene, workspace, photo
-        self.refinement = refinement or Refinement()
+        self.prepared, self.workspace, self.photo = prepared, workspace, photo
+        self.scene = prepared.scene
         self.carrying = carrying or Carrying()
         self.camera: Camera = photo.camera.fitted(LONG_SIDE)
-        self.seen = Seen(scene, self.camera)
-        self.graph: SceneGraph = scene_graph(scene)
-        self._depths = self.camera.project(scene.means.astype(np.float64))[1]
-        looks = self.graph.colors / _COLOR_DEVIATION if lifted is None else lifted.features[:, :_LAB]
-        self._looks = np.asarray(looks, np.float32)
-        self._walks: Walks | None = None
+        self.seen = Seen(self.scene, self.camera)
+        self._depths = self.camera.project(self.scene.means.astype(np.float64))[1]
 
     def select(self, prompt: Prompt) -> Selection:
         """What the prompt means from where it was given.
@@ -78,29 +48,16 @@ class Selector:
                 raise InputError(
                     "empty-mask", "The mask lies outside the part of the photo that the scene uses.", "Mask the object."
                 )
-            return self._decided([mask_votes(self.seen, pixels, view=self.photo.name)])
+            return self.prepared.decided([mask_votes(self.seen, pixels, view=self.photo.name)])
         if isinstance(prompt, Clicks):
             return self._clicked(prompt)
         return self._boxed(prompt)
 
     def _clicked(self, clicks: Clicks) -> Selection:
         points = self._on_picture(clicks.points)
-        positive = self._seeds(points[clicks.positive])
-        negative = self._seeds(points[~clicks.positive])
-        positive[negative > positive] = 0
-        region = self.walks.region(positive, negative)
-        if region is None:
-            raise InputError(
-                "nothing-there", "There is no surface where was clicked.", "Click on a part that the render shows."
-            )
-        chosen = np.zeros(len(self.scene), bool)
-        chosen[region.rows] = True
-        evidence = [
-            self._region_votes(chosen),
-            seed_votes(np.flatnonzero(positive), inside=True, view=self.photo.name),
-            seed_votes(np.flatnonzero((negative > 0) & (positive == 0)), inside=False, view=self.photo.name),
-        ]
-        return self._decided(evidence)
+        return self.prepared.clicked(
+            self._seeds(points[clicks.positive]), self._seeds(points[~clicks.positive]), view=self.photo.name
+        )
 
     def _boxed(self, box: Box) -> Selection:
         """Of the regions that start inside the box, the one whose visible rows fill it most exactly."""
@@ -115,7 +72,7 @@ class Selector:
             seeds = self._seeds(start[None])
             if best is not None and seeds[best.rows].sum() > 0.5 * seeds.sum():
                 continue  # this part is known
-            region = self.walks.region(seeds, np.zeros(len(seeds)))
+            region = self.prepared.walks.region(seeds, np.zeros(len(seeds)))
             if region is None:
                 continue
             fit = _overlap(_extent(pixels[region.rows], mass[region.rows]), wanted)
@@ -125,17 +82,7 @@ class Selector:
             raise InputError(
                 "nothing-there", "No part of the scene fits into the box.", "Draw the box around a whole object."
             )
-        chosen = np.zeros(len(self.scene), bool)
-        chosen[best.rows] = True
-        return self._decided([self._region_votes(chosen)])
-
-    @property
-    def walks(self) -> Walks:
-        """Made on first use: a prompt may prove impossible before."""
-        if self._walks is None:
-            cameras = [photo.camera for photo in self.workspace.used_photos() if photo.camera is not None]
-            self._walks = Walks(self.scene, self._looks, find_ground(self.scene, cameras))
-        return self._walks
+        return self.prepared.decided([self.prepared.region_votes(best.rows, view=self.photo.name)])
 
     def _on_picture(self, points: np.ndarray) -> np.ndarray:
         """Photo pixels (K, 2) to pixels of the view."""
@@ -146,31 +93,9 @@ class Selector:
     def _seeds(self, points: np.ndarray) -> np.ndarray:
         """(N,) float64 weights of the rows under points (K, 2) of the view."""
         weights = np.zeros(len(self.scene))
-        seeds = seeds_at(self.seen, self._depths, points, self.graph)
+        seeds = seeds_at(self.seen, self._depths, points, self.prepared.graph.spacing)
         weights[seeds.rows] = seeds.weights
         return weights
-
-    def _region_votes(self, chosen: np.ndarray) -> Votes:
-        """One vote per solid row. Translucent rows have no place of their own: they follow their neighbours."""
-        rows = self.walks.rows
-        inside = np.where(chosen[rows], UNIT, 0).astype(np.uint16)
-        return Votes(
-            "region",
-            self.photo.name,
-            rows.astype(np.uint32),
-            inside,
-            (UNIT - inside).astype(np.uint16),
-            np.zeros(len(rows), np.float32),
-        )
-
-    def _decided(self, evidence: Sequence[Votes]) -> Selection:
-        counts = posterior(len(self.scene), evidence)
-        threshold, _ = best_threshold(counts, evidence)
-        probability, known = walked(counts, self.walks)
-        probability = filled(probability, known, self.scene, self.graph, self.refinement)
-        chosen = banded(probability, threshold, self.graph, self.refinement)
-        chosen = without_strays(chosen, self.scene)
-        return Selection(chosen, probability, threshold, tuple(evidence))
 
     def carried(self, selection: Selection) -> Selection:
         """The selection after it was drawn anew in other photos' poses: fewer gaps behind, truer rims."""
@@ -184,7 +109,7 @@ class Selector:
         points = self.scene.means[selection.chosen].astype(np.float64)
         views = spread_views(others, points, self.carrying.views, besides=self.camera)
         votes = carried_votes(self.scene, selection.chosen, views, self.carrying)
-        return self._decided([*selection.evidence, *votes]) if votes else selection
+        return self.prepared.decided([*selection.evidence, *votes]) if votes else selection
 
 
 def _extent(pixels: np.ndarray, mass: np.ndarray) -> np.ndarray:

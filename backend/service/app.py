@@ -6,6 +6,7 @@ import json
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from backend.service.stream import Stream
 from backend.verbs import VERBS
 from segwild_addon.protocol import codec, requests
 from segwild_addon.protocol.errors import InputError, ProtocolError, ResourceError, SegWildError, refusal
-from segwild_addon.protocol.events import STREAM_HEADER
+from segwild_addon.protocol.events import STREAM_HEADER, SceneChanged
 
 REMOTE = ("run", "capture", "train", "embed", "lift", "segment", "objects", "appearance", "render", "export", "import")
 REMOTE_VERBS = (*REMOTE, "evaluate", "evaluate-masks")  # demo, sample and doctor are for a terminal
@@ -169,8 +170,15 @@ class _Routes:
     async def ask(self, request: Request) -> Response:
         """A question for the interactive worker: answered in this very response."""
         question = codec.decoded(await request.body(), codec.kinds_of(*requests.QUESTIONS))
-        answer = await anyio.to_thread.run_sync(self.service.interactive.ask, question, limiter=self.asking)
-        return _json(answer)
+        return _json(await anyio.to_thread.run_sync(self._answered, question, limiter=self.asking))
+
+    def _answered(self, question: Any) -> dict[str, Any]:
+        answer = self.service.interactive.ask(question)
+        if isinstance(question, requests.CHANGES_OBJECTS):
+            with suppress(ResourceError):  # the disk is full: the answer is there all the same
+                self.service.store.tell(SceneChanged("objects"))
+            self.service.stream.told()
+        return answer
 
     async def events(self, request: Request) -> Response:
         after = request.query_params.get("after", "0")

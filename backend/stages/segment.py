@@ -11,6 +11,7 @@ from backend.features import Lifted, colour
 from backend.progress import Progress
 from backend.scene import Workspace
 from backend.segment import metrics, objects
+from backend.segment.prepared import Prepared
 from backend.segment.prompts import Mask, prompt_of
 from backend.segment.scoring import visible_share
 from backend.segment.selection import Selector
@@ -30,7 +31,6 @@ def run(request: Segment, progress: Progress) -> dict[str, Any]:
     workspace = Workspace.open(request.workspace)
     began = time.monotonic()
     objects.checked_name(request.name)
-    scene = workspace.gaussians()
     if not (workspace.root / "photos.json").exists():
         raise InputError(
             "no-photos-yet",
@@ -42,7 +42,8 @@ def run(request: Segment, progress: Progress) -> dict[str, Any]:
     objects.names(workspace)  # a damaged or stale list is found before the work, not after
     lift.run(Lift(workspace.root), progress)
     progress.phase("Selecting")
-    selector = Selector(scene, workspace, photo, lifted=Lifted.load(workspace, colour.NAME))
+    prepared = Prepared.of(workspace, Lifted.load(workspace, colour.NAME))
+    selector = Selector(prepared, workspace, photo)
     selection = selector.select(prompt)
     if isinstance(prompt, Mask):
         # Measured: carrying adds 0.02 to a mask's IoU and up to 0.02 is lost to that of clicks, whose region
@@ -59,6 +60,8 @@ def run(request: Segment, progress: Progress) -> dict[str, Any]:
     }
     if isinstance(prompt, Mask):
         drawn = in_picture(prompt.pixels, workspace, photo, selector.camera)
-        shown = visible_share(scene, np.flatnonzero(selection.chosen), selector.camera) > metrics.ALPHA_THRESHOLD
+        shown = (
+            visible_share(prepared.scene, np.flatnonzero(selection.chosen), selector.camera) > metrics.ALPHA_THRESHOLD
+        )
         result["iou"] = metrics.iou(shown, drawn)
     return result

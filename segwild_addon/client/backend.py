@@ -20,7 +20,7 @@ import numpy as np
 
 from ..protocol import codec
 from ..protocol.errors import ProtocolError, ResourceError, SegWildError
-from ..protocol.requests import QUESTIONS
+from ..protocol.requests import ANSWERS
 from ..protocol.values import ArrayRef, Job
 from .arrays import Arrays
 from .http import CLOSED, LOST, Address, Http
@@ -31,7 +31,7 @@ from .stream import Reader
 
 ASK_SECS = 60.0  # a first click on a large scene loads and projects it
 LATER_MAX = 32  # calls under way
-_JOB, _ARRAY = codec.kinds_of(Job), codec.kinds_of(ArrayRef)
+_JOB = codec.kinds_of(Job)
 
 
 @dataclass(frozen=True)
@@ -116,13 +116,11 @@ class Backend:
         """Ask a job to stop: it does within two seconds, and an event tells."""
         return codec.from_wire(self._way().post(f"/v1/jobs/{_named(job_id)}/cancel"), _JOB)
 
-    def ask(self, question: Any, *, timeout_secs: float = ASK_SECS) -> dict[str, Any]:
-        """The answer to one of QUESTIONS; descriptions of arrays in it are ArrayRefs."""
-        assert isinstance(question, QUESTIONS)
+    def ask(self, question: Any, *, timeout_secs: float = ASK_SECS) -> Any:
+        """The answer to one of QUESTIONS, of the class that ANSWERS has for it."""
+        kind = ANSWERS[type(question)]
         answer = self._way().post("/v1/ask", codec.to_wire(question), timeout_secs=timeout_secs)
-        if not isinstance(answer, dict):
-            raise ProtocolError("bad-answer", "The backend's answer is not an object.", "See the backend's log.")
-        return {name: _array_in(value) for name, value in answer.items()}
+        return codec.from_wire(answer, codec.kinds_of(kind))
 
     def array(self, ref: ArrayRef, *, timeout_secs: float = 600.0) -> np.ndarray:
         """The array, read-only; from its file where the backend is on this machine."""
@@ -181,8 +179,3 @@ def _listed(value: Any) -> list[Any]:
     if not isinstance(value, list):
         raise ProtocolError("bad-answer", "The backend's answer is not a list.", "See the backend's log.")
     return value
-
-
-def _array_in(value: Any) -> Any:
-    is_array = isinstance(value, dict) and value.get("kind") == ArrayRef.__name__
-    return codec.from_wire(value, _ARRAY) if is_array else value

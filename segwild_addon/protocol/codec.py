@@ -20,7 +20,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin
 from .errors import ProtocolError
 
 VERSION = 1
-TEXT_MAX = 100_000  # characters of one string
+TEXT_MAX = 1 << 20  # characters of one string: rows of six million Gaussians
 ITEMS_MAX = 100_000  # of one list
 NUMBER_MAX = 2**53  # beyond it, JSON readers disagree
 DEPTH_MAX = 20

@@ -10,6 +10,8 @@ from dataclasses import MISSING, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from .values import Chosen, Kept, Mark, Named, Ready
+
 Preset = Literal["quick", "standard", "full"]
 Device = Literal["auto", "cpu", "cuda"]
 
@@ -247,9 +249,49 @@ class Preview:
 
 @dataclass(frozen=True)
 class Prepare:
-    """Get ready to answer previews on a photo, so that the first click does not wait."""
+    """Get ready to answer, so that the first click does not wait."""
 
-    view: str
+    view: str = ""  # photo of the previews to come; empty: for Choose alone
 
 
-QUESTIONS: tuple[type, ...] = (Preview, Prepare)
+@dataclass(frozen=True)
+class Choose:
+    """Which Gaussians would these marks select? Nothing is kept."""
+
+    marks: tuple[Mark, ...]
+
+
+@dataclass(frozen=True)
+class Keep:
+    """Make an object from exactly these rows, or from what marks choose; one of that name gets the new rows."""
+
+    name: str
+    rows: str = ""  # base64 of bits as in Chosen; empty: what the marks choose
+    marks: tuple[Mark, ...] = ()
+
+
+@dataclass(frozen=True)
+class Drop:
+    """Delete an object. Its Gaussians stay."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Rename:
+    """Give an object another name."""
+
+    name: str
+    to: str
+
+
+ANSWERS: dict[type, type] = {
+    Preview: Chosen,
+    Prepare: Ready,
+    Choose: Chosen,
+    Keep: Kept,
+    Drop: Named,
+    Rename: Named,
+}
+QUESTIONS = tuple(ANSWERS)
+CHANGES_OBJECTS = (Keep, Drop, Rename)

@@ -39,6 +39,52 @@ class Snapshot:
 
 
 @dataclass(frozen=True)
+class Mark:
+    """A click on a surface, from anywhere. Scene frame."""
+
+    position: tuple[float, float, float]  # of the surface there
+    eye: tuple[float, float, float]  # where it was seen from
+    pixel: float  # scene units: size of a pixel at that distance, above 0
+    positive: bool = True  # False: beside the object
+
+
+@dataclass(frozen=True)
+class Ready:
+    """The answer to Prepare."""
+
+    gaussians: int
+    time_secs: float
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The answer to Preview and Choose: what would be selected."""
+
+    count: int
+    gaussians: int  # of the scene
+    rows: ArrayRef  # uint8, a bit per Gaussian, lowest first
+    time_secs: float
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The answer to Keep: an object as it is now."""
+
+    id: int
+    name: str
+    count: int
+    rows: ArrayRef  # as in Chosen
+
+
+@dataclass(frozen=True)
+class Named:
+    """The answer to Drop and Rename: all objects there are afterwards, by id."""
+
+    ids: tuple[int, ...]
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Job:
     """One row of the job table."""
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from backend.segment.prepared import Prepared
 from backend.segment.prompts import Box, Clicks, Mask
 from backend.segment.selection import Selector
 from segwild_addon.protocol.errors import InputError
 
 
 def selector(blobs) -> Selector:
-    return Selector(blobs.scene, blobs.workspace, blobs.photo())
+    return Selector(Prepared.of(blobs.workspace), blobs.workspace, blobs.photo())
 
 
 def clicks(*points: tuple[float, float], positive: tuple[bool, ...] = (True,)) -> Clicks:

@@ -30,7 +30,7 @@ def test_the_same_name_is_replaced_and_another_added(blobs) -> None:
     segment.run(Segment(root, "one", "a0", (click(blobs, blobs.red),)), Quiet())
     segment.run(Segment(root, "two", "a0", (click(blobs, blobs.red),)), Quiet())
     segment.run(Segment(root, "one", "a0", (click(blobs, blobs.blue),)), Quiet())
-    assert objects.names(blobs.workspace) == ["one", "two"]
+    assert list(objects.names(blobs.workspace).values()) == ["one", "two"]
     assert blobs.iou(objects.find(blobs.workspace, "one").rows, blobs.blue) > 0.9
     assert blobs.iou(objects.find(blobs.workspace, "two").rows, blobs.red) > 0.9
 

@@ -7,7 +7,9 @@ test holds it to what the real service does.
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import hashlib
 import json
 import os
 import signal
@@ -21,6 +23,7 @@ from typing import Any, ClassVar
 from urllib.parse import parse_qs, unquote, urlsplit
 
 PROTOCOL = 1
+GAUSSIANS, PACKED = 2500, 313
 VERBS = ("run", "capture", "train", "objects", "evaluate")
 BODY_MAX = 1 << 20
 HTTP_FAULTS = ("hang", "drip", "garbage", "html", "nonsense", "error", "cut", "endless", "hang-up", "wrong-length")
@@ -42,6 +45,8 @@ class FakeBackend:
         self.first_seq = 1
         self.stream = uuid.uuid4().hex
         self.jobs: dict[str, dict[str, Any]] = {}
+        self.objects: dict[str, int] = {}
+        self.next_id = 0
         self.job_secs = 0.3
         self.news = threading.Condition()
         self.closing = threading.Event()
@@ -213,21 +218,79 @@ class _Handler(BaseHTTPRequestHandler):
         return job
 
     def _ask(self, body: dict[str, Any]) -> dict[str, Any]:
-        if body.get("kind") not in ("Preview", "Prepare"):
-            raise _Refused(400, "unknown-kind", "There is no message of that kind.")
-        if body.get("view") != "a0":
-            raise _Refused(422, "unknown-photo", f"No photo is called {body.get('view')!r}.")
-        if body["kind"] == "Prepare":
-            return {"gaussians": 2500, "time_secs": 0.1}
-        import hashlib
+        match body.pop("kind", None):
+            case "Prepare":
+                self._photo(body.get("view", ""))
+                return {"kind": "Ready", "gaussians": GAUSSIANS, "time_secs": 0.1}
+            case "Preview":
+                self._photo(body.get("view") or "none")
+                return self._chosen()
+            case "Choose":
+                self._marks(body.get("marks", []))
+                return self._chosen()
+            case "Keep":
+                return self._keep(body)
+            case "Drop":
+                del self.fake.objects[self._known(body.get("name"))]
+            case "Rename":
+                if body["to"] in self.fake.objects and body["to"] != body.get("name"):
+                    raise _Refused(422, "name-taken", "There is already an object of that name.")
+                old, new = self._known(body.get("name")), body["to"]
+                self.fake.objects = {new if name == old else name: id_ for name, id_ in self.fake.objects.items()}
+            case _:
+                raise _Refused(400, "unknown-kind", "There is no message of that kind.")
+        if "to" in body or "name" in body:
+            self.fake.tell("SceneChanged", what="objects", snapshot=None)
+        ids = sorted((id_, name) for name, id_ in self.fake.objects.items())
+        return {"kind": "Named", "ids": [id_ for id_, _ in ids], "names": [name for _, name in ids]}
 
-        data = _npy(bytes([0b101] + [0] * 312))
-        target = self.fake.workspace / "previews" / "1.npy"
+    def _keep(self, body: dict[str, Any]) -> dict[str, Any]:
+        if not body["name"].strip():
+            raise _Refused(422, "bad-name", "An object needs a name.")
+        packed = [0b101] + [0] * (PACKED - 1)
+        if body.get("rows"):
+            try:
+                packed = list(base64.b64decode(body["rows"], validate=True))
+            except ValueError as error:
+                raise _Refused(422, "bad-rows", "The rows are not base64.") from error
+            if len(packed) != PACKED:
+                raise _Refused(422, "bad-rows", "The rows are not those of this scene.")
+            if not any(packed):
+                raise _Refused(422, "empty-object", "Nothing was selected.")
+        else:
+            self._marks(body.get("marks", []))
+        fake = self.fake
+        fake.next_id += body["name"] not in fake.objects
+        id_ = fake.objects.setdefault(body["name"], fake.next_id)
+        fake.tell("SceneChanged", what="objects", snapshot=None)
+        count = sum(byte.bit_count() for byte in packed)
+        return {"kind": "Kept", "id": id_, "name": body["name"], "count": count, "rows": self._rows(packed)}
+
+    def _photo(self, view: str) -> None:
+        if view not in ("a0", ""):
+            raise _Refused(422, "unknown-photo", f"No photo is called {view!r}.")
+
+    def _marks(self, marks: list[dict[str, Any]]) -> None:
+        sensible = all(mark["pixel"] > 0 and mark["eye"] != mark["position"] for mark in marks)
+        if not sensible or not any(mark.get("positive", True) for mark in marks):
+            raise _Refused(422, "bad-mark", "The marks make no sense.")
+
+    def _known(self, name: Any) -> str:
+        if name not in self.fake.objects:
+            raise _Refused(422, "unknown-object", f"No object is called {name!r}.")
+        return str(name)
+
+    def _chosen(self) -> dict[str, Any]:
+        rows = self._rows([0b101] + [0] * (PACKED - 1))
+        return {"kind": "Chosen", "count": 2, "gaussians": GAUSSIANS, "rows": rows, "time_secs": 0.1}
+
+    def _rows(self, packed: list[int]) -> dict[str, Any]:
+        data = _npy(bytes(packed))
+        digest = hashlib.blake2b(data, digest_size=16).hexdigest()
+        target = self.fake.workspace / "previews" / f"rows-{digest}.npy"
         target.parent.mkdir(exist_ok=True)
         target.write_bytes(data)
-        digest = hashlib.blake2b(data, digest_size=16).hexdigest()
-        rows = {"kind": "ArrayRef", "path": "previews/1.npy", "dtype": "uint8", "shape": [313], "blake2b": digest}
-        return {"count": 2, "gaussians": 2500, "rows": rows, "time_secs": 0.1}
+        return {"path": f"previews/{target.name}", "dtype": "uint8", "shape": [len(packed)], "blake2b": digest}
 
     def _json(self, content: Any, status: int = 200) -> None:
         data = json.dumps(content).encode()

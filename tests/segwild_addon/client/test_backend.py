@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import hashlib
 import importlib.util
@@ -12,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +24,22 @@ from segwild_addon.client import Address, Answered, Backend, Launch, Status
 from segwild_addon.client.http import SILENT
 from segwild_addon.protocol.errors import InputError, ProtocolError, ResourceError, SegWildError
 from segwild_addon.protocol.events import JobCancelled, JobDone, JobFailed, JobQueued, JobStarted, Numbered
-from segwild_addon.protocol.requests import QUESTIONS, Prepare, Preview
-from segwild_addon.protocol.values import ArrayRef
+from segwild_addon.protocol.requests import ANSWERS, QUESTIONS, Choose, Drop, Keep, Prepare, Preview, Rename
+from segwild_addon.protocol.values import ArrayRef, Chosen, Kept, Mark, Named, Ready
 
 ROOT = Path(__file__).parents[3]
 FAKE = Path(__file__).with_name("fake_backend.py")
 # The client keeps our PYTHONPATH from the backend's own Python; here both are one checkout.
 SEARCHED = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
 SECS = 60.0  # for a worker to start on a busy machine
+
+
+# On the red blob of the backend's tests, seen from the side.
+MARK = Mark((-0.45, -0.27, 0.28), (-0.6, -2.5, 0.5), 0.01)
+
+
+def packed(bits: np.ndarray) -> str:
+    return base64.b64encode(np.packbits(bits, bitorder="little")).decode()
 
 
 def blobs(root: Path) -> None:
@@ -149,6 +159,18 @@ class TestContract:
             (lambda b: b.job("0" * 32), InputError, "not-found"),
             (lambda b: b.cancel("0" * 32), InputError, "not-found"),
             (lambda b: b.ask(Prepare("nowhere")), InputError, "unknown-photo"),
+            (lambda b: b.ask(Preview("nowhere", ("1,1,+",))), InputError, "unknown-photo"),
+            (lambda b: b.ask(Choose(())), InputError, "bad-mark"),
+            (lambda b: b.ask(Choose((replace(MARK, positive=False),))), InputError, "bad-mark"),
+            (lambda b: b.ask(Choose((replace(MARK, pixel=0.0),))), InputError, "bad-mark"),
+            (lambda b: b.ask(Choose((replace(MARK, eye=MARK.position),))), InputError, "bad-mark"),
+            (lambda b: b.ask(Keep("x")), InputError, "bad-mark"),
+            (lambda b: b.ask(Keep("x", rows="no!")), InputError, "bad-rows"),
+            (lambda b: b.ask(Keep("x", rows=packed(np.ones(80, bool)))), InputError, "bad-rows"),
+            (lambda b: b.ask(Keep("x", rows=packed(np.zeros(2500, bool)))), InputError, "empty-object"),
+            (lambda b: b.ask(Keep(" ", marks=(MARK,))), InputError, "bad-name"),
+            (lambda b: b.ask(Drop("nobody")), InputError, "unknown-object"),
+            (lambda b: b.ask(Rename("nobody", "somebody")), InputError, "unknown-object"),
             (lambda b: b._way().post("/v1/ask", {"kind": "Serve"}), ProtocolError, "unknown-kind"),
             (lambda b: b._way().get("/v1/events?after=x"), ProtocolError, "bad-field"),
             (lambda b: b._way().get("/v1/nothing"), SegWildError, None),
@@ -173,14 +195,48 @@ class TestContract:
         finally:
             stranger.stop()
 
-    def test_every_question_has_an_answer_and_a_click_rows(self, session: Session) -> None:
-        assert set(QUESTIONS) == {Prepare, Preview}
-        assert session.backend.ask(Prepare("a0"))["gaussians"] == 2500
-        answer = session.backend.ask(Preview("a0", ("150,150,+",)))
-        assert isinstance(answer["rows"], ArrayRef)
-        rows = np.unpackbits(session.backend.array(answer["rows"]), bitorder="little")
-        assert rows.sum() == answer["count"] > 0
-        assert rows.size == -(-answer["gaussians"] // 8) * 8
+    def test_every_question_has_an_answer(self, session: Session) -> None:
+        ask = session.backend.ask
+        asked = {
+            Prepare(): Ready,
+            Prepare("a0"): Ready,
+            Preview("a0", ("150,150,+",)): Chosen,
+            Choose((MARK,)): Chosen,
+            Keep("frog", marks=(MARK,)): Kept,
+            Rename("frog", "toad"): Named,
+            Drop("toad"): Named,
+        }
+        assert {type(question) for question in asked} == set(QUESTIONS)
+        for question, kind in asked.items():
+            answer = ask(question)
+            assert type(answer) is kind
+            assert ANSWERS[type(question)] is kind
+            if kind in (Ready, Chosen):
+                assert answer.gaussians == 2500
+            if kind in (Chosen, Kept):
+                rows = np.unpackbits(session.backend.array(answer.rows), bitorder="little")
+                assert rows.sum() == answer.count > 0
+                assert rows.size == -(-2500 // 8) * 8
+
+    def test_what_is_kept_dropped_and_renamed(self, session: Session) -> None:
+        ask = session.backend.ask
+        bits = np.zeros(2500, bool)
+        bits[[3, 700, 2499]] = True
+        before = session.backend.health()["seq"]
+        first = ask(Keep("one", rows=packed(bits)))
+        assert (first.name, first.count) == ("one", 3)
+        assert np.array_equal(np.unpackbits(session.backend.array(first.rows), bitorder="little", count=2500), bits)
+        second = ask(Keep("two", rows=packed(~bits)))
+        assert (second.id, second.count) == (first.id + 1, 2497)
+        assert ask(Keep("one", rows=packed(~bits))).id == first.id
+        assert ask(Rename("one", "uno")) == Named((first.id, second.id), ("uno", "two"))
+        assert ask(Drop("two")) == Named((first.id,), ("uno",))
+        assert ask(Drop("uno")) == Named((), ())
+        assert session.backend.health()["seq"] == before + 6
+        told = session.wait(
+            lambda: [item for item in _numbered(session) if item.seq > before][5:] and _numbered(session)
+        )
+        assert {item.event.what for item in told if item.seq > before} == {"objects"}
 
     def test_an_array_comes_over_http_in_ranges(self, session: Session) -> None:
         with session.backend._way().open("GET", "/v1/arrays/numbers.npy") as answer:

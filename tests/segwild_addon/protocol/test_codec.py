@@ -41,6 +41,8 @@ def filled(hint: Any) -> st.SearchStrategy[Any]:
         return json_values
     if origin is Literal:
         return st.sampled_from(arguments)
+    if origin is tuple and arguments[-1] is not Ellipsis:
+        return st.tuples(*map(filled, arguments))
     if origin is tuple:
         return st.lists(filled(arguments[0]), max_size=3).map(tuple)
     if origin is dict:

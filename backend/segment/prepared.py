@@ -1,0 +1,106 @@
+"""A scene into what every selection of it needs, made once: neighbours, ground, walks; and votes into rows.
+
+Nothing here depends on a viewpoint: photos and marks share one of these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from backend.features import Lifted
+from backend.scene import Camera, Gaussians, Workspace
+from backend.segment.graph import SceneGraph, scene_graph
+from backend.segment.ground import find_ground
+from backend.segment.posterior import UNIT, Votes, best_threshold, posterior, seed_votes
+from backend.segment.refine import Refinement, banded, filled, walked, without_strays
+from backend.segment.region import Walks
+from segwild_addon.protocol.errors import InputError
+
+_LAB = 3  # the first channels of the colour encoder: Lab of the fine blur
+_COLOR_DEVIATION = 30.0  # Lab units
+
+
+@dataclass(frozen=True, eq=False)
+class Selection:
+    """What a prompt chose, and why."""
+
+    chosen: np.ndarray  # (N,) bool
+    probability: np.ndarray  # (N,) float64
+    threshold: float
+    evidence: tuple[Votes, ...]
+
+
+class Prepared:
+    """A scene, ready for prompts from anywhere. Its parts are made when they are first needed."""
+
+    def __init__(
+        self,
+        scene: Gaussians,
+        cameras: Sequence[Camera],  # of the photos: people stand on the ground; none: no ground
+        *,
+        lifted: Lifted | None = None,  # the colour features; None: the rows' own colours, which are noisier
+        refinement: Refinement | None = None,
+    ) -> None:
+        self.scene = scene
+        self.refinement = refinement or Refinement()
+        self._cameras, self._lifted = cameras, lifted
+
+    @classmethod
+    def of(cls, workspace: Workspace, lifted: Lifted | None = None) -> Prepared:
+        """The scene of a workspace; without photos too."""
+        cameras: list[Camera] = []
+        if (workspace.root / "photos.json").exists():
+            cameras = [photo.camera for photo in workspace.used_photos() if photo.camera is not None]
+        return cls(workspace.gaussians(), cameras, lifted=lifted)
+
+    @cached_property
+    def graph(self) -> SceneGraph:
+        return scene_graph(self.scene)
+
+    @cached_property
+    def walks(self) -> Walks:
+        lifted = self._lifted
+        looks = self.graph.colors / _COLOR_DEVIATION if lifted is None else lifted.features[:, :_LAB]
+        return Walks(self.scene, np.asarray(looks, np.float32), find_ground(self.scene, self._cameras))
+
+    def clicked(self, positive: np.ndarray, negative: np.ndarray, *, view: str = "") -> Selection:
+        """The region that seeds mean; both (N,) float64 weights. Raises InputError if no positive one is solid."""
+        positive = np.where(negative > positive, 0, positive)
+        region = self.walks.region(positive, negative)
+        if region is None:
+            raise InputError(
+                "nothing-there", "There is no surface where was clicked.", "Click on a part that the render shows."
+            )
+        return self.decided(
+            [
+                self.region_votes(region.rows, view=view),
+                seed_votes(np.flatnonzero(positive), inside=True, view=view),
+                seed_votes(np.flatnonzero((negative > 0) & (positive == 0)), inside=False, view=view),
+            ]
+        )
+
+    def region_votes(self, region: np.ndarray, *, view: str = "") -> Votes:
+        """One vote per solid row, for or against a region of row ids (M,).
+
+        Translucent rows have no place of their own: they follow their neighbours.
+        """
+        rows = self.walks.rows
+        chosen = np.zeros(len(self.scene), bool)
+        chosen[region] = True
+        inside = np.where(chosen[rows], UNIT, 0).astype(np.uint16)
+        outside = (UNIT - inside).astype(np.uint16)
+        return Votes("region", view, rows.astype(np.uint32), inside, outside, np.zeros(len(rows), np.float32))
+
+    def decided(self, evidence: Sequence[Votes]) -> Selection:
+        """All evidence into rows: unvoted ones follow walks and neighbours, the edge follows the scene."""
+        counts = posterior(len(self.scene), evidence)
+        threshold, _ = best_threshold(counts, evidence)
+        probability, known = walked(counts, self.walks)
+        probability = filled(probability, known, self.scene, self.graph, self.refinement)
+        chosen = banded(probability, threshold, self.graph, self.refinement)
+        chosen = without_strays(chosen, self.scene)
+        return Selection(chosen, probability, threshold, tuple(evidence))

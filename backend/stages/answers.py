@@ -1,0 +1,137 @@
+"""Questions into answers, at once: what clicks would choose, and objects kept, dropped and renamed.
+
+The questions of one process share an open scene, so that the second click costs a fraction of a second.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from backend.scene import Photo
+from backend.scene.arrays import handed_out
+from backend.segment import objects
+from backend.segment.marks import checked_marks, seeds_at_mark
+from backend.segment.prepared import Selection
+from backend.segment.prompts import prompt_of
+from backend.stages.opened import Opened
+from segwild_addon.protocol.errors import InputError
+from segwild_addon.protocol.requests import Choose, Drop, Keep, Prepare, Preview, Rename
+from segwild_addon.protocol.values import ArrayRef, Chosen, Kept, Mark, Named, Ready
+
+ROWS_KEPT = 16  # files of the newest answers
+
+
+class Answers:
+    """Answers for one workspace."""
+
+    def __init__(self, root: Path) -> None:
+        self.opened = Opened(root)
+        self._methods = {
+            Preview: self.preview,
+            Choose: self.choose,
+            Keep: self.keep,
+            Drop: self.drop,
+            Rename: self.rename,
+        }
+
+    def answer(self, question: Any) -> Any:
+        """The answer to any question but Prepare. Raises InputError for one that makes no sense."""
+        return self._methods[type(question)](question)
+
+    def prepare(self, question: Prepare) -> Iterator[Ready | None]:
+        """Load the scene and, for a photo, project it, a step at a time: None after each but the last.
+
+        What was done stays if nobody goes on.
+        """
+        began = time.monotonic()
+        if question.view:
+            self.opened.workspace.photo(question.view)
+        prepared = self.opened.prepared
+        yield None
+        _ = prepared.graph
+        yield None
+        _ = prepared.walks
+        yield None
+        if question.view:
+            selector = self.opened.selector(question.view)
+            yield None
+            with suppress(InputError):  # the first click pays for what is compiled and kept: let it be this one
+                selector.select(prompt_of(selector.photo, (_middle(selector.photo),), None, None))
+        yield Ready(len(prepared.scene), round(time.monotonic() - began, 3))
+
+    def preview(self, question: Preview) -> Chosen:
+        began = time.monotonic()
+        selector = self.opened.selector(question.view)
+        chosen = selector.select(prompt_of(selector.photo, question.click, None, None)).chosen
+        return self._answered(chosen, began)
+
+    def choose(self, question: Choose) -> Chosen:
+        began = time.monotonic()
+        return self._answered(self._marked(question.marks).chosen, began)
+
+    def keep(self, question: Keep) -> Kept:
+        objects.checked_name(question.name)
+        workspace = self.opened.workspace
+        objects.names(workspace)  # a damaged or stale list is found before the work, not after
+        if question.rows:
+            chosen = rows_of(question.rows, len(self.opened.prepared.scene))
+            item = objects.save(workspace, question.name, chosen, chosen)
+        else:
+            selection = self._marked(question.marks)
+            item = objects.save(workspace, question.name, selection.chosen, selection.probability, selection.evidence)
+            chosen = selection.chosen
+        return Kept(item.id, item.name, len(item.rows), self._rows(chosen))
+
+    def drop(self, question: Drop) -> Named:
+        objects.delete(self.opened.workspace, question.name)
+        return self._named()
+
+    def rename(self, question: Rename) -> Named:
+        objects.rename(self.opened.workspace, question.name, question.to)
+        return self._named()
+
+    def _marked(self, marks: tuple[Mark, ...]) -> Selection:
+        marks = checked_marks(marks)
+        prepared = self.opened.prepared
+        weights = {True: np.zeros(len(prepared.scene)), False: np.zeros(len(prepared.scene))}
+        for mark in marks:
+            seeds = seeds_at_mark(prepared.scene, prepared.graph.spacing, mark)
+            weights[mark.positive][seeds.rows] += seeds.weights
+        return prepared.clicked(weights[True], weights[False])
+
+    def _answered(self, chosen: np.ndarray, began: float) -> Chosen:
+        rows = self._rows(chosen)
+        return Chosen(int(chosen.sum()), len(chosen), rows, round(time.monotonic() - began, 3))
+
+    def _rows(self, chosen: np.ndarray) -> ArrayRef:
+        return handed_out(self.opened.root, "rows", np.packbits(chosen, bitorder="little"), kept=ROWS_KEPT)
+
+    def _named(self) -> Named:
+        known = objects.names(self.opened.workspace)
+        return Named(tuple(known), tuple(known.values()))
+
+
+def rows_of(text: str, count: int) -> np.ndarray:
+    """(count,) bool from base64 of packed bits, lowest first. Raises InputError if they are not so many."""
+    try:
+        packed = np.frombuffer(base64.b64decode(text, validate=True), np.uint8)
+    except (binascii.Error, ValueError) as error:
+        raise InputError("bad-rows", "The rows are not base64.", "Send the bits of Chosen.rows.") from error
+    bits = np.unpackbits(packed, bitorder="little")
+    if len(packed) != -(-count // 8) or bits[count:].any():
+        raise InputError(
+            "bad-rows", f"The rows are not those of this scene, which has {count:,}.", "Open the scene again."
+        )
+    return bits[:count].astype(bool)
+
+
+def _middle(photo: Photo) -> str:
+    return f"{photo.width // 2},{photo.height // 2},+"

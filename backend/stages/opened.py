@@ -1,0 +1,75 @@
+"""A workspace into what answers need, kept open: its scene, prepared once, and the photos last clicked on."""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from pathlib import Path
+
+from backend.features import Lifted, colour
+from backend.progress import Quiet
+from backend.scene import Workspace
+from backend.segment.prepared import Prepared
+from backend.segment.selection import Selector
+from backend.stages import lift
+from segwild_addon.protocol.errors import InputError
+from segwild_addon.protocol.requests import Lift
+
+VIEWS_HELD = 4
+HELD_BYTES = 3 << 30  # of this process; beyond it, one photo is held
+
+
+class Opened:
+    """One workspace. What it hands out is made anew when a training or a lift has ended since."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._stamp: tuple[int, ...] = ()
+        self._prepared: Prepared | None = None
+        self._selectors: OrderedDict[str, Selector] = OrderedDict()
+
+    @property
+    def workspace(self) -> Workspace:
+        return Workspace.open(self.root)
+
+    @property
+    def prepared(self) -> Prepared:
+        """Raises InputError if there are no Gaussians."""
+        workspace = self.workspace
+        stamp = tuple(path.stat().st_mtime_ns for path in (workspace.splats, workspace.appearance) if path.exists())
+        if self._prepared is None or stamp != self._stamp:
+            self._selectors.clear()
+            self._prepared = None
+            self._prepared, self._stamp = Prepared.of(workspace, _lifted(workspace)), stamp
+        return self._prepared
+
+    def selector(self, view: str) -> Selector:
+        """Raises InputError for a photo that is not there."""
+        workspace = self.workspace
+        photo = workspace.photo(view)
+        prepared = self.prepared
+        if view not in self._selectors:
+            self._selectors[view] = Selector(prepared, workspace, photo)
+            while len(self._selectors) > VIEWS_HELD or (len(self._selectors) > 1 and memory_used() > HELD_BYTES):
+                self._selectors.popitem(last=False)
+        self._selectors.move_to_end(view)
+        return self._selectors[view]
+
+
+def _lifted(workspace: Workspace) -> Lifted | None:
+    """None for a scene without photos, which has nothing to lift."""
+    if not (workspace.root / "photos.json").exists():
+        return None
+    lift.run(Lift(workspace.root), Quiet())
+    lifted = Lifted.load(workspace, colour.NAME)
+    if lifted is None:
+        raise InputError("scene-changed", "The scene has just been trained anew.", "Click again.")
+    return lifted
+
+
+def memory_used() -> int:
+    """Bytes that this process holds; 0 where nobody tells."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError, AttributeError):
+        return 0
