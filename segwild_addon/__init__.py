@@ -8,6 +8,7 @@ _MODULES = (
     "session",
     "environment",
     "operators.importing",
+    "operators.exporting",
     "operators.cameras",
 )
 

@@ -108,6 +108,8 @@ class SegwildCollection(bpy.types.PropertyGroup):
     uuid: StringProperty(description="Names this scene")
     workspace: StringProperty(name="Workspace", description="The folder the scene was made in", subtype="DIR_PATH")
     is_scene: BoolProperty()
+    # JSON, since properties hold single precision: 4x4 matrix from the frame of the reconstruction.
+    scene_from_capture: StringProperty()
 
 
 class SegwildPrompt(bpy.types.PropertyGroup):

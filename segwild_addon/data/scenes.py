@@ -10,6 +10,8 @@ Collection "SegWild <name>"     collection.segwild: uuid, workspace
 
 from __future__ import annotations
 
+import json
+import math
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +21,7 @@ import bpy
 import numpy as np
 
 from ..protocol.errors import InputError, SegWildError
-from . import cameras, changes, splats, workspace
+from . import cameras, changes, ply, splats, workspace
 from .steps import Steps, within
 from .workspace import Folder
 
@@ -152,12 +154,51 @@ def importing(path: Path, warn: Warn) -> Steps[bpy.types.Collection]:
     return scene
 
 
+def importing_ply(path: Path, warn: Warn, *, y_down: bool = True) -> Steps[bpy.types.Collection]:
+    """A splat file into a new scene without a workspace, in steps. The scene frame is the file's.
+
+    `y_down`: the file has the axes of a camera (y down, z forward), as most training programs leave them; the root
+    turns them up. Raises InputError as `ply.read`.
+    """
+    gaussians = ply.read(path)
+    scene = new(path.stem)
+    try:
+        if y_down:
+            root(scene).rotation_euler = (-math.pi / 2, 0, 0)
+        yield 0.02
+        usable = gaussians.usable()
+        if not usable.any():
+            raise InputError("ply-empty", f"Every splat of the .ply is NaN, infinite or absurd: {path}.")
+        chosen = np.flatnonzero(usable)
+        if len(chosen) < len(gaussians):
+            count = len(gaussians) - len(chosen)
+            warn(f"{count} of {len(gaussians)} splats are NaN, infinite or absurd and are not shown.")
+        columns = splats.decoding(gaussians, chosen, 0, known=False)
+        ob = yield from within(splats.creating(path.stem, len(chosen), columns), 0.05, 0.95)
+        adopt(ob, scene, "REST")
+    except ReferenceError as error:
+        raise InputError("import-interrupted", "The import was interrupted.", "Import the file again.") from error
+    except BaseException:
+        if scene in bpy.data.collections.values():
+            remove(scene)
+        raise
+    return scene
+
+
+def capture_from_scene(scene: bpy.types.Collection | None) -> np.ndarray:
+    """(4, 4) float64, from the scene frame back to the one the photos were reconstructed in (or the file had)."""
+    if scene is None or not scene.segwild.scene_from_capture:
+        return np.eye(4)
+    return np.linalg.inv(np.array(json.loads(scene.segwild.scene_from_capture), float).reshape(4, 4))
+
+
 def _importing(source: Folder, scene: bpy.types.Collection, warn: Warn) -> Steps[None]:
+    scene.segwild.scene_from_capture = json.dumps(source.scene_from_capture().tolist())
     gaussians = source.splats()
     count = len(gaussians)
-    shown = gaussians.finite()
+    shown = gaussians.usable()
     if not shown.all():
-        warn(f"{int((~shown).sum())} of {count} Gaussians are not finite and are not shown.")
+        warn(f"{int((~shown).sum())} of {count} Gaussians are NaN, infinite or absurd and are not shown.")
     yield 0.02
     segments = yield from within(_segments(source, warn), 0.02, 0.06)
     try:
@@ -176,7 +217,7 @@ def _importing(source: Folder, scene: bpy.types.Collection, warn: Warn) -> Steps
         if label and not len(rows):
             warn(f"All Gaussians of {name!r} belong more probably to other objects; it is not shown.")
             continue
-        making = splats.creating(name, len(rows), _columns(gaussians, rows, label))
+        making = splats.creating(name, len(rows), splats.decoding(gaussians, rows, label))
         ob = yield from within(making, 0.08 + 0.88 * done / max(count, 1), 0.88 * len(rows) / max(count, 1))
         done += len(rows)
         adopt(ob, scene, "SEGMENT" if label else "REST", label)
@@ -206,22 +247,6 @@ def _segments(source: Folder, warn: Warn) -> Steps[list[workspace.Segment]]:
     except SegWildError as error:
         warn(f"{error} The scene is imported without objects.")
         return []
-
-
-def _columns(gaussians: workspace.Splats, rows: np.ndarray, label: int) -> list[splats.Column]:
-    """Attributes of the chosen rows (M,), each decoded when it is asked for."""
-    # Where all rows are wanted, a slice spares the gathering.
-    chosen: Any = slice(None) if len(rows) == len(gaussians) else rows
-    found: list[splats.Column] = [
-        ("position", lambda: gaussians.means[chosen]),
-        ("scale", lambda: gaussians.scales(chosen)),
-        ("rotation", lambda: gaussians.rotations(chosen)),
-        (splats.BASE, lambda: gaussians.base(chosen)),
-        (splats.IDS, lambda: rows.astype(np.int32) + 1),
-        (splats.LABELS, lambda: np.full(len(rows), label, np.int32)),
-    ]
-    found += [(splats.harmonic(k), lambda k=k: gaussians.harmonic(k, chosen)) for k in range(gaussians.shN.shape[1])]
-    return found
 
 
 def set_look(ob: bpy.types.Object, look: dict[str, Any] | None) -> None:

@@ -21,6 +21,7 @@ import numpy as np
 
 from ..protocol.errors import InputError
 from . import compat
+from .encoded import Encoded
 from .rows import SH_COUNTS, Rows
 from .steps import Steps, finished
 
@@ -70,6 +71,24 @@ def columns(rows: Rows) -> list[Column]:
         arrays[ERASED] = rows.erased
     arrays |= {harmonic(k): rows.sh[:, k] for k in range(rows.sh.shape[1])}
     return [(name, lambda array=array: array) for name, array in arrays.items()]
+
+
+def decoding(gaussians: Encoded, chosen: np.ndarray, label: int, *, known: bool = True) -> list[Column]:
+    """The attributes of the chosen rows (M,) of a file, each decoded when it is asked for.
+
+    `known`: the file's row numbers become ids; otherwise they are unknown to any workspace.
+    """
+    # Where all rows are wanted, a slice spares the gathering.
+    some = slice(None) if len(chosen) == len(gaussians) else chosen
+    found: list[Column] = [
+        ("position", lambda: gaussians.means[some]),
+        ("scale", lambda: gaussians.scales(some)),
+        ("rotation", lambda: gaussians.rotations(some)),
+        (BASE, lambda: gaussians.base(some)),
+        (IDS, lambda: chosen.astype(np.int32) + 1 if known else np.zeros(len(chosen), np.int32)),
+        (LABELS, lambda: np.full(len(chosen), label, np.int32)),
+    ]
+    return found + [(harmonic(k), lambda k=k: gaussians.harmonic(k, some)) for k in range(gaussians.shN.shape[1])]
 
 
 def harmonic(k: int) -> str:

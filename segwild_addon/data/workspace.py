@@ -9,24 +9,19 @@ import hashlib
 import json
 import math
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..protocol.errors import InputError
-from .rows import SH_COUNTS
+from .encoded import Encoded
 from .safetensors import mapped
 from .steps import Steps
 
 FORMAT = 1
-FIELDS = ("means", "quats", "log_scales", "opacity_logits", "sh0", "shN")
 _CHUNK_BYTES = 1 << 24
-_ROWS_MAX = 1 << 30  # ids are 32 bits wide
-_FLATTEST = -30.0  # stands for log 0
-_LARGEST = 40.0  # e^40: squares of larger sizes overflow
-_SOLID = 20.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,60 +55,6 @@ class Segment:
     look: dict[str, Any] | None  # a, b, mix, strength; None: the scene's
     rows: np.ndarray  # (M,) int64, ascending
     probability: np.ndarray  # (M,) float32
-
-
-@dataclass(frozen=True, eq=False)
-class Splats:
-    """The Gaussians as they lie in the file: mapped, encoded, not copied."""
-
-    means: np.ndarray  # (N, 3) float32
-    quats: np.ndarray  # (N, 4) float32, wxyz, any norm
-    log_scales: np.ndarray  # (N, 3) float32
-    opacity_logits: np.ndarray  # (N,) float32
-    sh0: np.ndarray  # (N, 1, 3) float32
-    shN: np.ndarray  # (N, K-1, 3) float32
-
-    def __len__(self) -> int:
-        return len(self.means)
-
-    def finite(self) -> np.ndarray:
-        """(N,) bool, rows that can be shown; what is not finite in `shN` counts as zero instead."""
-        good = np.isfinite(self.opacity_logits) | (self.opacity_logits == np.inf)
-        for array in (self.means, self.quats, self.sh0[:, 0]):
-            good &= np.isfinite(array).all(axis=1)
-        return good & (self.log_scales <= _LARGEST).all(axis=1)
-
-    def scales(self, chosen: Any) -> np.ndarray:
-        """(M, 3) float32, linear."""
-        return np.exp(np.maximum(self.log_scales[chosen], np.float32(_FLATTEST)))
-
-    def rotations(self, chosen: Any) -> np.ndarray:
-        """(M, 4) float32, unit length; none where the file has none."""
-        return unit(self.quats[chosen])
-
-    def base(self, chosen: Any) -> np.ndarray:
-        """(M, 4) float32, raw SH constant term and opacity."""
-        logits = np.minimum(self.opacity_logits[chosen], np.float32(_SOLID))
-        base = np.empty((len(logits), 4), np.float32)
-        base[:, :3] = self.sh0[chosen, 0]
-        base[:, 3] = np.exp(-np.logaddexp(np.float32(0), -logits))  # overflows for no logit
-        return base
-
-    def harmonic(self, k: int, chosen: Any) -> np.ndarray:
-        """(M, 3) float32, coefficient k + 1 of every row."""
-        array = self.shN[chosen, k]
-        return array if np.isfinite(array).all() else np.nan_to_num(array, posinf=0, neginf=0)
-
-
-def unit(quats: np.ndarray) -> np.ndarray:
-    """Quaternions (N, 4) of any norm to float32 of norm 1; (1, 0, 0, 0) for no rotation at all."""
-    # Through the largest component: squares of tiny ones vanish, of large ones overflow.
-    largest = np.abs(quats).max(axis=1, keepdims=True)
-    if not largest.all():
-        quats = np.where(largest > 0, quats, np.array([1, 0, 0, 0], quats.dtype))
-        largest = np.where(largest > 0, largest, 1)
-    scaled = quats / largest
-    return (scaled / np.sqrt(np.einsum("ij,ij->i", scaled, scaled))[:, None]).astype(np.float32, copy=False)
 
 
 class Folder:
@@ -196,7 +137,7 @@ class Folder:
         except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
             raise _damaged(path, error) from error
 
-    def splats(self) -> Splats:
+    def splats(self) -> Encoded:
         """Raises InputError if nothing was trained yet, or the file is damaged."""
         path = self._splats_file
         if not path.is_file():
@@ -205,17 +146,9 @@ class Folder:
             )
         arrays, _ = mapped(path)
         try:
-            splats = Splats(**{name: arrays[name] for name in FIELDS})
-        except KeyError as error:
-            raise _damaged(path, f"{error} is missing") from error
-        count = len(splats.means) if splats.means.ndim else 0
-        bases = splats.shN.shape[1] if splats.shN.ndim == 3 else -1
-        shapes = ((count, 3), (count, 4), (count, 3), (count,), (count, 1, 3), (count, bases, 3))
-        for name, shape in zip(FIELDS, shapes, strict=True):
-            array = arrays[name]
-            if array.dtype != np.float32 or array.shape != shape or bases not in SH_COUNTS or count > _ROWS_MAX:
-                raise _damaged(path, f"{name} is {array.dtype} {array.shape}")
-        return splats
+            return Encoded(**{field.name: arrays[field.name] for field in fields(Encoded)})
+        except (KeyError, ValueError) as error:
+            raise _damaged(path, error) from error
 
     def fingerprint(self) -> Steps[str]:
         """The name by which segments.json knows these Gaussians: BLAKE2 of their file."""

@@ -1,55 +1,47 @@
-"""A workspace folder into a scene."""
+"""A workspace folder, or a splat file, into a scene."""
 
 import contextlib
 import time
 from pathlib import Path
 
 import bpy
-from bpy.props import StringProperty
+from bpy.props import BoolProperty, StringProperty
+from bpy_extras.io_utils import ImportHelper
 
 from ..data import scenes
 from ..data.steps import Steps, finished
 from ..protocol.errors import SegWildError
 
-_SLICE_SECS = 0.04  # of work between two moments in which Blender may draw
+_SLICE_SECS = 0.03  # of work between two moments in which Blender may draw
 
 
-class SEGWILD_OT_import_workspace(bpy.types.Operator):
-    """Bring a finished workspace into this file: its splats, its objects and its cameras"""
+class _Import:
+    """Runs the steps of an import: at once from a script, a slice per timer tick in the window."""
 
-    bl_idname = "segwild.import_workspace"
-    bl_label = "Import SegWild Workspace"
-    bl_options = {"REGISTER", "UNDO"}
-
-    directory: StringProperty(subtype="DIR_PATH", options={"HIDDEN"})
-    filter_folder: bpy.props.BoolProperty(default=True, options={"HIDDEN"})
+    def work(self) -> Steps[bpy.types.Collection]:
+        raise NotImplementedError
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         return context.mode == "OBJECT"
 
-    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        if self.directory:
-            return self._start(context)
-        context.window_manager.fileselect_add(self)
-        return {"RUNNING_MODAL"}
-
     def execute(self, context: bpy.types.Context) -> set[str]:
-        """From a script everything at once; after the file browser in steps."""
-        if not bpy.app.background and context.window is not None and self.options.is_invoke:
-            return self._start(context)
         self._warnings: list[str] = []
+        self._work = self.work()
+        if self.options.is_invoke and context.window is not None and not bpy.app.background:
+            self._timer = context.window_manager.event_timer_add(0.01, window=context.window)
+            context.window_manager.progress_begin(0, 1)
+            context.window_manager.modal_handler_add(self)
+            return {"RUNNING_MODAL"}
         try:
-            scene = finished(self._steps())
+            return self._told(finished(self._work))
         except SegWildError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
-        return self._told(scene)
 
     def modal(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         if event.type == "ESC":
-            self._work.close()  # removes what is there so far
-            self._stop(context)
+            self.cancel(context)
             self.report({"INFO"}, "Import cancelled.")
             return {"CANCELLED"}
         if event.type != "TIMER":
@@ -68,20 +60,12 @@ class SEGWILD_OT_import_workspace(bpy.types.Operator):
         return {"RUNNING_MODAL"}
 
     def cancel(self, context: bpy.types.Context) -> None:
-        if hasattr(self, "_work"):
-            self._work.close()
+        if hasattr(self, "_timer"):
+            self._work.close()  # removes what is there so far
             self._stop(context)
 
-    def _steps(self) -> Steps[bpy.types.Collection]:
-        return scenes.importing(Path(bpy.path.abspath(self.directory)), self._warnings.append)
-
-    def _start(self, context: bpy.types.Context) -> set[str]:
-        self._warnings = []
-        self._work = self._steps()
-        self._timer = context.window_manager.event_timer_add(0.01, window=context.window)
-        context.window_manager.progress_begin(0, 1)
-        context.window_manager.modal_handler_add(self)
-        return {"RUNNING_MODAL"}
+    def warn(self, sentence: str) -> None:
+        self._warnings.append(sentence)
 
     def _stop(self, context: bpy.types.Context) -> None:
         with contextlib.suppress(ReferenceError, ValueError):  # a loaded file has removed the timer
@@ -91,15 +75,55 @@ class SEGWILD_OT_import_workspace(bpy.types.Operator):
     def _told(self, scene: bpy.types.Collection) -> set[str]:
         for sentence in self._warnings:
             self.report({"WARNING"}, sentence)
-        self.report({"INFO"}, f"Imported {scene.name}: {len(scenes.splat_objects(scene))} objects.")
+        self.report({"INFO"}, f"Imported {scene.name}: {len(scenes.splat_objects(scene))} splat objects.")
         return {"FINISHED"}
+
+
+class SEGWILD_OT_import_workspace(_Import, bpy.types.Operator):
+    """Bring a finished workspace into this file: its splats, its objects and its cameras"""
+
+    bl_idname = "segwild.import_workspace"
+    bl_label = "Import SegWild Workspace"
+    bl_options = {"REGISTER", "UNDO"}
+
+    directory: StringProperty(subtype="DIR_PATH", options={"SKIP_SAVE", "HIDDEN"})
+    filter_folder: BoolProperty(default=True, options={"HIDDEN"})
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        if self.directory:
+            return self.execute(context)
+        context.window_manager.fileselect_add(self)
+        return {"RUNNING_MODAL"}
+
+    def work(self) -> Steps[bpy.types.Collection]:
+        return scenes.importing(Path(bpy.path.abspath(self.directory)), self.warn)
+
+
+class SEGWILD_OT_import_ply(_Import, bpy.types.Operator, ImportHelper):
+    """Bring a splat file (.ply) of any 3D Gaussian Splatting program into this file"""
+
+    bl_idname = "segwild.import_ply"
+    bl_label = "Import Splats"
+    bl_options = {"REGISTER", "UNDO"}
+
+    filename_ext = ".ply"
+    filter_glob: StringProperty(default="*.ply", options={"HIDDEN"})
+    y_down: BoolProperty(
+        name="Y points down",
+        description="The file has the axes of a camera, as most training programs leave them; turn it upright",
+        default=True,
+    )
+
+    def work(self) -> Steps[bpy.types.Collection]:
+        return scenes.importing_ply(Path(bpy.path.abspath(self.filepath)), self.warn, y_down=self.y_down)
 
 
 def _menu(self: bpy.types.Menu, _context: bpy.types.Context) -> None:
     self.layout.operator(SEGWILD_OT_import_workspace.bl_idname, text="SegWild workspace (folder)")
+    self.layout.operator(SEGWILD_OT_import_ply.bl_idname, text="Splats (.ply)")
 
 
-_CLASSES = (SEGWILD_OT_import_workspace,)
+_CLASSES = (SEGWILD_OT_import_workspace, SEGWILD_OT_import_ply)
 
 
 def register() -> None:

@@ -71,7 +71,7 @@ def test_rows_that_are_not_finite_are_told_and_left_out(blender: Any, make_works
     file.write_bytes(data)
     warnings: list[str] = []
     scene = imported(path, warnings)
-    assert warnings == ["1 of 60 Gaussians are not finite and are not shown."]
+    assert warnings == ["1 of 60 Gaussians are NaN, infinite or absurd and are not shown."]
     assert sorted(splats.read_ids(scenes.rest(scene))) == list(range(2, 61))
 
 

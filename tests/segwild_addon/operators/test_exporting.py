@@ -1,0 +1,110 @@
+"""Export and import through the buttons: places, light, scopes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("bpy", reason="bpy is not installed; tests/README.md says how to run these tests")
+
+from segwild_addon.data import light, ply, scenes, splats
+from segwild_addon.data.placement import moved
+from segwild_addon.data.rows import by_id, concatenate
+
+Make = Callable[..., tuple[Path, dict[str, np.ndarray]]]
+SEGMENTS = {"fountain": (np.arange(10, 30), 0.9), "statue": (np.arange(30, 40), 0.6)}
+
+
+@pytest.fixture
+def scene(blender: Any, make_workspace: Make) -> Any:
+    path, _ = make_workspace(segments=SEGMENTS)
+    assert blender.ops.segwild.import_workspace(directory=str(path)) == {"FINISHED"}
+    return scenes.all_scenes()[0]
+
+
+def exported(blender: Any, tmp_path: Path, **options: Any) -> Any:
+    path = tmp_path / "out.ply"
+    assert blender.ops.segwild.export_ply(filepath=str(path), **options) == {"FINISHED"}
+    return ply.read(path).rows(slice(None))
+
+
+def test_an_untouched_scene_comes_out_as_it_was_trained(
+    blender: Any, scene: Any, make_workspace: Make, tmp_path: Path
+) -> None:
+    _, arrays = make_workspace(segments=SEGMENTS)
+    scenes.root(scene).location = (5, 6, 7)  # where the scene stands in Blender is no change of its splats
+    scenes.root(scene).rotation_euler = (0.3, 0.2, 0.1)
+    blender.context.view_layer.update()
+    found = exported(blender, tmp_path)
+    np.testing.assert_array_equal(found.positions, arrays["means"])
+    np.testing.assert_array_equal(found.sh, arrays["shN"])
+    np.testing.assert_array_equal(found.base[:, :3], arrays["sh0"][:, 0])
+    np.testing.assert_allclose(found.scales, np.exp(arrays["log_scales"]), rtol=1e-5)
+
+
+def test_objects_are_written_where_they_were_moved(blender: Any, scene: Any, tmp_path: Path) -> None:
+    ob = blender.data.objects["statue"]
+    ob.location, ob.rotation_euler, ob.scale = (1, 2, 3), (0.5, 0, 1), (2, 2, 2)
+    scenes.root(scene).scale = (3, 3, 3)
+    blender.context.view_layer.update()
+    for other in blender.context.view_layer.objects:
+        other.select_set(other == ob)
+    rows = splats.read(ob)
+    local = moved(rows, np.array(ob.matrix_local))
+    found = exported(blender, tmp_path, scope="SELECTED")
+    np.testing.assert_allclose(found.positions, local.positions, atol=1e-4)
+    np.testing.assert_allclose(found.scales, local.scales, rtol=1e-4)
+    np.testing.assert_allclose(found.sh, local.sh, atol=1e-4)
+    world = exported(blender, tmp_path, scope="SELECTED", frame="WORLD")
+    np.testing.assert_allclose(world.scales, 6 * rows.scales, rtol=1e-4)
+
+
+def test_scopes(blender: Any, scene: Any, tmp_path: Path) -> None:
+    blender.data.objects["statue"].hide_set(True)
+    blender.context.view_layer.update()
+    assert len(exported(blender, tmp_path, scope="ALL")) == 60
+    assert len(exported(blender, tmp_path, scope="VISIBLE")) == 50
+    for other in blender.context.view_layer.objects:
+        other.select_set(False)
+    with pytest.raises(RuntimeError, match="No splat object is selected"):
+        blender.ops.segwild.export_ply(filepath=str(tmp_path / "none.ply"), scope="SELECTED")
+    assert not (tmp_path / "none.ply").exists()
+
+
+def test_looks_are_baked_or_left_out(blender: Any, scene: Any, tmp_path: Path) -> None:
+    ob = blender.data.objects["fountain"]
+    neutral = by_id(concatenate([splats.read(each) for each in scenes.splat_objects(scene)]))
+    ob.segwild.look_a, ob.segwild.exposure = "photo-1", -0.5
+    lit = light.shown(ob, splats.read(ob))
+    found = exported(blender, tmp_path)
+    np.testing.assert_allclose(found.base[10:30, :3], lit.base[:, :3], atol=1e-6)
+    np.testing.assert_array_equal(found.base[40:, :3], neutral.base[40:, :3])
+    np.testing.assert_array_equal(exported(blender, tmp_path, lit=False).base[:, :3], neutral.base[:, :3])
+
+
+def test_a_file_of_another_program_stands_upright(blender: Any, scene: Any, tmp_path: Path) -> None:
+    ob = blender.data.objects["statue"]
+    path = tmp_path / "pot.ply"
+    ob.select_set(True)
+    assert blender.ops.segwild.export_ply(filepath=str(path), scope="SELECTED") == {"FINISHED"}
+    assert blender.ops.segwild.import_ply(filepath=str(path)) == {"FINISHED"}
+    blender.context.view_layer.update()
+    found = blender.data.objects["pot"]
+    assert not splats.read_ids(found).any()
+    np.testing.assert_allclose(np.array(found.matrix_world) @ [0, 1, 0, 0], [0, 0, -1, 0], atol=1e-6)
+    again = exported(blender, tmp_path, scope="ALL")
+    assert len(again) == 70
+
+
+def test_what_cannot_be_read_is_said_and_leaves_nothing(blender: Any, tmp_path: Path) -> None:
+    (tmp_path / "a.ply").write_bytes(b"ply\n")
+    with pytest.raises(RuntimeError, match="header does not end"):
+        blender.ops.segwild.import_ply(filepath=str(tmp_path / "a.ply"))
+    with pytest.raises(RuntimeError, match="not a SegWild workspace"):
+        blender.ops.segwild.import_workspace(directory=str(tmp_path))
+    assert not blender.data.objects
+    assert not blender.ops.segwild.export_ply.poll()
