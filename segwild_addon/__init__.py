@@ -10,6 +10,7 @@ _MODULES = (
     "operators.importing",
     "operators.exporting",
     "operators.cameras",
+    "viewport.draw",
 )
 
 

@@ -41,12 +41,12 @@ def light(ob: bpy.types.Object, ids: np.ndarray) -> Light:
     return _lit(ob, chosen, ids).then(grading(ob))
 
 
-def light_or_neutral(ob: bpy.types.Object, ids: np.ndarray) -> tuple[Light, str]:
-    """`light` for a drawing that must go on: grading alone, and the sentence that says why the look is missing."""
+def look_or_neutral(ob: bpy.types.Object, ids: np.ndarray) -> tuple[Light, str]:
+    """What the look alone does, for a drawing that must go on: neutral, and the sentence that says why, if need be."""
     try:
-        return light(ob, ids), ""
+        return _lit(ob, look(ob), ids), ""
     except SegWildError as error:
-        return Light.none().then(grading(ob)), str(error)
+        return Light.none(), str(error)
 
 
 def shown(ob: bpy.types.Object, rows: Rows) -> Rows:

@@ -1,0 +1,264 @@
+"""Splats in Blender's 3D views: one drawing handler, and whatever tells it what has changed.
+
+Blender without a window has nothing to draw into, and a Blender that draws splats itself needs no help: there,
+`enable` does nothing. Everything on the graphics card is let go of before another file is loaded.
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import bpy
+import numpy as np
+from bpy.app.handlers import persistent
+
+from ..data import changes, compat
+from ..protocol.errors import SegWildError
+from .buffers import uploads
+from .camera import of_region
+from .painting import Highlight, Painter
+from .shaders import DISPLAY_GAMMA
+from .stock import SHARED
+
+SETTLED_SECS = 0.15  # after the last change of a view it is drawn in full
+SLOW_SECS = 0.025  # a full drawing that takes longer is made coarser while the view moves
+TICK_SECS = 0.02
+# What may stand before splats. Wires and empties of other kinds leave no depth.
+SOLIDS = {"MESH", "CURVE", "SURFACE", "META", "FONT", "CURVES", "VOLUME", "GREASEPENCIL", "POINTCLOUD"}
+
+
+@dataclass
+class _Region:
+    """What is remembered of one region of a 3D view between drawings."""
+
+    looking: bytes = b""  # the matrices of the last drawing
+    changed_at: float = -1e9
+    cost_secs: float = 0.0  # of the last full drawing in which nothing was uploaded
+
+
+_painter = Painter()
+_regions: dict[int, _Region] = {}
+_handle: Any = None
+_problem = ""
+drawings = 0  # since the add-on was enabled; tests read it
+
+
+def enable() -> None:
+    """Draw from now on."""
+    global _handle
+    if bpy.app.background or _handle is not None or compat.native_splats():
+        return
+    _handle = bpy.types.SpaceView3D.draw_handler_add(_draw, (), "WINDOW", "POST_VIEW")
+    for name, handler in _HANDLERS:
+        getattr(bpy.app.handlers, name).append(handler)
+    redraw()
+
+
+def disable() -> None:
+    """Draw no more, and leave nothing behind on the graphics card."""
+    global _handle
+    if _handle is not None:
+        bpy.types.SpaceView3D.draw_handler_remove(_handle, "WINDOW")
+        _handle = None
+        for name, handler in _HANDLERS:
+            getattr(bpy.app.handlers, name).remove(handler)
+        if bpy.app.timers.is_registered(_tick):
+            bpy.app.timers.unregister(_tick)
+    free()
+
+
+def free() -> None:
+    """Forget all that was read and uploaded; it is made anew when something is drawn."""
+    global _problem
+    SHARED.free()
+    _painter.free()
+    _regions.clear()
+    _problem = ""
+
+
+def problem() -> str:
+    """Why splats are not drawn at the moment, in a sentence; empty if they are."""
+    return _problem
+
+
+def changed(object_uuid: str | None) -> None:
+    """Rows of the object's datablock (None: of any) were changed."""
+    global _problem
+    _problem = ""
+    SHARED.changed(object_uuid)
+    redraw()
+
+
+def relit(object_uuid: str | None) -> None:
+    """The look or grading of the object (None: of any) was changed."""
+    SHARED.relit(object_uuid)
+    redraw()
+
+
+def highlight(scene_uuid: str, ids: np.ndarray | None) -> None:
+    """Tint the rows of a scene with these segwild_ids (M,) int32; None: none of them."""
+    SHARED.mark(scene_uuid, ids)
+    redraw()
+
+
+def preview(scene_uuid: str, arrays: Mapping[str, np.ndarray] | None, place: Any = None) -> None:
+    """Draw what a running training has made, in the place of the scene's objects; None: the objects again.
+
+    `arrays` has the names of a Snapshot: means, colors, scales, quats, opacities; scene frame. The scene's root,
+    or else `place` (4, 4), puts them into the world.
+    """
+    SHARED.preview(scene_uuid, arrays, place)
+    redraw()
+
+
+def redraw() -> None:
+    """Have all 3D views drawn again."""
+    for manager in bpy.data.window_managers:
+        for window in manager.windows:
+            for area in window.screen.areas:
+                if area.type == "VIEW_3D":
+                    area.tag_redraw()
+
+
+def hides(ob: bpy.types.Object) -> bool:
+    """Whether splats can lie behind the object."""
+    if ob.type == "EMPTY":
+        return ob.instance_type == "COLLECTION"
+    if ob.type == "POINTCLOUD":
+        return ob.display_type not in ("BOUNDS", "WIRE")
+    return ob.type in SOLIDS and ob.display_type not in ("BOUNDS", "WIRE")
+
+
+def _draw() -> None:
+    """Whatever goes wrong here would be repeated with every drawing: it is said once."""
+    global _problem
+    if _problem:
+        return
+    try:
+        _draw_region(bpy.context)
+    except SegWildError as error:
+        _problem = str(error)
+        print(f"SegWild: {_problem}")
+    except Exception as error:
+        _problem = f"The splats cannot be drawn ({error})."
+        traceback.print_exc()
+
+
+def _draw_region(context: bpy.types.Context) -> None:
+    global drawings
+    region, region_data, space = context.region, context.region_data, context.space_data
+    if region is None or region_data is None or space is None or min(region.width, region.height) < 2:
+        return
+    began, uploaded = time.perf_counter(), uploads.total()
+    objects = SHARED.sync()
+    view = of_region(region, region_data)
+    known = _regions.setdefault(region.as_pointer(), _Region())
+    looking = b"".join([np.array(region_data.perspective_matrix).tobytes(), *_matrices(objects)])
+    if looking != known.looking:
+        # The first look at anything is no movement.
+        known.changed_at = began if known.looking else -1e9
+        known.looking = looking
+    moving = began - known.changed_at < SETTLED_SECS
+    SHARED.orders.waiting = False
+    strokes = SHARED.strokes(
+        view,
+        objects,
+        lambda ob: ob.visible_in_viewport_get(space),
+        name=region.as_pointer(),
+        moving=moving,
+    )
+    if not strokes:
+        return
+    settings = context.scene.segwild
+    coarse = moving and settings.half_resolution and known.cost_secs > SLOW_SECS
+    count = sum(stroke.count for stroke in strokes)
+    every = max(1, -(-count // settings.budget)) if moving else 1
+    painted = view.resized(-(-view.width // 2), -(-view.height // 2)) if coarse else view
+    behind = None
+    if space.shading.type != "WIREFRAME" and _anything_before(context, space):
+        behind = _depth_texture(view.width, view.height)
+    framebuffer, picture = _painter.paint(
+        strokes,
+        painted,
+        behind=behind,
+        depth_ratio=view.width / painted.width,
+        every=every,
+        highlight=Highlight(tuple(np.array(settings.highlight_color) ** (1 / DISPLAY_GAMMA))),
+    )
+    _painter.merge(picture, view)
+    if not moving:
+        # Reading a pixel waits for the graphics card.
+        framebuffer.read_color(0, 0, 1, 1, 4, 0, "FLOAT")
+        if uploaded == uploads.total():
+            known.cost_secs = time.perf_counter() - began
+    drawings += 1
+    if (moving or SHARED.orders.waiting) and not bpy.app.timers.is_registered(_tick):
+        bpy.app.timers.register(_tick, first_interval=TICK_SECS)
+
+
+def _matrices(objects: list[bpy.types.Object]) -> list[bytes]:
+    return [np.array(ob.matrix_world).tobytes() for ob in objects]
+
+
+def _anything_before(context: bpy.types.Context, space: bpy.types.SpaceView3D) -> bool:
+    return any(hides(ob) and ob.visible_in_viewport_get(space) for ob in context.view_layer.objects)
+
+
+def _depth_texture(width: int, height: int) -> Any:
+    """The depth that Blender has drawn into the region."""
+    import gpu
+
+    depth = gpu.state.active_framebuffer_get().read_depth(0, 0, width, height)
+    depth.dimensions = width * height
+    return gpu.types.GPUTexture((width, height), format="R32F", data=depth)
+
+
+def _tick() -> float | None:
+    """While a view moves or an order is being made: draw again when that ends."""
+    now = time.perf_counter()
+    moving = [known for known in _regions.values() if now - known.changed_at < SETTLED_SECS + 2 * TICK_SECS]
+    if SHARED.orders.ready or any(now - known.changed_at >= SETTLED_SECS for known in moving):
+        redraw()
+    return TICK_SECS if moving or SHARED.orders.waiting else None
+
+
+@persistent
+def _before_load(*_: Any) -> None:
+    free()
+
+
+@persistent
+def _after_undo(*_: Any) -> None:
+    changed(None)
+
+
+@persistent
+def _after_update(_scene: bpy.types.Scene, depsgraph: bpy.types.Depsgraph) -> None:
+    """Rows may also be changed by Blender's own tools."""
+    for update in depsgraph.updates:
+        if update.is_updated_geometry and isinstance(update.id, bpy.types.Object) and update.id.type == "POINTCLOUD":
+            SHARED.changed(update.id.segwild.uuid)
+
+
+_HANDLERS = (
+    ("load_pre", _before_load),
+    ("undo_post", _after_undo),
+    ("redo_post", _after_undo),
+    ("depsgraph_update_post", _after_update),
+)
+
+
+def register() -> None:
+    changes.row_listeners.append(changed)
+    changes.look_listeners.append(relit)
+    enable()
+
+
+def unregister() -> None:
+    disable()
+    changes.look_listeners.remove(relit)
+    changes.row_listeners.remove(changed)

@@ -1,0 +1,182 @@
+"""Layers of splats and a view into a premultiplied picture on the graphics card.
+
+The picture blends display colours, as the photos did that the splats were fitted to; only the finished picture
+becomes linear light.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .buffers import Layer, uploaded
+from .camera import View
+from .projection import clamps
+from .shaders import DISPLAY_GAMMA, HARMONIC_TEXELS, merge_shader, splat_shader
+
+_CORNERS = {"corner": [(-1, -1), (1, -1), (-1, 1), (1, 1)]}
+
+
+@dataclass(frozen=True, eq=False)
+class Stroke:
+    """One layer in one order."""
+
+    layer: Layer
+    order: Any  # texture of row numbers, farthest first
+    count: int  # rows in it
+    objects: Any  # texture of `buffers.object_table`
+
+
+@dataclass(frozen=True)
+class Highlight:
+    """How marked rows are tinted; display colours."""
+
+    color: tuple[float, float, float] = (1.0, 0.35, 0.05)
+    strength: float = 0.55  # 0 leaves them as they are, 1 covers them
+
+
+def view_block(
+    view: View,
+    *,
+    count: int = 0,
+    every: int = 1,  # n: draw each n-th row, widened to cover what is left out
+    degree: int = 0,
+    depth_ratio: float = 0.0,  # pixels of the depth picture per pixel; 0: nothing hides splats
+    highlight: Highlight = Highlight(),  # noqa: B008 (frozen)
+    gamma: float = DISPLAY_GAMMA,
+) -> np.ndarray:
+    """(24,) float32, the block SegwildView of the shaders."""
+    a, b = view.depth_terms
+    # Fewer rows in the place of all have to cover the same area.
+    swell = min(every, 16) ** 0.5
+    return np.array(
+        [
+            *(view.fx, view.fy, view.cx, view.cy),
+            *(view.width, view.height, float(view.orthographic), max(view.near, 1e-6)),
+            *clamps(view),
+            *(a, b, depth_ratio, swell),
+            *(*highlight.color, highlight.strength),
+            *(count, every, HARMONIC_TEXELS[degree], gamma),
+        ],
+        np.float32,
+    )
+
+
+class Painter:
+    """Everything on the graphics card that belongs to no layer: programs, and a picture to draw into."""
+
+    def __init__(self) -> None:
+        self._programs: dict[Any, Any] = {}
+        self._batches: dict[Any, Any] = {}
+        self._targets: dict[tuple[int, int, bool], tuple[Any, ...]] = {}
+        self._blocks: list[Any] = []
+        self._none: Any = None
+
+    def paint(
+        self,
+        strokes: Sequence[Stroke],  # farthest layer first
+        view: View,  # its size is the picture's
+        *,
+        behind: Any = None,  # texture of depths 0..1 that hide what lies behind them
+        depth_ratio: float = 1.0,
+        every: int = 1,
+        highlight: Highlight = Highlight(),  # noqa: B008 (frozen)
+        with_depth: bool = False,
+    ) -> tuple[Any, ...]:
+        """The framebuffer drawn into and its textures: the picture and, `with_depth`, (z·alpha, -, -, alpha).
+
+        They are overwritten by the next call of the same size.
+        """
+        import gpu
+
+        framebuffer, *textures = self._target(view.width, view.height, with_depth)
+        program = self._program(with_depth)
+        with framebuffer.bind():
+            for each in textures:
+                each.clear(format="FLOAT", value=(0.0, 0.0, 0.0, 0.0))
+            framebuffer.viewport_set(0, 0, view.width, view.height)
+            gpu.state.blend_set("ALPHA_PREMULT")
+            gpu.state.depth_test_set("NONE")
+            gpu.state.depth_mask_set(False)
+            program.bind()
+            for number, stroke in enumerate(strokes):
+                block = view_block(
+                    view,
+                    count=stroke.count,
+                    every=every,
+                    degree=stroke.layer.degree,
+                    depth_ratio=depth_ratio if behind is not None else 0.0,
+                    highlight=highlight,
+                )
+                program.uniform_block("view", self._block(number, block))
+                for name, texture in stroke.layer.textures().items():
+                    program.uniform_sampler(name, texture)
+                program.uniform_sampler("order", stroke.order)
+                program.uniform_sampler("objects", stroke.objects)
+                program.uniform_sampler("behind", behind if behind is not None else self._nothing())
+                quads = -(-stroke.count // every)
+                if quads:
+                    self._batch(with_depth).draw_instanced(program, instance_count=quads)
+            gpu.state.blend_set("NONE")
+        return framebuffer, *textures
+
+    def merge(self, picture: Any, view: View, gamma: float = DISPLAY_GAMMA) -> None:
+        """Lay a picture over the framebuffer that is bound, as light linear to what is shown."""
+        import gpu
+
+        program = self._program("merge")
+        gpu.state.blend_set("ALPHA_PREMULT")
+        gpu.state.depth_test_set("NONE")
+        gpu.state.depth_mask_set(False)
+        program.bind()
+        program.uniform_block("view", self._block(-1, view_block(view, gamma=gamma)))
+        program.uniform_sampler("picture", picture)
+        self._batch("merge").draw(program)
+        gpu.state.blend_set("NONE")
+
+    def free(self) -> None:
+        """Let go of everything; the next drawing makes it anew."""
+        self.__init__()
+
+    def _program(self, kind: Any) -> Any:
+        if kind not in self._programs:
+            self._programs[kind] = merge_shader() if kind == "merge" else splat_shader(with_depth=kind)
+        return self._programs[kind]
+
+    def _batch(self, kind: Any) -> Any:
+        if kind not in self._batches:
+            from gpu_extras.batch import batch_for_shader
+
+            self._batches[kind] = batch_for_shader(self._program(kind), "TRI_STRIP", _CORNERS)
+        return self._batches[kind]
+
+    def _target(self, width: int, height: int, with_depth: bool) -> tuple[Any, ...]:
+        import gpu
+
+        key = (width, height, with_depth)
+        if key not in self._targets:
+            # Views of few sizes are drawn in turn; old sizes come from windows that were resized.
+            while len(self._targets) >= 6:
+                del self._targets[next(iter(self._targets))]
+            # Where depths are wanted a file is made, and 16 bits would show in it.
+            form = "RGBA32F" if with_depth else "RGBA16F"
+            textures = [gpu.types.GPUTexture((width, height), format=form) for _ in range(1 + with_depth)]
+            self._targets[key] = (gpu.types.GPUFrameBuffer(color_slots=textures), *textures)
+        return self._targets[key]
+
+    def _block(self, place: int, values: np.ndarray) -> Any:
+        import gpu
+
+        place += 1
+        while len(self._blocks) <= place:
+            self._blocks.append(gpu.types.GPUUniformBuf(gpu.types.Buffer("FLOAT", values.size, values)))
+        self._blocks[place].update(gpu.types.Buffer("FLOAT", values.size, values))
+        return self._blocks[place]
+
+    def _nothing(self) -> Any:
+        if self._none is None:
+            self._none = uploaded(np.ones(1, np.float32), (1, 1), "R32F", "nothing")
+        return self._none

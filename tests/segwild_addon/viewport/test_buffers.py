@@ -1,0 +1,134 @@
+"""Rows as the shaders read them, and what is uploaded when."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hn
+
+from segwild_addon.data.rows import Rows, rows
+from segwild_addon.protocol.errors import ResourceError
+from segwild_addon.viewport import buffers, shaders
+
+from .reference import random_rows
+
+
+def some(count: int, seed: int = 0, bases: int = 15, first_id: int = 1) -> Rows:
+    positions, scales, quats, opacities, base, sh = random_rows(count, seed, bases=bases)
+    ids = np.arange(first_id, first_id + count, dtype=np.int32)
+    return rows(positions, scales, quats, np.c_[base, opacities].astype(np.float32), sh, ids)
+
+
+def decoded(array: np.ndarray, bases: int) -> np.ndarray:
+    """(N, bases, 3) as the shader reads `harmonics`."""
+    held, unit = array[:, :bases].astype(np.int64), array[:, -1:]
+    channels = np.stack([held & 255, (held >> 8) & 255, held >> 16], -1)
+    return (channels - 127) * unit[..., None]
+
+
+@given(
+    st.sampled_from([3, 8, 15]).flatmap(
+        lambda bases: hn.arrays(np.float32, (6, bases, 3), elements=st.floats(-1e4, 1e4, width=32))
+    )
+)
+def test_harmonics_keep_eight_bits_of_each_row(sh):
+    got = decoded(buffers.harmonics(sh), sh.shape[1])
+    largest = np.abs(sh).reshape(len(sh), -1).max(1)
+    assert (np.abs(got - sh).reshape(len(sh), -1).max(1) <= largest / 253 + 1e-30).all()
+    np.testing.assert_array_equal(got[sh == 0], 0)
+
+
+def test_a_lower_degree_is_widened_with_zeros():
+    for bases in (0, 3, 8):
+        sh = random_rows(5, 0, bases=bases)[5]
+        wide = buffers._widened(buffers.harmonics(sh), 16)
+        got = decoded(wide, 15)
+        np.testing.assert_allclose(got[:, :bases], sh, rtol=0, atol=0.01)
+        assert not got[:, bases:].any()
+
+
+def test_rows_that_are_not_finite_are_never_drawn():
+    good = some(4)
+    positions = good.positions.copy()
+    positions[2, 1] = np.nan
+    pack = buffers.packed(rows(positions, good.scales, good.rotations, good.base, good.sh, good.ids))
+    assert pack.centres[2, 3] == 0
+    assert (pack.centres[[0, 1, 3], 3] == good.base[[0, 1, 3], 3]).all()
+    assert np.isfinite(pack.positions).all()
+
+
+@given(st.integers(1, 200), st.sets(st.integers(0, 250), max_size=60))
+def test_the_mask_has_a_bit_for_each_row(count, marked):
+    ids = np.random.default_rng(count).permutation(count).astype(np.int32)  # 0 is among them: unknown
+    words = buffers.mask_words(ids, np.array(sorted(marked), np.int64) if marked else None)
+    bits = [(int(words[row // shaders.MASK_BITS]) >> (row % shaders.MASK_BITS)) & 1 for row in range(count)]
+    assert bits == [int(id_ in marked and id_ > 0) for id_ in ids]
+
+
+@pytest.fixture
+def sent(monkeypatch):
+    """What is uploaded, without a graphics card."""
+    log = []
+
+    def uploaded(flat, size, form, kind):
+        log.append(kind)
+        return SimpleNamespace(flat=flat, size=size)
+
+    monkeypatch.setattr(buffers, "uploaded", uploaded)
+    return log
+
+
+def test_only_what_differs_is_uploaded(sent):
+    layer = buffers.Layer()
+    one, two = buffers.packed(some(50)), buffers.packed(some(30, 1, first_id=51))
+    layer.set({"one": one, "two": two})
+    layer.textures()
+    assert sorted(sent) == ["centres", "colours", "harmonics", "mask", "turns"]
+    sent.clear()
+
+    layer.textures()
+    layer.set({"one": one, "two": buffers.packed(some(30, 1, first_id=51))})  # read again, the same
+    layer.textures()
+    assert sent == []
+
+    layer.mark(np.array([3, 60]))
+    layer.textures()
+    assert sent == ["mask"]
+    sent.clear()
+
+    layer.set({"one": one.with_base(np.zeros((50, 3), np.float32)), "two": two})  # another light
+    layer.textures()
+    assert sent == ["colours"]
+    sent.clear()
+
+    before = layer.layout
+    layer.set({"two": two})
+    layer.textures()
+    assert sorted(sent) == ["centres", "colours", "harmonics", "mask", "turns"]
+    assert layer.layout == before + 1
+    np.testing.assert_array_equal(layer.ids, two.ids)
+
+
+def test_rows_name_their_object(sent):
+    layer = buffers.Layer()
+    layer.set({"one": buffers.packed(some(5)), "two": buffers.packed(some(3, 1, bases=3))})
+    centres = layer.textures()["centres"].flat[: 8 * 8].reshape(8, 8)
+    assert list(centres[:, 7]) == [0] * 5 + [1] * 3
+    assert layer.members == {"one": slice(0, 5), "two": slice(5, 8)}
+    harmonics = layer.textures()["harmonics"].flat[: 8 * 16].reshape(8, 16)
+    assert not decoded(harmonics, 15)[5:, 3:].any()
+
+
+def test_more_rows_than_can_be_numbered_are_refused():
+    class Many:
+        degree = 0
+
+        def __len__(self):
+            return buffers.ROWS_MAX + 1
+
+    with pytest.raises(ResourceError, match="cannot be drawn"):
+        buffers.Layer().set({"many": Many()})
