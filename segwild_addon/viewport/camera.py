@@ -74,9 +74,7 @@ class View:
     def resized(self, width: int, height: int) -> View:
         """The same view on another grid of pixels."""
         x, y = width / self.width, height / self.height
-        return replace(
-            self, fx=self.fx * x, cx=self.cx * x, fy=self.fy * y, cy=self.cy * y, width=width, height=height
-        )
+        return replace(self, fx=self.fx * x, cx=self.cx * x, fy=self.fy * y, cy=self.cy * y, width=width, height=height)
 
     def within(self, world_from_frame: np.ndarray) -> View:
         """The same view for points given in another frame, which `world_from_frame` (4, 4) places in the world.

@@ -45,7 +45,7 @@ def view_block(
     every: int = 1,  # n: draw each n-th row, widened to cover what is left out
     degree: int = 0,
     depth_ratio: float = 0.0,  # pixels of the depth picture per pixel; 0: nothing hides splats
-    highlight: Highlight = Highlight(),  # noqa: B008 (frozen)
+    highlight: Highlight = Highlight(),
     gamma: float = DISPLAY_GAMMA,
 ) -> np.ndarray:
     """(24,) float32, the block SegwildView of the shaders."""
@@ -83,7 +83,7 @@ class Painter:
         behind: Any = None,  # texture of depths 0..1 that hide what lies behind them
         depth_ratio: float = 1.0,
         every: int = 1,
-        highlight: Highlight = Highlight(),  # noqa: B008 (frozen)
+        highlight: Highlight = Highlight(),
         with_depth: bool = False,
     ) -> tuple[Any, ...]:
         """The framebuffer drawn into and its textures: the picture and, `with_depth`, (z·alpha, -, -, alpha).

@@ -170,7 +170,9 @@ class Stock:
                     parts.append(Part(rows_of.start, rows_of.stop, towards, offset))
             if parts:
                 order = self.orders.find((name, scene_uuid), layer, parts, moving=moving, patient=patient)
-                depth = float(np.mean([part.towards @ layer.middle(part.start, part.stop) + part.offset for part in parts]))
+                depth = float(
+                    np.mean([part.towards @ layer.middle(part.start, part.stop) + part.offset for part in parts])
+                )
                 objects_texture = self._table((name, scene_uuid), object_table(table))
                 found.append((depth, Stroke(layer, order.texture, order.count, objects_texture)))
         return [stroke for _, stroke in sorted(found, key=lambda pair: -pair[0])]
@@ -183,14 +185,20 @@ class Stock:
             matrix = self._places[scene_uuid]
             if matrix is None:
                 matrix = _root_matrix(scene_uuid)
-            yield scene_uuid, layer, {"preview": Placed(matrix, "preview")}
+            yield scene_uuid, layer, {"preview": Placed(matrix, "preview", None, np.eye(3))}
         for scene_uuid, layer in self.layers.items():
             if scene_uuid not in self._previews:
-                yield scene_uuid, layer, {
-                    key_of(ob): Placed(np.array(ob.matrix_world, np.float64), key_of(ob), ob, self._looks[key_of(ob)][1])
-                    for ob in objects
-                    if ob.segwild.scene_uuid == scene_uuid and len(ob.data.points) and visible(ob)
-                }
+                yield (
+                    scene_uuid,
+                    layer,
+                    {
+                        key_of(ob): Placed(
+                            np.array(ob.matrix_world, np.float64), key_of(ob), ob, self._looks[key_of(ob)][1]
+                        )
+                        for ob in objects
+                        if ob.segwild.scene_uuid == scene_uuid and len(ob.data.points) and visible(ob)
+                    },
+                )
 
     def _table(self, key: Any, table: np.ndarray) -> Any:
         """The texture of a table; the last one if that held the same."""
@@ -213,8 +221,8 @@ class Placed:
 
     matrix: np.ndarray  # (4, 4) world from object
     key: Any
-    ob: bpy.types.Object | None = None  # None: a preview
-    gain: np.ndarray = NEUTRAL[1]  # of its look
+    ob: bpy.types.Object | None  # None: a preview
+    gain: np.ndarray  # (3, 3) of its look
 
     def shown(self, view: View, cam_from_object: np.ndarray) -> Shown:
         """Raises nothing: an object that is flat along an axis is seen from where its pseudo-inverse says."""

@@ -1,7 +1,7 @@
 """Runs inside Blender: does what lines of JSON on its standard input ask for, in a timer, as a script would.
 
 A line {"id": N, "run": SOURCE} is executed; what it leaves in `result` (JSON) is printed as one marked line, or the
-end of the traceback in `error`. `{"id": N, "settle": SECONDS}` answers when Blender has drawn and been idle for so long.
+end of the traceback in `error`.
 """
 
 import json

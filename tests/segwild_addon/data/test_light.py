@@ -59,6 +59,6 @@ def test_without_its_workspace_a_look_is_missing_and_said(blender: Any, make_wor
     ids = splats.read_ids(ob)
     with pytest.raises(InputError, match="not a SegWild workspace"):
         light.light(ob, ids)
-    drawn, sentence = light.light_or_neutral(ob, ids)
+    drawn, sentence = light.look_or_neutral(ob, ids)
     assert drawn.changes_nothing
     assert "not a SegWild workspace" in sentence

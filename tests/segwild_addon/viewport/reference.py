@@ -49,7 +49,8 @@ def picture(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Premultiplied colour (H, W, 3), alpha (H, W) and, of what lies in front, z of the rows sorted (M,).
 
-    `matrix` (4, 4) is the object's, `view` has the fields of `camera.View`. With `at` (u, v) one pixel is computed.
+    `matrix` (4, 4) is the object's, `view` has the fields of `camera.View`. With `at` (u, v), of (P,) each, a row of
+    those pixels is computed instead.
     """
     world = positions @ matrix[:3, :3].T + matrix[:3, 3]
     cam = world @ view.cam_from_world[:3, :3].T + view.cam_from_world[:3, 3]
@@ -67,7 +68,7 @@ def picture(
         colors = colors + np.einsum("mk,mkc->mc", bases(direction)[:, : sh.shape[1]], sh)
     colors = np.maximum(colors if grade is None else colors @ grade.T, 0)
     H, W = view.height, view.width
-    u, v = np.meshgrid(np.arange(W) + 0.5, np.arange(H) + 0.5) if at is None else (np.array([[c]]) for c in at)
+    u, v = np.meshgrid(np.arange(W) + 0.5, np.arange(H) + 0.5) if at is None else (np.atleast_2d(c) for c in at)
     image, through = np.zeros((*u.shape, 3)), np.ones(u.shape)
     order = np.argsort(cam[:, 2], kind="stable")
     for i in order:

@@ -9,8 +9,8 @@ import pytest
 
 pytest.importorskip("bpy", reason="bpy is not installed; tests/README.md says how to run these tests")
 
-from segwild_addon.protocol.errors import InputError  # noqa: E402
-from segwild_addon.viewport import camera  # noqa: E402
+from segwild_addon.protocol.errors import InputError
+from segwild_addon.viewport import camera
 
 
 def random_camera(bpy, random):

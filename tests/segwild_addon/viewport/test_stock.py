@@ -1,0 +1,279 @@
+"""Objects of a file as layers: what is read, when, and in which order it is drawn."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("bpy", reason="bpy is not installed; tests/README.md says how to run these tests")
+
+from types import SimpleNamespace
+
+from segwild_addon.data import light as lights
+from segwild_addon.data import looks, scenes, splats
+from segwild_addon.data.steps import finished
+from segwild_addon.viewport import buffers, orders, sort, stock
+
+from .views import VIEWS
+
+VIEW = VIEWS["perspective"]
+
+
+@pytest.fixture
+def sent(monkeypatch):
+    """Names of what is uploaded, without a graphics card."""
+    log = []
+
+    def uploaded(flat, size, form, kind):
+        log.append(kind)
+        return SimpleNamespace(flat=np.array(flat), size=size)
+
+    monkeypatch.setattr(buffers, "uploaded", uploaded)
+    return log
+
+
+@pytest.fixture
+def scene(blender, make_workspace):
+    path, _ = make_workspace(segments={"lamp": (np.arange(10), 0.9), "tree": (np.arange(20, 45), 0.9)})
+    scene = finished(scenes.importing(path, [].append))
+    blender.context.view_layer.update()
+    return scene
+
+
+def drawn(held, **options):
+    """One drawing: objects, and row numbers in the order of drawing."""
+    objects = held.sync()
+    strokes = held.strokes(VIEW, objects, options.pop("visible", lambda ob: True), name="view", **options)
+    for stroke in strokes:
+        stroke.layer.textures()
+    return [stroke.order.flat[: stroke.count].astype(int) for stroke in strokes]
+
+
+def test_all_objects_of_a_scene_are_drawn_in_one_order(scene, sent):
+    held = stock.Stock()
+    (order,) = drawn(held)
+    layer = held.layers[scene.segwild.uuid]
+    assert sorted(order) == list(range(60))
+    depth = layer.positions @ VIEW.cam_from_world[2, :3] + VIEW.cam_from_world[2, 3]
+    assert (np.diff(depth[order]) < 1e-3).all()
+    members = np.concatenate(
+        [[number] * (rows.stop - rows.start) for number, rows in enumerate(layer.members.values())]
+    )
+    assert (np.diff(members[order]) != 0).sum() > 10  # they interleave
+
+
+def test_a_second_drawing_uploads_nothing(scene, sent):
+    held = stock.Stock()
+    drawn(held)
+    sent.clear()
+    drawn(held)
+    assert sent == []
+
+
+def test_hiding_an_object_sends_an_order_and_no_rows(scene, sent):
+    held = stock.Stock()
+    drawn(held)
+    sent.clear()
+    (order,) = drawn(held, visible=lambda ob: ob.name != "lamp")
+    assert len(order) == 50
+    assert sorted(sent) == ["objects", "order"]
+
+
+def test_a_highlight_sends_one_bit_for_each_row(scene, sent):
+    held = stock.Stock()
+    drawn(held)
+    sent.clear()
+    held.mark(scene.segwild.uuid, np.arange(1, 30, dtype=np.int32))
+    drawn(held)
+    assert sent == ["mask"]
+    words = held.layers[scene.segwild.uuid].textures()["mask"].flat
+    bits = sum(bin(int(word)).count("1") for word in words)
+    assert bits == 29
+
+
+def test_grading_sends_the_table_and_a_look_sends_the_colours(scene, sent):
+    held = stock.Stock()
+    drawn(held)
+    ob = scenes.rest(scene)
+    sent.clear()
+    ob.segwild.exposure, ob.segwild.saturation = 1.0, 0.5
+    held.relit(ob.segwild.uuid)
+    drawn(held)
+    assert sent == ["objects"]
+    sent.clear()
+
+    ob.segwild.look_a = "photo-1"
+    held.relit(ob.segwild.uuid)
+    drawn(held)
+    assert sorted(sent) == ["colours", "objects"]
+    layer = held.layers[scene.segwild.uuid]
+    rows = layer.members[stock.key_of(ob)]
+    colours = layer.textures()["colours"].flat[: 60 * 4].reshape(60, 4)[rows, :3]
+    loaded = looks.Looks.load(scenes.folder(scene))
+    neutral = splats.read(ob)
+    expected, _ = loaded.baked(neutral, neutral.ids, looks.Look("photo-1"))
+    np.testing.assert_allclose(colours, expected, atol=1e-5)
+    assert held.notes[ob.segwild.uuid] == ""
+
+    ob.segwild.look_a = ""
+    held.relit(None)
+    drawn(held)
+    colours = layer.textures()["colours"].flat[: 60 * 4].reshape(60, 4)[rows, :3]
+    np.testing.assert_array_equal(colours, neutral.base[:, :3])
+
+
+def test_a_missing_look_is_said_and_the_object_still_drawn(scene, sent):
+    held = stock.Stock()
+    ob = scenes.rest(scene)
+    ob.segwild.look_a = "no such photo"
+    (order,) = drawn(held)
+    assert len(order) == 60
+    assert "no such photo" in held.notes[ob.segwild.uuid]
+
+
+def test_look_and_grading_draw_what_an_export_bakes(scene, sent):
+    """The shader multiplies grading · (lit constant term + gain · harmonics): the baked rows say the same."""
+    held = stock.Stock()
+    ob = scenes.rest(scene)
+    facts = ob.segwild
+    facts.look_a, facts.exposure, facts.saturation, facts.tint = "photo-0", 0.7, 0.6, (1.0, 0.8, 0.5)
+    drawn(held)
+    layer = held.layers[scene.segwild.uuid]
+    placed = next(held.placed(held.sync(), lambda each: True))[2][stock.key_of(ob)]
+    shown = placed.shown(VIEW, VIEW.cam_from_world)
+    baked = lights.shown(ob, splats.read(ob))
+    colours = layer.textures()["colours"].flat[: 60 * 4].reshape(60, 4)[layer.members[placed.key], :3]
+    np.testing.assert_allclose(
+        (colours * stock.SH_C0 + 0.5) @ shown.grading.T, baked.base[:, :3] * stock.SH_C0 + 0.5, atol=1e-5
+    )
+    np.testing.assert_allclose(splats.read(ob).sh @ (shown.grading @ shown.look).T, baked.sh, atol=1e-5)
+
+
+def test_changed_rows_are_read_again(scene, sent):
+    held = stock.Stock()
+    drawn(held)
+    ob = scenes.rest(scene)
+    base = splats.column(ob, splats.BASE, 4)
+    base[:, 0] += 1
+    splats.write_base(ob, base)
+    sent.clear()
+    drawn(held)
+    assert sent == []  # nobody has said so
+    held.changed(ob.segwild.uuid)
+    drawn(held)
+    assert sent == ["colours"]
+
+
+def test_deleted_and_new_objects_are_noticed(blender, scene, sent):
+    held = stock.Stock()
+    drawn(held)
+    blender.data.objects.remove(blender.data.objects["lamp"])
+    (order,) = drawn(held)
+    assert len(order) == 50
+    copy = blender.data.objects["tree"].copy()
+    scene.objects.link(copy)
+    (order,) = drawn(held)
+    assert len(order) == 75
+    scenes.remove(scene)
+    assert drawn(held) == []
+    assert not held.layers
+
+
+def test_two_scenes_are_two_layers_farthest_first(blender, make_workspace, sent):
+    near, far = (finished(scenes.importing(make_workspace(name)[0], [].append)) for name in ("near", "far"))
+    scenes.root(far).location = VIEW.forward * 50
+    blender.context.view_layer.update()
+    held = stock.Stock()
+    strokes = held.strokes(VIEW, held.sync(), lambda ob: True, name="view")
+    assert [stroke.layer for stroke in strokes] == [held.layers[far.segwild.uuid], held.layers[near.segwild.uuid]]
+
+
+def test_a_preview_stands_in_for_the_scene(scene, sent):
+    held = stock.Stock()
+    count = 40
+    random = np.random.default_rng(0)
+    arrays = {
+        "means": random.normal(size=(count, 3)).astype(np.float32),
+        "colors": random.uniform(size=(count, 3)).astype(np.float32),
+        "scales": np.full((count, 3), 0.1, np.float32),
+        "quats": np.tile(np.float32([1, 0, 0, 0]), (count, 1)),
+        "opacities": np.ones(count, np.float32),
+    }
+    held.preview(scene.segwild.uuid, arrays)
+    (order,) = drawn(held)
+    assert len(order) == count
+    layer = next(held.placed(held.sync(), lambda ob: True))[1]
+    colours = layer.textures()["colours"].flat[: count * 4].reshape(count, 4)[:, :3]
+    np.testing.assert_allclose(colours * stock.SH_C0 + 0.5, arrays["colors"], atol=1e-6)
+    held.preview(scene.segwild.uuid, None)
+    (order,) = drawn(held)
+    assert len(order) == 60
+
+
+def test_a_training_without_a_scene_has_its_preview_too(blender, sent):
+    held = stock.Stock()
+    one = {"means": np.zeros((1, 3)), "colors": np.ones((1, 3)), "scales": np.ones((1, 3)), "opacities": np.ones(1)}
+    held.preview("not yet in this file", {**one, "quats": np.array([[1.0, 0, 0, 0]])}, np.eye(4))
+    (order,) = drawn(held)
+    assert list(order) == [0]
+
+
+class TestOrders:
+    """When sorting again is worth it."""
+
+    @pytest.fixture
+    def layer(self):
+        layer = buffers.Layer()
+        layer.positions = np.random.default_rng(0).normal(size=(sort.AT_ONCE + 1, 3)).astype(np.float32)
+        layer.layout = 1
+        return layer
+
+    @staticmethod
+    def parts(layer, angle_deg=0.0, offset=0.0):
+        angle = np.radians(angle_deg)
+        towards = np.array([np.sin(angle), 0, np.cos(angle)], np.float32)
+        return [sort.Part(0, len(layer), towards, offset)]
+
+    def test_pans_and_dollies_sort_nothing(self, layer, sent):
+        held = orders.Orders()
+        first = held.find("view", layer, self.parts(layer), moving=False)
+        assert held.find("view", layer, self.parts(layer, offset=3.0), moving=False) is first
+        assert not held.waiting
+
+    def test_a_turning_view_waits_for_the_thread(self, layer, sent):
+        held = orders.Orders()
+        first = held.find("view", layer, self.parts(layer), moving=False)
+        assert held.find("view", layer, self.parts(layer, 0.5), moving=True) is first
+        assert not held.waiting  # half a degree is no reason
+        assert held.find("view", layer, self.parts(layer, 3.0), moving=True) is first
+        assert held.waiting
+        while not held.ready:
+            pass
+        held.waiting = False
+        second = held.find("view", layer, self.parts(layer, 3.0), moving=False)
+        assert not held.waiting
+        expected = sort.order_of(layer.positions, self.parts(layer, 3.0))
+        np.testing.assert_array_equal(second.texture.flat[: len(expected)], expected)
+        held.forget(stop=True)
+
+    def test_at_rest_the_order_becomes_exact(self, layer, sent):
+        held = orders.Orders()
+        held.find("view", layer, self.parts(layer), moving=False)
+        held.find("view", layer, self.parts(layer, 0.5), moving=False)
+        assert held.waiting
+        held.forget(stop=True)
+
+    def test_an_order_of_other_rows_is_never_used(self, layer, sent):
+        held = orders.Orders()
+        held.find("view", layer, self.parts(layer), moving=False)
+        layer.layout += 1
+        layer.positions = layer.positions[:1000]
+        assert held.find("view", layer, self.parts(layer), moving=True).count == 1000
+
+    def test_pictures_do_not_wait(self, layer, sent):
+        held = orders.Orders()
+        held.find("view", layer, self.parts(layer), moving=False)
+        exact = held.find("view", layer, self.parts(layer, 5.0), moving=False, patient=False)
+        assert not held.waiting
+        expected = sort.order_of(layer.positions, self.parts(layer, 5.0))
+        np.testing.assert_array_equal(exact.texture.flat[: len(expected)], expected)
