@@ -61,7 +61,7 @@ class TerminalProgress:
             self._bars.update(self._task, advance=steps, note=note)
             return
         now = time.monotonic()
-        if self._total and now - self._line_at > LINE_EVERY_SECS and self._done < self._total:
+        if self._total and now - self._line_at > LINE_EVERY_SECS and 0 < self._done < self._total:
             self._line_at = now
             left = (now - self._began) / self._done * (self._total - self._done)
             self.console.print(

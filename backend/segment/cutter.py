@@ -1,0 +1,311 @@
+"""A selection and its outlines into a cut: Gaussians that stick out of an object, divided at its edge.
+
+A selection holds whole Gaussians, and some of them are needles that reach far beyond the object. What crosses the
+outline is split there: the inner part becomes the object's, the outer part the rest's. Nothing is lost: parts are
+appended rows with a parent, and the parents stay where they are, hidden. After Seg-Wild's Spiky Gaussian Cutter
+(ACM MM 2025), corrected: every direction is walked alike, directions are mapped as directions, and by default a
+plane divides a Gaussian into two that recombine to it exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from scipy.ndimage import distance_transform_edt
+
+from backend.features.neutral import Neutral
+from backend.render import Seen
+from backend.scene import Camera, Gaussians
+from backend.scene.gaussians import FIELDS, concatenate
+from backend.scene.transforms import matrices_from_quats
+from backend.segment.carry import Carrying, redrawn, spread_views
+from backend.segment.outline import Footprints, Outline
+from backend.segment.split import Moments, halves, shortened, shrunk
+
+Mode = Literal["exact", "axis", "literal"]
+MODES: tuple[Mode, ...] = ("exact", "axis", "literal")
+_LONG_SIDE = 480  # pixels of guessed outlines
+_LEAST_PX = 60  # a selection that shows less has no outline
+_SEEN_PX = 0.5  # of blending weight: less is not seen
+_NEAR = 0.01  # world units
+
+
+@dataclass(frozen=True)
+class Cutting:
+    """What is cut, and on whose word."""
+
+    mode: Mode = "exact"
+    views: int = 8  # photos whose outlines are guessed; more: surer planes, more time
+    agree: int = 2  # guessed outlines that must say so; a drawn one is believed alone
+    leak: float = 0.02  # of a Gaussian's mass may lie on the wrong side; less: more is cut
+    least: float = 0.05  # a smaller part goes to the other side whole
+    spacings: float = 2.0  # three deviations must be longer than so many spacings; less: small ones are cut too
+    passes: int = 2  # an inner part that still sticks out is cut again, so often; more: shorter tails, thinner rims
+    margin: float = 0.005  # of the diagonal: what a guessed outline leaves to an object beyond itself; less: rims erode
+    together: float = 0.7  # cosine: planes of different views closer than that are one
+
+
+@dataclass(frozen=True, eq=False)
+class Cut:
+    """Parts of divided rows. The rows themselves stay in the scene, hidden while the cut is shown."""
+
+    mode: Mode
+    parts: Gaussians  # (P,) rows to append, colours as their parents'
+    parents: np.ndarray  # (P,) int64, the row each part is of
+    inside: np.ndarray  # (P,) bool: the object's, or the rest's
+    given: np.ndarray  # (G,) int64, rows of the object that lie outside of it whole: the rest's
+
+    @property
+    def hidden(self) -> np.ndarray:
+        """(H,) int64 ascending, rows that were divided."""
+        return np.unique(self.parents)
+
+
+def outlines_of(
+    scene: Gaussians,
+    chosen: np.ndarray,  # (N,) bool
+    photos: Sequence[tuple[str, Camera]],
+    drawn: Sequence[Outline],
+    settings: Cutting,
+) -> list[Outline]:
+    """The drawn outlines, and those of the rendered selection in other photos, moved to edges of colour there."""
+    result = [outline for outline in drawn if _has_edge(outline.mask)]
+    if not chosen.any():
+        return result
+    points = scene.means[chosen].astype(np.float64)
+    others = [(name, camera) for name, camera in photos if name not in {outline.name for outline in result}]
+    if not others:
+        return result
+    first = result[0].camera if result else others[0][1]
+    views = spread_views(others, points, settings.views, besides=first)
+    if not result and others[0][0] not in {name for name, _ in views}:
+        views = [others[0], *views]
+    for name, camera in views:
+        view = Neutral(scene, camera.fitted(_LONG_SIDE))
+        share = view.seen.render_channels(chosen.astype(np.float32)[:, None])[..., 0]
+        if (share > 0.5).sum() < _LEAST_PX:
+            continue
+        mask = redrawn(view.picture, share, Carrying())
+        if mask.sum() < _LEAST_PX or not _has_edge(mask):
+            continue
+        wider = distance_transform_edt(~mask) <= settings.margin * float(np.hypot(*mask.shape))
+        if _has_edge(wider):
+            result.append(Outline(name, view.camera, wider, drawn=False))
+    return result
+
+
+def _has_edge(mask: np.ndarray) -> bool:
+    return bool(mask.any()) and not mask.all()
+
+
+def cut(
+    scene: Gaussians,
+    chosen: np.ndarray,  # (N,) bool
+    spacing: np.ndarray,  # (N,) world units between neighbours
+    outlines: Sequence[Outline],
+    settings: Cutting | None = None,
+) -> Cut:
+    """Divide what crosses the outlines. Deterministic; without outlines nothing is cut."""
+    settings = settings or Cutting()
+    rows = np.flatnonzero(chosen & scene.finite_rows())
+    whole = Moments.of(scene, rows)
+    witnesses = [_Witness(scene, rows, whole, outline) for outline in outlines]
+    large = 3 * scene.scales[rows].max(1) > settings.spacings * spacing[rows]
+    if not witnesses or not len(rows):
+        return _assembled(scene, settings.mode, [], rows[:0])
+    outside = _outside(witnesses, whole, settings)
+    given = rows[outside]
+    if settings.mode == "exact":
+        pieces = _divided(whole, large & ~outside, witnesses, settings)
+    else:
+        pieces = _walked(scene, rows, whole, large & ~outside, witnesses, settings)
+    wholly_out = [places for part, places, inside in pieces if part is None and not inside]
+    given = np.union1d(given, rows[np.concatenate(wholly_out)]) if wholly_out else given
+    kept = [(part, rows[places], inside) for part, places, inside in pieces if part is not None]
+    return _assembled(scene, settings.mode, kept, given)
+
+
+# A piece: its shape (None: the row as it is), whose part it is (places in the selection), and its side.
+_Piece = tuple[Moments | None, np.ndarray, bool]
+
+
+def _assembled(
+    scene: Gaussians, mode: Mode, pieces: Sequence[tuple[Moments | None, np.ndarray, bool]], given: np.ndarray
+) -> Cut:
+    parts = [part.colored_like(scene, rows) for part, rows, _ in pieces if part is not None]
+    parents = [rows for _, rows, _ in pieces] or [np.zeros(0, np.int64)]
+    sides = [np.full(len(rows), inside) for _, rows, inside in pieces] or [np.zeros(0, bool)]
+    none = scene.take(np.zeros(0, np.int64))
+    together = concatenate(parts) if parts else Gaussians(*(getattr(none, name) for name in FIELDS))
+    return Cut(mode, together, np.concatenate(parents), np.concatenate(sides), given)
+
+
+class _Witness:
+    """One outline, and which rows of the selection its view sees."""
+
+    def __init__(self, scene: Gaussians, rows: np.ndarray, whole: Moments, outline: Outline) -> None:
+        self.outline = outline
+        seen = Seen(scene, outline.camera)
+        self.mass = seen.mass()[rows]
+        self._depth = seen.depth()
+        self._margin = 2 * np.sqrt(np.trace(whole.covariances, axis1=1, axis2=2))
+        prints = Footprints.of(whole, outline.camera)
+        self.sees = (self.mass >= _SEEN_PX) & self._in_front(prints, np.arange(len(rows)), margin=False)
+
+    def _in_front(self, prints: Footprints, places: np.ndarray, *, margin: bool) -> np.ndarray:
+        """(M,) bool: the centres are in the frame and not behind another surface.
+
+        With a margin, what is a little behind counts too: a tail in the ground is cut, one behind a lamp post is not.
+        """
+        known = self.outline.known(prints.pixels) & (prints.depths > _NEAR)
+        pixels = np.nan_to_num(prints.pixels)
+        column = np.clip(pixels[:, 0].astype(int), 0, self._depth.shape[1] - 1)
+        row = np.clip(pixels[:, 1].astype(int), 0, self._depth.shape[0] - 1)
+        surface = np.nan_to_num(self._depth[row, column], nan=np.inf)
+        slack = 3 * prints.depth_deviations + 0.02 * prints.depths
+        return known & (prints.depths <= surface + slack + (self._margin[places] if margin else 0))
+
+    def crossing(
+        self, parts: Moments, places: np.ndarray, settings: Cutting
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Which parts cross the outline (M,) bool, and the planes that divide them: normals (M, 3), offsets (M,)."""
+        prints = Footprints.of(parts, self.outline.camera)
+        crossings = self.outline.crossings(prints)
+        with np.errstate(invalid="ignore"):
+            normals, offsets = self.outline.planes(crossings)
+        found = crossings.found & np.isfinite(offsets)
+        normals, offsets = np.where(found[:, None], normals, (0.0, 0.0, 1.0)), np.where(found, offsets, 0.0)
+        outer = halves(parts, normals, offsets)[1]
+        shown = self._in_front(Footprints.of(outer, self.outline.camera), places, margin=True)
+        share = self.outline.shares(prints)
+        leaks = (share < 1 - settings.leak) & (share > settings.leak)
+        return self.sees[places] & found & shown & leaks, normals, offsets
+
+    def beyond(self, whole: Moments, settings: Cutting) -> np.ndarray:
+        """(M,) bool: rows that are seen, and outside whole."""
+        return self.sees & (self.outline.shares(Footprints.of(whole, self.outline.camera)) < settings.least)
+
+
+def _outside(witnesses: Sequence[_Witness], whole: Moments, settings: Cutting) -> np.ndarray:
+    """(M,) bool: rows that most of the views that see them have outside whole."""
+    out, other = np.zeros(len(whole)), np.zeros(len(whole))
+    enough = min(settings.agree, len(witnesses))
+    for witness in witnesses:
+        word = enough if witness.outline.drawn else 1
+        beyond = witness.beyond(whole, settings)
+        out += word * beyond
+        other += word * (witness.sees & ~beyond)
+    return (out >= enough) & (out > other)
+
+
+def _divided(whole: Moments, wanted: np.ndarray, witnesses: Sequence[_Witness], settings: Cutting) -> list[_Piece]:
+    """Exact split, again and again: each pass divides by the planes of the views that agree with the heaviest."""
+    pieces: list[_Piece] = []
+    parts, places = whole.take(wanted), np.flatnonzero(wanted)
+    divided = np.zeros(len(parts), bool)
+    for _ in range(settings.passes):
+        if not len(parts):
+            break
+        planes = _planes(parts, places, witnesses, settings)
+        if not planes.found.any():
+            break
+        near, far, share = halves(parts, planes.normals, planes.offsets)
+        gone = planes.found & (share < settings.least)
+        split = planes.found & ~gone & (share <= 1 - settings.leak)
+        # An undivided row goes whole; an inner part of a divided one goes as that part.
+        pieces.append((None, places[gone & ~divided], False))
+        for kind, which in ((parts, gone & divided), (far, split)):
+            if which.any():
+                pieces.append((kind.take(which), places[which], False))
+        done = ~gone & ~split
+        if (done & divided).any():
+            pieces.append((parts.take(done & divided), places[done & divided], True))
+        parts, places, divided = near.take(split), places[split], np.ones(int(split.sum()), bool)
+    if len(parts) and divided.any():
+        pieces.append((parts.take(divided), places[divided], True))
+    return pieces
+
+
+@dataclass(frozen=True, eq=False)
+class _Planes:
+    found: np.ndarray  # (M,) bool
+    normals: np.ndarray  # (M, 3)
+    offsets: np.ndarray  # (M,)
+
+
+def _planes(parts: Moments, places: np.ndarray, witnesses: Sequence[_Witness], settings: Cutting) -> _Planes:
+    """One plane per part: the mean of what the views say that agree with the one that sees most of it."""
+    crosses, normals, offsets = (
+        np.stack(each) for each in zip(*(w.crossing(parts, places, settings) for w in witnesses), strict=True)
+    )
+    enough = min(settings.agree, len(witnesses))
+    drawn = np.array([witness.outline.drawn for witness in witnesses])
+    words = np.where(drawn, enough, 1)[:, None] * crosses
+    weights = np.stack([witness.mass[places] for witness in witnesses]) * words
+    heaviest = weights.argmax(0)
+    leading = normals[heaviest, np.arange(len(parts))]
+    agreeing = (normals * leading).sum(-1) > settings.together
+    weights = np.where(agreeing, weights, 0)
+    found = words.sum(0) >= enough
+    total = np.maximum(weights.sum(0), 1e-12)
+    mean = (weights[..., None] * normals).sum(0) / total[:, None]
+    length = np.linalg.norm(mean, axis=1, keepdims=True)
+    mean = np.where(length > 1e-9, mean / np.maximum(length, 1e-9), leading)
+    turned = np.einsum("mij,vmj->vmi", parts.covariances, normals)
+    along = np.maximum((normals * turned).sum(-1), 1e-18)
+    away = offsets - (normals * parts.means).sum(-1)
+    points = parts.means + (away / along)[..., None] * turned
+    return _Planes(found, mean, (weights * (points * mean).sum(-1)).sum(0) / total)
+
+
+def _walked(
+    scene: Gaussians,
+    rows: np.ndarray,
+    whole: Moments,
+    wanted: np.ndarray,
+    witnesses: Sequence[_Witness],
+    settings: Cutting,
+) -> list[_Piece]:
+    """Along each one's long axis, in the view that leaves least of it."""
+    crosses = [witness.crossing(whole, np.arange(len(whole)), settings)[0] for witness in witnesses]
+    enough = min(settings.agree, len(witnesses))
+    words = [enough if witness.outline.drawn else 1 for witness in witnesses]
+    places = np.flatnonzero(wanted & (np.array(words) @ np.array(crosses) >= enough))
+    parts = whole.take(places)
+    best = np.full(len(places), np.inf)
+    start, end, axis = np.full(len(places), -1.5), np.full(len(places), 1.5), np.zeros((len(places), 3))
+    column = _longest(scene, rows[places])
+    for witness, crossing in zip(witnesses, crosses, strict=True):
+        prints = Footprints.of(parts, witness.outline.camera)
+        run = witness.outline.runs(prints)
+        better = crossing[places] & run.cuts & (run.share < best)
+        best = np.where(better, run.share, best)
+        start, end = np.where(better, run.start, start), np.where(better, run.end, end)
+        if settings.mode == "axis":
+            direction = prints.axes_in_space(parts)
+        else:
+            towards = np.einsum("mij,mj->mi", prints.projection, column)
+            direction = column * np.where((towards * prints.long_axes[1]).sum(1) < 0, -1.0, 1.0)[:, None]
+        axis = np.where(better[:, None], direction, axis)
+    short = shortened if settings.mode == "axis" else shrunk
+    gone = best < settings.least
+    pieces: list[_Piece] = [(None, places[gone], False)]
+    split = np.isfinite(best) & ~gone
+    if split.any():
+        pieces.append((short(parts.take(split), axis[split], start[split], end[split]), places[split], True))
+    for low, high in ((np.full(len(places), -1.5), start), (end, np.full(len(places), 1.5))):
+        left = split & ((high - low) / 3 > settings.least)
+        if left.any():
+            pieces.append((short(parts.take(left), axis[left], low[left], high[left]), places[left], False))
+    return pieces
+
+
+def _longest(scene: Gaussians, rows: np.ndarray) -> np.ndarray:
+    """(M, 3) each row's longest axis times its deviation: a column of R, not a row."""
+    axes = matrices_from_quats(scene.quats[rows].astype(np.float64))
+    scales = scene.scales[rows].astype(np.float64)
+    longest = scales.argmax(1)
+    return axes[np.arange(len(rows)), :, longest] * scales.max(1)[:, None]
