@@ -70,7 +70,7 @@ def test_axes_in_space_project_to_the_ellipses_axes() -> None:
     random = np.random.default_rng(0)
     axes = random.normal(size=(10_000, 3, 3)) * random.uniform(0.01, 0.5, (10_000, 1, 3))
     whole = Moments(
-        random.uniform(-1, 1, (10_000, 3)) + (0, 0, 6), axes @ axes.transpose(0, 2, 1), np.ones(10_000)
+        random.uniform(-1, 1, (10_000, 3)) + np.array([0, 0, 6.0]), axes @ axes.transpose(0, 2, 1), np.ones(10_000)
     )
     camera = looking_at(
         np.array([0.3, 0.2, 0]), np.array([0, 0, 6.0]), np.array([0.0, -1, 0]), focal=400, width=640, height=480

@@ -1,0 +1,146 @@
+"""Needles that stick out of a ball: cut at its edge, the rest of the scene unharmed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from backend.render import Seen
+from backend.scene import Gaussians
+from backend.scene.gaussians import FIELDS, concatenate
+from backend.scene.transforms import quats_from_matrices
+from backend.segment import metrics
+from backend.segment.cutter import MODES, Cut, Cutting, cut, outlines_of
+from backend.segment.graph import scene_graph
+from backend.segment.outline import Outline
+from tests.backend.conftest import BLUE, CENTRES, RADIUS, RED, Blobs
+
+NEEDLES = 60
+
+
+@pytest.fixture(scope="module")
+def spiky(_blobs_master) -> tuple[Gaussians, np.ndarray]:
+    """The blobs, and the red one bristling: needles from its surface outwards, two deviations beyond it."""
+    scene, labels = _blobs_master
+    random = np.random.default_rng(0)
+    directions = random.normal(size=(NEEDLES, 3))
+    directions[:, 2] = np.abs(directions[:, 2]) + 0.2
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    side = np.cross(directions, random.normal(size=(NEEDLES, 3)))
+    side /= np.linalg.norm(side, axis=1, keepdims=True)
+    axes = np.stack([directions, side, np.cross(directions, side)], 2)
+    red = scene.take(np.flatnonzero(labels == RED)[:NEEDLES])
+    needles = Gaussians(
+        (np.array(CENTRES[RED]) + RADIUS * directions).astype(np.float32),
+        quats_from_matrices(axes).astype(np.float32),
+        np.log(np.tile([0.12, 0.01, 0.01], (NEEDLES, 1))).astype(np.float32),
+        np.full(NEEDLES, 3.0, np.float32),
+        red.sh0,
+        red.shN,
+    )
+    return concatenate([scene, needles]), np.concatenate([labels, np.full(NEEDLES, RED)])
+
+
+@pytest.fixture
+def outlines(blobs: Blobs) -> list[Outline]:
+    """Of the ball without needles, from all sides."""
+    result = []
+    for number, camera in enumerate(blobs.cameras):
+        share = Seen(blobs.scene, camera).render_channels((blobs.labels == RED).astype(np.float32)[:, None])[..., 0]
+        result.append(Outline(f"a{number}", camera, share > 0.5, drawn=True))
+    return result
+
+
+def alone(scene: Gaussians, labels: np.ndarray, made: Cut | None) -> Gaussians:
+    own = labels == RED
+    if made is None:
+        return scene.take(own)
+    own = own.copy()
+    own[made.hidden] = False
+    own[made.given] = False
+    return concatenate([scene.take(own), made.parts.take(made.inside)])
+
+
+def spilled(item: Gaussians, outlines: list[Outline]) -> tuple[float, float]:
+    """Weight outside the masks, pixels, and the mean IoU, of an object rendered alone."""
+    pictures = [(Seen(item, outline.camera).alpha(), outline.mask) for outline in outlines]
+    out = sum(float(alpha[~mask].sum()) for alpha, mask in pictures)
+    return out, float(np.mean([metrics.iou(alpha > 0.5, mask) for alpha, mask in pictures]))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_needles_go_and_the_ball_stays(spiky, outlines, mode) -> None:
+    scene, labels = spiky
+    made = cut(scene, labels == RED, scene_graph(scene).spacing, outlines, Cutting(mode=mode))
+    bald, ideal = spilled(alone(*spiky, None).take(np.arange(450)), outlines)
+    before, iou_before = spilled(alone(*spiky, None), outlines)
+    after, iou_after = spilled(alone(*spiky, made), outlines)
+    # What the ball itself has beyond its mask, half a pixel of rim, is no needle's.
+    assert before - bald > 1000
+    assert (after - bald) <= 0.2 * (before - bald)
+    assert iou_after > iou_before + 0.05
+    if mode == "exact":
+        assert iou_after > ideal - 0.03
+
+
+def test_nothing_is_lost(spiky, outlines) -> None:
+    scene, labels = spiky
+    made = cut(scene, labels == RED, scene_graph(scene).spacing, outlines)
+    assert set(made.hidden) & set(range(len(scene) - NEEDLES, len(scene)))
+    mass = scene.opacities * scene.scales.prod(1)
+    parts = made.parts.opacities * made.parts.scales.prod(1)
+    got = np.bincount(made.parents, parts, minlength=len(scene))[made.hidden]
+    # Opacities end at 0.99, which costs a little.
+    assert (got > 0.85 * mass[made.hidden]).all()
+    assert (got < 1.02 * mass[made.hidden]).all()
+    whole = scene.take(np.setdiff1d(np.arange(len(scene)), made.hidden))
+    for outline in outlines[:2]:
+        pictures = [Seen(item, outline.camera).picture(item)[0] for item in (scene, concatenate([whole, made.parts]))]
+        assert np.abs(pictures[0] - pictures[1]).mean() < 0.01
+
+
+def test_a_needle_nobody_sees_is_left_alone(spiky, outlines) -> None:
+    """Inside the blue ball: its tail leaves the mask, but no view can tell."""
+    scene, labels = spiky
+    needle = scene.take(np.array([len(scene) - 1]))
+    fields = {name: getattr(needle, name) for name in FIELDS}
+    fields |= {"means": np.array([CENTRES[BLUE]], np.float32), "log_scales": needle.log_scales - np.float32(np.log(3))}
+    hidden = Gaussians(**fields)
+    scene, labels = concatenate([scene, hidden]), np.append(labels, RED)
+    made = cut(scene, labels == RED, scene_graph(scene).spacing, outlines)
+    assert len(scene) - 1 not in made.hidden
+    assert len(scene) - 1 not in made.given
+
+
+def test_a_row_outside_of_every_outline_is_the_rests(spiky, outlines) -> None:
+    scene, labels = spiky
+    chosen = labels == RED
+    stray = int(np.flatnonzero(labels == 0)[20 * 40 + 35])  # ground, in plain view
+    chosen = chosen.copy()
+    chosen[stray] = True
+    made = cut(scene, chosen, scene_graph(scene).spacing, outlines)
+    assert stray in made.given
+
+
+def test_without_outlines_nothing_is_cut(spiky) -> None:
+    scene, labels = spiky
+    made = cut(scene, labels == RED, scene_graph(scene).spacing, [])
+    assert len(made.parts) == len(made.parents) == len(made.given) == 0
+
+
+def test_guessed_outlines_do_with_fewer_words_but_never_one(spiky, outlines) -> None:
+    scene, labels = spiky
+    spacing = scene_graph(scene).spacing
+    guessed = [Outline(item.name, item.camera, item.mask, drawn=False) for item in outlines]
+    agreed = cut(scene, labels == RED, spacing, guessed)
+    alone_believed = cut(scene, labels == RED, spacing, guessed, Cutting(agree=1))
+    assert 0 < len(agreed.hidden) <= len(alone_believed.hidden)
+
+
+def test_outlines_are_found_without_a_drawn_one(blobs) -> None:
+    photos = [(photo.name, photo.camera) for photo in blobs.workspace.used_photos()]
+    found = outlines_of(blobs.scene, blobs.labels == RED, photos, [], Cutting(views=3))
+    assert len(found) >= 3
+    for outline in found:
+        share = Seen(blobs.scene, outline.camera).render_channels((blobs.labels == RED).astype(np.float32)[:, None])
+        assert (metrics.iou(outline.mask, share[..., 0] > 0.5) or 0) > 0.85
