@@ -10,7 +10,7 @@ splats/base.safetensors    the Gaussians; splats/checkpoint.safetensors while tr
 appearance.safetensors     per-photo embeddings and the appearance model
 transients/<name>.png      what was judged transient (255)
 features/<name>.safetensors
-segments.json, segments/<id>.npz
+segments.json, segments/<id>.npz; segments/<id>.cut.safetensors where an object was cut
 renders/ exports/ report/
 """
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import colorsys
 import difflib
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,7 @@ class Object:
     parent: int = 0
     look: dict[str, Any] | None = None  # fields of a Look; None: the scene's
     evidence: tuple[Votes, ...] = field(default=(), repr=False)
+    masks: Mapping[str, np.ndarray] = field(default_factory=dict, repr=False)  # drawn: photo -> (H, W) bool, as taken
 
 
 def load(workspace: Workspace) -> list[Object]:
@@ -76,8 +77,12 @@ def save(
     rows: np.ndarray,  # (M,) int or (N,) bool
     probability: np.ndarray,  # (N,) float, of every row of the scene
     evidence: Sequence[Votes] = (),
+    masks: Mapping[str, np.ndarray] | None = None,  # drawn by a person: photo -> (H, W) bool, on the photo as taken
 ) -> Object:
-    """Keep a selection as an object. An object of that name gets the new rows and keeps id, colour and look."""
+    """Keep a selection as an object. An object of that name gets the new rows and keeps id, colour and look.
+
+    A cut of its old rows is void.
+    """
     checked_name(name)
     rows = np.flatnonzero(rows) if rows.dtype == bool else np.unique(rows).astype(np.int64)
     if not len(rows):
@@ -89,7 +94,7 @@ def save(
         entry = known.get(name)
         if entry is None:
             entry = {"id": table["next_id"], "name": name, "parent": 0, "color": _color(table["next_id"]), "look": None}
-        _write_rows(workspace, entry["id"], rows, kept, evidence)
+        _write_rows(workspace, entry["id"], rows, kept, evidence, masks or {})
         if name not in known:
             _write(workspace, {**table, "next_id": table["next_id"] + 1, "objects": [*table["objects"], entry]})
         return _object(workspace, entry)
@@ -112,6 +117,7 @@ def _delete(workspace: Workspace, wanted: Sequence[str]) -> None:
     _write(workspace, {**table, "objects": remaining})
     for id_ in gone:
         rows_file(workspace, id_).unlink(missing_ok=True)
+        cut_file(workspace, id_).unlink(missing_ok=True)
 
 
 def rename(workspace: Workspace, old: str, new: str) -> None:
@@ -142,9 +148,9 @@ def merge(workspace: Workspace, into: str, *others: str) -> Object:
             places = np.searchsorted(rows, part.rows)
             probability[places] = np.maximum(probability[places], part.probability)
         # Votes of different objects speak about different things: a union has no evidence of its own.
-        _write_rows(workspace, target.id, rows, probability, ())
+        _write_rows(workspace, target.id, rows, probability, (), {})
         _delete(workspace, [part.name for part in parts[1:]])
-        return replace(target, rows=rows, probability=probability, evidence=())
+        return replace(target, rows=rows, probability=probability, evidence=(), masks={})
 
 
 def set_look(workspace: Workspace, name: str, look: dict[str, Any] | None) -> None:
@@ -163,6 +169,10 @@ def checked_name(name: str) -> None:
 
 def rows_file(workspace: Workspace, id_: int) -> Path:
     return workspace.root / "segments" / f"{id_}.npz"
+
+
+def cut_file(workspace: Workspace, id_: int) -> Path:
+    return workspace.root / "segments" / f"{id_}.cut.safetensors"
 
 
 def _table(workspace: Workspace) -> dict[str, Any]:
@@ -225,7 +235,12 @@ _VOTE_ARRAYS = ("rows", "inside", "outside", "mass")
 
 
 def _write_rows(
-    workspace: Workspace, id_: int, rows: np.ndarray, probability: np.ndarray, evidence: Sequence[Votes]
+    workspace: Workspace,
+    id_: int,
+    rows: np.ndarray,
+    probability: np.ndarray,
+    evidence: Sequence[Votes],
+    masks: Mapping[str, np.ndarray],
 ) -> None:
     arrays: dict[str, np.ndarray] = {"rows": rows.astype(np.uint32), "probability": probability}
     for number, votes in enumerate(evidence):
@@ -233,8 +248,13 @@ def _write_rows(
         arrays[f"votes{number}.mask_mass"] = np.float64(votes.mask_mass)
     arrays["kinds"] = np.array([votes.kind for votes in evidence], "U")
     arrays["views"] = np.array([votes.view for votes in evidence], "U")
+    arrays["masks"] = np.array(list(masks), "U")
+    for number, mask in enumerate(masks.values()):
+        arrays[f"mask{number}"] = np.packbits(mask, axis=1)
+        arrays[f"mask{number}.width"] = np.int64(mask.shape[1])
     with written_whole(rows_file(workspace, id_)) as file:
         np.savez_compressed(file, **arrays)
+    cut_file(workspace, id_).unlink(missing_ok=True)  # of the rows it had before
 
 
 def _object(workspace: Workspace, entry: dict[str, Any]) -> Object:
@@ -251,12 +271,19 @@ def _object(workspace: Workspace, entry: dict[str, Any]) -> Object:
                 for number, (kind, view) in enumerate(zip(arrays["kinds"], arrays["views"], strict=True))
             )
             rows, probability = arrays["rows"].astype(np.int64), arrays["probability"]
+            drawn = arrays.get("masks", ())  # older files have none
+            masks = {
+                str(view): np.unpackbits(arrays[f"mask{n}"], axis=1, count=int(arrays[f"mask{n}.width"])).astype(bool)
+                for n, view in enumerate(drawn)
+            }
     except FileNotFoundError as error:
         raise _lost(entry["name"], "missing", path) from error
     except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
         raise _lost(entry["name"], "damaged", path) from error
     r, g, b = entry["color"]
-    return Object(entry["id"], entry["name"], rows, probability, (r, g, b), entry["parent"], entry["look"], evidence)
+    return Object(
+        entry["id"], entry["name"], rows, probability, (r, g, b), entry["parent"], entry["look"], evidence, masks
+    )
 
 
 def _lost(name: str, what: str, path: Path) -> InputError:

@@ -12,7 +12,8 @@ import torch
 
 from backend.render import seen_by
 from backend.scene import Camera, Gaussians, Workspace
-from backend.segment import objects
+from backend.segment import cuts, objects
+from backend.segment.cuts import Part
 from backend.train.appearance import NEUTRAL, Appearance, Look
 from segwild_addon.protocol.errors import InputError
 
@@ -42,8 +43,30 @@ class Shown:
             mask[objects.find(self.workspace, without).rows] = False
         return mask
 
-    def baked(self, look: Look | None = None) -> Gaussians:
-        """All rows in one look, or (None) in the looks that were set for the scene and its objects."""
+    def part(self, *, only: str | None = None, without: str | None = None) -> Part:
+        """The same as Gaussians: where an object was cut, it keeps the inner parts and the rest the outer ones."""
+
+        def cut_of(name: str | None) -> tuple[np.ndarray, cuts.Cut | None] | None:
+            if name is None:
+                return None
+            item = objects.find(self.workspace, name)
+            return item.rows, cuts.load(self.workspace, item)
+
+        return cuts.part_of(len(self.gaussians), only=cut_of(only), without=cut_of(without))
+
+    def of(self, part: Part, look: Look | None = None, *, only: str | None = None) -> Gaussians:
+        """A part's Gaussians in a look, as `baked`. With `only`, its pieces have the look of that object."""
+        ids = None
+        if look is None and only is not None and len(part.parents):
+            ids = objects.labels(self.objects, len(self.gaussians))
+            ids[part.parents] = objects.find(self.workspace, only).id
+        return part.of(self.baked(look), None if ids is None else self.baked(look, ids))
+
+    def baked(self, look: Look | None = None, ids: np.ndarray | None = None) -> Gaussians:
+        """All rows in one look, or (None) in the looks that were set for the scene and its objects.
+
+        `ids` (N,) says whose each row is; none: as `objects.labels` has it.
+        """
         if self.appearance is None:
             if look is not None and look.a is not None:
                 raise InputError(
@@ -55,7 +78,7 @@ class Shown:
         if look is not None:
             return self.appearance.baked(self.gaussians, self.appearance.embedding(look))
         result = self.appearance.baked(self.gaussians, self.appearance.embedding(scene_look(self.workspace)))
-        ids = objects.labels(self.objects, len(self.gaussians))
+        ids = objects.labels(self.objects, len(self.gaussians)) if ids is None else ids
         for item in self.objects:
             if item.look is not None:
                 lit = self.appearance.baked(self.gaussians, self.appearance.embedding(look_from_json(item.look)))

@@ -8,7 +8,7 @@ from typing import Any
 from backend.capture.pictures import read_mask
 from backend.progress import Progress
 from backend.scene import Workspace
-from backend.segment import objects
+from backend.segment import cuts, objects
 from backend.segment.metrics import mean_over_views
 from backend.segment.scoring import ViewScore, score
 from segwild_addon.protocol.errors import InputError
@@ -26,7 +26,7 @@ def run(request: EvaluateMasks, progress: Progress) -> dict[str, Any]:
     """
     workspace = Workspace.open(request.workspace)
     item = objects.find(workspace, request.object)
-    scene = workspace.gaussians()
+    scene, rows = cuts.applied(workspace.gaussians(), item.rows, cuts.load(workspace, item))
     photos = {photo.name: photo for photo in workspace.photos()}
     if not request.masks.is_dir():
         raise InputError("no-masks", f"There is no folder of masks: {request.masks}.", "Give a folder of <photo>.png.")
@@ -51,7 +51,7 @@ def run(request: EvaluateMasks, progress: Progress) -> dict[str, Any]:
             if mask.any() and mask.mean() < request.least:
                 not_scored.append({"mask": path.name, "reason": _SMALL})
             else:
-                views.append(score(scene, item.rows, workspace, photo, mask))
+                views.append(score(scene, rows, workspace, photo, mask))
         progress.advance(1, path.stem)
     unexpected = [row["mask"] for row in not_scored if row["reason"] not in (_SKIPPED, _SMALL)]
     if unexpected:

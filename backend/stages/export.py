@@ -21,7 +21,6 @@ def run(request: Export, progress: Progress) -> dict[str, Any]:
     shown = Shown.open(workspace)
     if request.look == "own":
         raise InputError("bad-option", "An export has one look.", "Give --look neutral or a photo's name.")
-    rows = shown.rows(only=request.object)
-    gaussians = shown.baked(look_of(request.look)).take(rows)
+    gaussians = shown.of(shown.part(only=request.object), look_of(request.look), only=request.object)
     write(request.out, gaussians, world_from_scene=workspace.scene_from_capture().inverse(), progress=progress)
     return {"file": str(request.out), "gaussians": len(gaussians), "bytes": request.out.stat().st_size}

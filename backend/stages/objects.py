@@ -1,40 +1,63 @@
-"""The named objects of a workspace: listed, renamed, deleted, merged."""
+"""The named objects of a workspace: listed, renamed, deleted, merged, cut, grown, shrunk, split; likely junk found."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
+
+import numpy as np
 
 from backend.progress import Progress
 from backend.scene import Workspace
-from backend.segment import objects
+from backend.segment import cuts, objects
+from backend.segment.graph import scene_graph
+from backend.segment.junk import find_junk
+from backend.segment.shaping import LEAST_PART, components, grown, shrunk
+from backend.stages.cutting import cut_object
 from segwild_addon.protocol.errors import InputError
 from segwild_addon.protocol.requests import Objects
 
+_MOST_STEPS = 100
+_UNSURE = 0.01  # of junk: where objects overlap, every other one wins
+
+# What each action takes: fewest and most names (None: any number), and how it is called.
+_NAMES: dict[str, tuple[int, int | None, str]] = {
+    "list": (0, 0, "list"),
+    "rename": (2, 2, "rename OLD NEW"),
+    "delete": (1, None, "delete NAME"),
+    "merge": (2, None, "merge INTO NAME"),
+    "cut": (1, 1, "cut NAME"),
+    "revert": (1, 1, "revert NAME"),
+    "grow": (1, 1, "grow NAME"),
+    "shrink": (1, 1, "shrink NAME"),
+    "split": (1, 1, "split NAME"),
+    "junk": (0, 1, "junk [NAME]"),
+}
+
 
 def run(request: Objects, progress: Progress) -> dict[str, Any]:
-    """Returns all `objects` as they are afterwards. Nothing changes if a name is unknown: InputError."""
+    """Returns all `objects` as they are afterwards, and what the action adds. Nothing changes if a name is unknown:
+    InputError.
+
+    `cut` adds what `cut_object` returns; `revert` whether it was `reverted`; `grow` and `shrink` the number of
+    Gaussians `before`; `split` the new `parts` and the number of Gaussians in `crumbs`, which stay; `junk` the number
+    of suspected Gaussians per cause, as an object too if it is given a name.
+    """
     workspace = Workspace.open(request.workspace)
+    least, most, usage = _NAMES[request.action]
     given = request.names
-    if request.action == "list":
-        _expect(not given, "list takes no names.", "Run: segwild objects WORKSPACE list.")
-    elif request.action == "rename":
-        _expect(
-            len(given) == 2,
-            f"rename takes two names, got {len(given)}.",
-            "Run: segwild objects WORKSPACE rename OLD NEW.",
+    if len(given) < least or (most is not None and len(given) > most):
+        wanted = f"{least}" if most == least else f"at least {least}" if most is None else f"at most {most}"
+        raise InputError(
+            "bad-option",
+            f"{request.action} takes {wanted} names, got {len(given)}.",
+            f"Run: segwild objects WORKSPACE {usage}.",
         )
-        objects.rename(workspace, *given)
-    elif request.action == "delete":
-        _expect(bool(given), "delete takes at least one name.", "Run: segwild objects WORKSPACE delete NAME.")
-        objects.delete(workspace, *given)
-    else:
-        _expect(
-            len(given) >= 2,
-            f"merge takes at least two names, got {len(given)}.",
-            "Run: segwild objects WORKSPACE merge INTO NAME.",
-        )
-        objects.merge(workspace, *given)
+    if not 1 <= request.steps <= _MOST_STEPS:
+        raise InputError("bad-option", f"--steps is {request.steps}.", f"Give a number from 1 to {_MOST_STEPS}.")
+    extra = _ACTIONS[request.action](workspace, request, progress)
     return {
+        **extra,
         "objects": [
             {
                 "id": item.id,
@@ -43,12 +66,111 @@ def run(request: Objects, progress: Progress) -> dict[str, Any]:
                 "parent": item.parent,
                 "color": list(item.color),
                 "look": item.look,
+                "cut": None if (made := cuts.load(workspace, item)) is None else made.mode,
             }
             for item in objects.load(workspace)
-        ]
+        ],
     }
 
 
-def _expect(fine: bool, sentence: str, hint: str) -> None:
-    if not fine:
-        raise InputError("bad-option", sentence, hint)
+def _list(workspace: Workspace, request: Objects, progress: Progress) -> dict[str, Any]:
+    return {}
+
+
+def _rename(workspace: Workspace, request: Objects, progress: Progress) -> dict[str, Any]:
+    objects.rename(workspace, *request.names)
+    return {}
+
+
+def _delete(workspace: Workspace, request: Objects, progress: Progress) -> dict[str, Any]:
+    objects.delete(workspace, *request.names)
+    return {}
+
+
+def _merge(workspace: Workspace, request: Objects, progress: Progress) -> dict[str, Any]:
+    objects.merge(workspace, *request.names)
+    return {}
+
+
+def _cut(workspace: Workspace, request: Objects, progress: Progress) -> dict[str, Any]:
+    return {"cut": cut_object(workspace, request.names[0], request.mode, progress)}
+
+
+def _revert(workspace: Workspace, request: Objects, progress: Progress) -> dict[str, Any]:
+    return {"reverted": cuts.revert(workspace, objects.find(workspace, request.names[0]))}
+
+
+def _reshape(workspace: Workspace, request: Objects, progress: Progress) -> dict[str, Any]:
+    item = objects.find(workspace, request.names[0])
+    scene = workspace.gaussians()
+    progress.phase("Finding neighbours")
+    chosen, probability = _held(item, len(scene))
+    change = grown if request.action == "grow" else shrunk
+    changed = change(chosen, scene_graph(scene), request.steps)
+    if not changed.any():
+        raise InputError("empty-object", f"Nothing would be left of {item.name!r}.", "Shrink it by fewer --steps.")
+    # Masks and votes were about another set of rows: what is shaped by hand has no evidence.
+    objects.save(workspace, item.name, changed, np.where(changed & ~chosen, 0.5, probability))
+    return {"before": len(item.rows)}
+
+
+def _split(workspace: Workspace, request: Objects, progress: Progress) -> dict[str, Any]:
+    item = objects.find(workspace, request.names[0])
+    scene = workspace.gaussians()
+    progress.phase("Finding parts")
+    chosen, probability = _held(item, len(scene))
+    parts = components(chosen, scene.means, scene_graph(scene))
+    large = [part for part in parts[1:] if len(part) >= LEAST_PART]
+    taken = set(objects.names(workspace).values())
+    made = []
+    for part in large:
+        name = _free(item.name, taken)
+        taken.add(name)
+        made.append(name)
+        objects.save(workspace, name, part, probability)
+    if large:
+        # Last: a kill before leaves rows in two objects, and none is lost.
+        rest = chosen.copy()
+        rest[np.concatenate(large)] = False
+        objects.save(workspace, item.name, rest, probability)
+    return {"parts": made, "crumbs": sum(len(part) for part in parts[1:] if len(part) < LEAST_PART)}
+
+
+def _junk(workspace: Workspace, request: Objects, progress: Progress) -> dict[str, Any]:
+    scene = workspace.gaussians()
+    has_photos = (workspace.root / "photos.json").exists()
+    cameras = [photo.camera for photo in workspace.used_photos() if photo.camera is not None] if has_photos else []
+    progress.phase("Finding junk")
+    found = find_junk(scene, scene_graph(scene), cameras, strength=request.strength)
+    if request.names and len(found.rows):
+        objects.save(workspace, request.names[0], found.rows, np.full(len(scene), _UNSURE))
+    return {"junk": {"gaussians": len(found.rows), **found.counts()}}
+
+
+_ACTIONS: dict[str, Callable[[Workspace, Objects, Progress], dict[str, Any]]] = {
+    "list": _list,
+    "rename": _rename,
+    "delete": _delete,
+    "merge": _merge,
+    "cut": _cut,
+    "revert": _revert,
+    "grow": _reshape,
+    "shrink": _reshape,
+    "split": _split,
+    "junk": _junk,
+}
+
+
+def _held(item: objects.Object, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """(count,) bool, the object's rows, and (count,) float64, their probability."""
+    chosen, probability = np.zeros(count, bool), np.zeros(count)
+    chosen[item.rows] = True
+    probability[item.rows] = item.probability
+    return chosen, probability
+
+
+def _free(name: str, taken: set[str]) -> str:
+    number = 2
+    while f"{name} {number}" in taken:
+        number += 1
+    return f"{name} {number}"

@@ -15,6 +15,7 @@ from backend.render import Seen, chosen_engine, seen_by
 from backend.scene import Camera, Workspace
 from backend.scene.paths import interpolated, orbit
 from backend.segment import objects
+from backend.segment.cuts import Part
 from backend.segment.shown import Shown, draw, look_of
 from backend.train.appearance import Look
 from segwild_addon.protocol.errors import InputError
@@ -43,9 +44,9 @@ def run(request: Render, progress: Progress) -> dict[str, Any]:
     if request.look == "own" and request.path != "views":
         raise InputError("bad-option", "Frames of a path have no look of their own.", "Use --look neutral or a photo.")
     shown = Shown.open(workspace)
-    rows = shown.rows(only=request.only, without=request.without)
-    frames = list(_frames(request, workspace, shown, rows))
-    writer = _Writer(request, shown, rows, engine)
+    part = shown.part(only=request.only, without=request.without)
+    frames = list(_frames(request, workspace, shown, part))
+    writer = _Writer(request, shown, part, engine)
     progress.phase("Rendering", len(frames))
     files = []
     for frame in frames:
@@ -58,7 +59,7 @@ def run(request: Render, progress: Progress) -> dict[str, Any]:
     return {"pictures": len(files), "folder": str(request.out), "files": files}
 
 
-def _frames(request: Render, workspace: Workspace, shown: Shown, rows: np.ndarray) -> Iterator[Frame]:
+def _frames(request: Render, workspace: Workspace, shown: Shown, part: Part) -> Iterator[Frame]:
     if request.long_side < 16 or request.frames < 1:
         raise InputError("bad-option", "--long-side needs at least 16 and --frames at least 1.")
     photos = [workspace.photo(name) for name in request.view] or workspace.used_photos()
@@ -74,8 +75,8 @@ def _frames(request: Render, workspace: Workspace, shown: Shown, rows: np.ndarra
     if request.path == "interpolate":
         path = interpolated(cameras, request.frames)
     else:
-        solid = rows & (shown.gaussians.opacities > 0.5)
-        path = orbit(cameras, shown.gaussians.means[solid if solid.any() else rows], request.frames)
+        solid = part.sources[shown.gaussians.opacities[part.sources] > 0.5]
+        path = orbit(cameras, shown.gaussians.means[solid if len(solid) else part.sources], request.frames)
     for index, camera in enumerate(path):
         yield Frame(f"{request.path}_{index:04d}", camera.fitted(request.long_side), None)
 
@@ -83,8 +84,8 @@ def _frames(request: Render, workspace: Workspace, shown: Shown, rows: np.ndarra
 class _Writer:
     """Turns a frame into the picture of one channel."""
 
-    def __init__(self, request: Render, shown: Shown, rows: np.ndarray, engine: str = "cpu") -> None:
-        self.request, self.shown, self.rows, self.engine = request, shown, rows, engine
+    def __init__(self, request: Render, shown: Shown, part: Part, engine: str = "cpu") -> None:
+        self.request, self.shown, self.part, self.engine = request, shown, part, engine
         self._baked: dict[Look | None, Any] = {}
         self.pictures: dict[str, Callable[[Frame], np.ndarray]] = {
             "rgb": self.rgb,
@@ -96,7 +97,7 @@ class _Writer:
 
     def _scene(self, look: Look | None) -> Any:
         if look not in self._baked:
-            self._baked = {look: self.shown.baked(look).take(self.rows)}
+            self._baked = {look: self.shown.of(self.part, look, only=self.request.only)}
         return self._baked[look]
 
     def rgb(self, frame: Frame) -> np.ndarray:
@@ -110,7 +111,7 @@ class _Writer:
         return np.dstack([straight, np.clip(alpha, 0, 1) * 255]).round().astype(np.uint8)
 
     def _seen(self, frame: Frame) -> Seen:
-        return seen_by(self.engine, self.shown.gaussians.take(self.rows), frame.camera)
+        return seen_by(self.engine, self.part.of(self.shown.gaussians), frame.camera)
 
     def alpha(self, frame: Frame) -> np.ndarray:
         return np.round(np.clip(self._seen(frame).alpha(), 0, 1) * 255).astype(np.uint8)
@@ -132,7 +133,7 @@ class _Writer:
         palette = np.zeros((max([0, *(item.id for item in self.shown.objects)]) + 1, 3), np.float32)
         for item in self.shown.objects:
             palette[item.id] = item.color
-        tint = np.concatenate([palette[ids], (ids > 0).astype(np.float32)[:, None]], 1)[self.rows]
+        tint = np.concatenate([palette[ids], (ids > 0).astype(np.float32)[:, None]], 1)[self.part.sources]
         rendered = self._seen(frame).render_channels(tint)
         scene = draw(self._scene(look_of("neutral")), frame.camera, engine=self.engine)[0] / 255
         return np.round(
@@ -142,5 +143,8 @@ class _Writer:
     def features(self, frame: Frame) -> np.ndarray:
         """The lifted features' three principal components as colours; unseen rows grey."""
         return np.round(
-            255 * np.clip(self._seen(frame).render_channels(principal_colors(self.shown.workspace)[self.rows]), 0, 1)
+            255
+            * np.clip(
+                self._seen(frame).render_channels(principal_colors(self.shown.workspace)[self.part.sources]), 0, 1
+            )
         ).astype(np.uint8)

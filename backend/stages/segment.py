@@ -16,6 +16,7 @@ from backend.segment.prompts import Mask, prompt_of
 from backend.segment.scoring import visible_share
 from backend.segment.selection import Selector
 from backend.stages import lift
+from backend.stages.cutting import cut_object
 from backend.train.views import in_picture
 from segwild_addon.protocol.errors import InputError
 from segwild_addon.protocol.requests import Lift, Segment
@@ -25,8 +26,8 @@ def run(request: Segment, progress: Progress) -> dict[str, Any]:
     """Select rows and keep them as an object; one of that name gets the new rows, keeping id and look.
 
     Returns the `object`, its `id`, the number of `gaussians`, the `threshold` on their posterior, the
-    `view` and `time_secs`; for a mask also `iou`, how well the selection rendered there fits it. Raises
-    InputError for a prompt that makes no sense, and then changes nothing.
+    `view` and `time_secs`; for a mask also `iou`, how well the selection rendered there fits it; if it was cut,
+    what `cut_object` returns as `cut`. Raises InputError for a prompt that makes no sense, and then changes nothing.
     """
     workspace = Workspace.open(request.workspace)
     began = time.monotonic()
@@ -49,7 +50,8 @@ def run(request: Segment, progress: Progress) -> dict[str, Any]:
         # Measured: carrying adds 0.02 to a mask's IoU and up to 0.02 is lost to that of clicks, whose region
         # already goes around the object.
         selection = selector.carried(selection)
-    item = objects.save(workspace, request.name, selection.chosen, selection.probability, selection.evidence)
+    masks = {photo.name: prompt.pixels} if isinstance(prompt, Mask) else {}
+    item = objects.save(workspace, request.name, selection.chosen, selection.probability, selection.evidence, masks)
     result = {
         "object": item.name,
         "id": item.id,
@@ -64,4 +66,9 @@ def run(request: Segment, progress: Progress) -> dict[str, Any]:
             visible_share(prepared.scene, np.flatnonzero(selection.chosen), selector.camera) > metrics.ALPHA_THRESHOLD
         )
         result["iou"] = metrics.iou(shown, drawn)
+    if request.cut != "none":
+        try:
+            result["cut"] = cut_object(workspace, item.name, request.cut, progress)
+        except InputError as error:  # the object is kept, whole
+            progress.warn(error.code, error.sentence)
     return result

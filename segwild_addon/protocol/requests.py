@@ -106,15 +106,28 @@ class Segment:
     mask: Path | None = option("Picture of the photo's size, white = the object.", None)
     box: str | None = option("X0,Y0,X1,Y1 around the object.", None)
     segmenter: Literal["graph"] = option("What turns clicks into a mask.", "graph")
+    cut: Literal["none", "exact", "axis", "literal"] = option(
+        "Divide Gaussians that stick out of the object at its edge; see segwild objects cut.", "none"
+    )
 
 
 @dataclass(frozen=True)
 class Objects:
-    """List, rename, delete or merge the named objects."""
+    """List, rename, delete, merge, cut, grow, shrink or split the named objects; find likely junk."""
 
     workspace: Path = workspace()
-    action: Literal["list", "rename", "delete", "merge"] = option("What to do.", "list", positional=True)
-    names: tuple[str, ...] = option("rename OLD NEW; delete NAME ...; merge INTO NAME ...", (), positional=True)
+    action: Literal["list", "rename", "delete", "merge", "cut", "revert", "grow", "shrink", "split", "junk"] = option(
+        "What to do.", "list", positional=True
+    )
+    names: tuple[str, ...] = option(
+        "rename OLD NEW; delete NAME ...; merge INTO NAME ...; cut, revert, grow, shrink, split NAME; "
+        "junk [NAME of an object to keep it as].",
+        (),
+        positional=True,
+    )
+    mode: Literal["exact", "axis", "literal"] = option("How cut divides: by a plane, or along the long axis.", "exact")
+    steps: int = option("How many neighbours far grow and shrink reach.", 1)
+    strength: float = option("Of junk: 0 finds the worst, 1 the most.", 0.5)
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from plyfile import PlyData
 
 from backend.progress import Quiet
-from backend.segment import objects
+from backend.segment import cuts, objects
+from backend.stages import export
 from backend.stages import objects as stage
 from segwild_addon.protocol.errors import InputError
-from segwild_addon.protocol.requests import Objects
+from segwild_addon.protocol.requests import Export, Objects
 
 
 def command(blobs, *words: str) -> list[str]:
@@ -27,7 +31,76 @@ def test_list_rename_merge_delete(blobs) -> None:
     assert command(blobs, "delete", "a", "see") == []
 
 
-@pytest.mark.parametrize("words", [("list", "x"), ("rename", "x"), ("delete",), ("merge", "x")])
+def kept(blobs, name: str, rows: np.ndarray) -> objects.Object:
+    return objects.save(blobs.workspace, name, rows, np.ones(len(blobs.scene)))
+
+
+def answered(blobs, *words: str, **options) -> dict:
+    action, *names = words
+    return stage.run(Objects(blobs.workspace.root, action, tuple(names), **options), Quiet())
+
+
+def test_cut_is_shown_and_taken_back(blobs, tmp_path) -> None:
+    red = kept(blobs, "red", (blobs.labels == blobs.red) | (np.arange(len(blobs.labels)) % 97 == 0))
+    result = answered(blobs, "cut", "red", mode="axis")
+    assert result["cut"]["mode"] == result["objects"][0]["cut"] == "axis"
+    assert len(result["cut"]["outlines"]) > 2
+    whole, made = len(red.rows), cuts.load(blobs.workspace, red)
+    file = tmp_path / "red.ply"
+    export.run(Export(blobs.workspace.root, file, object="red"), Quiet())
+    shown = whole - len(np.intersect1d(red.rows, made.hidden)) - len(made.given) + int(made.inside.sum())
+    assert len(PlyData.read(file)["vertex"]) == shown
+    assert answered(blobs, "revert", "red")["reverted"]
+    export.run(Export(blobs.workspace.root, file, object="red"), Quiet())
+    assert len(PlyData.read(file)["vertex"]) == whole
+    assert answered(blobs, "list")["objects"][0]["cut"] is None
+
+
+def test_an_object_no_photo_shows_cannot_be_cut(blobs) -> None:
+    kept(blobs, "dot", np.array([0]))
+    with pytest.raises(InputError) as caught:
+        answered(blobs, "cut", "dot")
+    assert caught.value.code == "no-outline"
+
+
+def test_grow_shrink(blobs) -> None:
+    part = np.flatnonzero(blobs.labels == blobs.red)
+    part = part[blobs.scene.means[part, 2] > 0.3]
+    kept(blobs, "red", part)
+    more = answered(blobs, "grow", "red", steps=2)
+    assert more["before"] == len(part) < more["objects"][0]["gaussians"]
+    less = answered(blobs, "shrink", "red", steps=1)
+    assert less["objects"][0]["gaussians"] < more["objects"][0]["gaussians"]
+    with pytest.raises(InputError, match="Nothing would be left"):
+        answered(blobs, "shrink", "red", steps=100)
+
+
+def test_split_names_every_part(blobs) -> None:
+    kept(blobs, "blobs", blobs.labels > 0)
+    kept(blobs, "blobs 2", np.array([1]))
+    result = answered(blobs, "split", "blobs")
+    assert result["parts"] == ["blobs 3"]
+    assert result["crumbs"] == 0
+    rows = [objects.find(blobs.workspace, name).rows for name in ("blobs", "blobs 3")]
+    assert np.array_equal(np.sort(np.concatenate(rows)), np.flatnonzero(blobs.labels > 0))
+    assert answered(blobs, "split", "blobs")["parts"] == []
+
+
+def test_junk_is_counted_and_kept_only_if_named(blobs) -> None:
+    scene = blobs.scene
+    scales = scene.log_scales.copy()
+    scales[7] = np.log([0.4, 0.01, 0.01])
+    replace(scene, log_scales=scales).save(blobs.workspace.splats)
+    result = answered(blobs, "junk", strength=1.0)
+    assert result["junk"]["needle"] == 1
+    assert result["objects"] == []
+    answered(blobs, "junk", "rubbish", strength=1.0)
+    assert 7 in objects.find(blobs.workspace, "rubbish").rows
+
+
+@pytest.mark.parametrize(
+    "words", [("list", "x"), ("rename", "x"), ("delete",), ("merge", "x"), ("cut",), ("grow", "x", "y"), ("split",)]
+)
 def test_the_wrong_number_of_names(blobs, words: tuple[str, ...]) -> None:
     with pytest.raises(InputError) as caught:
         command(blobs, *words)

@@ -7,7 +7,7 @@ import pytest
 
 from backend.capture.pictures import write_picture
 from backend.progress import Quiet
-from backend.segment import objects
+from backend.segment import cuts, objects
 from backend.stages import evaluate_masks, segment
 from segwild_addon.protocol.errors import InputError
 from segwild_addon.protocol.requests import EvaluateMasks, Segment
@@ -44,6 +44,16 @@ def test_a_mask_makes_an_object_that_scores_in_other_photos(blobs, tmp_path) -> 
     scores = evaluate_masks.run(EvaluateMasks(root, "blue", tmp_path / "masks", ("a0",)), Quiet())
     assert scores["n"] == 2
     assert scores["iou"] > 0.85
+
+
+def test_a_mask_is_kept_and_cuts(blobs, tmp_path) -> None:
+    write_picture(tmp_path / "a0.png", blobs.mask(blobs.blue))
+    request = Segment(blobs.workspace.root, "blue", "a0", mask=tmp_path / "a0.png", cut="exact")
+    result = segment.run(request, Quiet())
+    assert result["cut"]["outlines"][0] == "a0"
+    found = objects.find(blobs.workspace, "blue")
+    assert np.array_equal(found.masks["a0"], blobs.mask(blobs.blue))
+    assert cuts.load(blobs.workspace, found).mode == "exact"
 
 
 @pytest.mark.parametrize(

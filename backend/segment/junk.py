@@ -1,0 +1,112 @@
+"""A scene into its likely junk: floaters, needles, what hangs before a camera, what no photo shows. Never deletes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+
+from backend.render import Seen
+from backend.scene import Camera, Gaussians
+from backend.segment.graph import SceneGraph
+from segwild_addon.protocol.errors import InputError
+
+Cause = Literal["needle", "floater", "near-camera", "unseen"]
+CAUSES: tuple[Cause, ...] = ("needle", "floater", "near-camera", "unseen")
+_MILD, _STRONG = 0.999, 0.95  # quantiles of the scene between which the strength moves each limit
+_THIN = 10.0  # a needle is so many times as long as wide
+_LONG = 6.0  # spacings: three deviations of a needle are longer
+_LINK = 3.0  # spacings: what is farther away does not hang together
+_CROWD = 30  # rows: fewer hang in the air
+_NEAR = 0.15  # of a camera's usual distance: nobody photographs anything from so near
+_SEEN_PX = 0.5  # of blending weight in the view that shows most
+_LONG_SIDE = 320  # pixels of the views
+_VIEWS = 24
+
+
+@dataclass(frozen=True, eq=False)
+class Junk:
+    """Suspected rows, each with why."""
+
+    rows: np.ndarray  # (M,) int64 ascending
+    causes: np.ndarray  # (M, 4) bool, columns as CAUSES; at least one per row
+
+    def counts(self) -> dict[str, int]:
+        return {cause: int(self.causes[:, column].sum()) for column, cause in enumerate(CAUSES)}
+
+    def cause_of(self) -> np.ndarray:
+        """(M,) uint8: index in CAUSES of each row's first cause, for a preview in colours."""
+        return self.causes.argmax(1).astype(np.uint8)
+
+
+def find_junk(
+    scene: Gaussians,
+    graph: SceneGraph,
+    cameras: Sequence[Camera],  # of the photos; none: near-camera and unseen are not looked for
+    *,
+    within: np.ndarray | None = None,  # (N,) bool, where to look; None: everywhere
+    strength: float = 0.5,  # 0: only the worst 0.1 % of each measure; 1: the worst 5 %
+) -> Junk:
+    """Rows that are suspicious in absolute terms and among the scene's worst. Raises InputError for a bad strength."""
+    if not 0 <= strength <= 1:
+        raise InputError("bad-option", f"The strength is {strength:g}.", "Give a number from 0 to 1.")
+    quantile = _MILD + strength * (_STRONG - _MILD)
+    measures = [_needles(scene, graph), _floaters(scene, graph), _near(scene, cameras), _unseen(scene, cameras)]
+    flags = np.stack([_worst(measure, quantile) for measure in measures], 1)
+    flags &= scene.finite_rows()[:, None]
+    if within is not None:
+        flags &= within[:, None]
+    rows = np.flatnonzero(flags.any(1))
+    return Junk(rows, flags[rows])
+
+
+def _worst(measure: np.ndarray, quantile: float) -> np.ndarray:
+    """(N,) bool: at least 1, which is what counts as suspicious at all, and of the scene's worst."""
+    finite = np.nan_to_num(measure, nan=0.0, posinf=1e30)
+    return (finite >= 1) & (finite >= np.quantile(finite, quantile)) if len(finite) else finite > 0
+
+
+def _needles(scene: Gaussians, graph: SceneGraph) -> np.ndarray:
+    ordered = np.sort(scene.scales.astype(np.float64), 1)
+    thin = ordered[:, 2] > _THIN * ordered[:, 1]
+    return np.where(thin, 3 * ordered[:, 2] / (_LONG * np.maximum(graph.spacing, 1e-9)), 0)
+
+
+def _floaters(scene: Gaussians, graph: SceneGraph) -> np.ndarray:
+    """Rows in small groups that nothing touches; more the farther the group is from its neighbours."""
+    count = len(scene)
+    usual = float(np.median(graph.spacing)) if count else 1.0
+    first, second = graph.edges.T
+    apart = np.linalg.norm(scene.means[first].astype(np.float64) - scene.means[second], axis=1)
+    # The scene's spacing and not their own: far from everything, rows are spaced widely.
+    near = apart <= _LINK * np.minimum(np.maximum(graph.spacing[first], graph.spacing[second]), 2 * usual)
+    ties = coo_matrix((np.ones(near.sum(), bool), graph.edges[near].T), (count, count))
+    groups, labels = connected_components(ties, directed=False)
+    sizes = np.bincount(labels, minlength=groups)[labels]
+    return np.where(sizes < _CROWD, graph.spacing / max(usual, 1e-9), 0)
+
+
+def _near(scene: Gaussians, cameras: Sequence[Camera]) -> np.ndarray:
+    """Nearness to a camera that has the row in its frame, in that camera's usual distances."""
+    worst = np.zeros(len(scene))
+    for camera in cameras:
+        pixels, depths = camera.project(scene.means.astype(np.float64))
+        with np.errstate(invalid="ignore"):
+            framed = (depths > 0) & ((pixels >= 0) & (pixels < (camera.width, camera.height))).all(1)
+        if framed.any():
+            usual = float(np.median(depths[framed]))
+            nearness = _NEAR * usual / np.maximum(depths, 1e-9)
+            worst = np.where(framed, np.maximum(worst, nearness), worst)
+    return worst
+
+
+def _unseen(scene: Gaussians, cameras: Sequence[Camera]) -> np.ndarray:
+    most = np.zeros(len(scene))
+    step = max(1, -(-len(cameras) // _VIEWS))
+    for camera in cameras[::step]:
+        most = np.maximum(most, Seen(scene, camera.fitted(_LONG_SIDE)).mass())
+    return _SEEN_PX / np.maximum(most, 1e-9) if len(cameras) else most

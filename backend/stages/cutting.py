@@ -1,0 +1,58 @@
+"""A named object -> its cut: Gaussians that stick out of it divided at its edge, and back."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+
+from backend.progress import Progress
+from backend.scene import Workspace
+from backend.segment import cuts, objects
+from backend.segment.cutter import Cutting, Mode, cut, outlines_of
+from backend.segment.graph import scene_graph
+from backend.segment.outline import Outline
+from backend.segment.selection import LONG_SIDE
+from backend.train.views import in_picture
+from segwild_addon.protocol.errors import InputError
+
+
+def cut_object(workspace: Workspace, name: str, mode: Mode, progress: Progress) -> dict[str, Any]:
+    """Cut an object along the masks that were drawn for it and those found from its rows; an older cut is replaced.
+
+    Returns the `mode`, how many Gaussians were `divided` into how many `parts`, how many were `given` away whole,
+    the `outlines` by photo, and `time_secs`. Raises InputError if no photo shows the object, and then changes
+    nothing.
+    """
+    began = time.monotonic()
+    item = objects.find(workspace, name)
+    scene = workspace.gaussians()
+    photos = [(photo.name, photo.camera) for photo in workspace.used_photos() if photo.camera is not None]
+    chosen = np.zeros(len(scene), bool)
+    chosen[item.rows] = True
+    settings = Cutting(mode=mode)
+    progress.phase("Finding outlines")
+    drawn = []
+    known = {photo.name: photo for photo in workspace.used_photos()}
+    for view, mask in item.masks.items():
+        photo = known.get(view)
+        if photo is not None and photo.camera is not None:
+            camera = photo.camera.fitted(LONG_SIDE)
+            drawn.append(Outline(view, camera, in_picture(mask, workspace, photo, camera), drawn=True))
+    outlines = outlines_of(scene, chosen, photos, drawn, settings)
+    if not outlines:
+        raise InputError(
+            "no-outline", f"No photo shows an edge of {name!r} to cut at.", "Select more of it, or leave it whole."
+        )
+    progress.phase("Cutting")
+    made = cut(scene, chosen, scene_graph(scene).spacing, outlines, settings)
+    cuts.keep(workspace, item, made)
+    return {
+        "mode": mode,
+        "divided": len(made.hidden),
+        "parts": len(made.parts),
+        "given": len(made.given),
+        "outlines": [outline.name for outline in outlines],
+        "time_secs": round(time.monotonic() - began, 2),
+    }
