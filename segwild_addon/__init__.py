@@ -7,9 +7,12 @@ _MODULES = (
     "properties",
     "session",
     "environment",
+    "data.repair",
     "operators.importing",
     "operators.exporting",
     "operators.cameras",
+    "operators.objects",
+    "operators.appearance",
     "viewport.draw",
 )
 

@@ -12,6 +12,7 @@ from ..protocol.errors import InputError
 from . import light, scenes, splats
 from .placement import moved
 from .rows import Rows, by_id, concatenate
+from .segments import placed
 
 Frame = Literal["CAPTURE", "SCENE", "WORLD"]
 Scope = Literal["SELECTED", "VISIBLE", "ALL"]
@@ -54,13 +55,7 @@ def gathered(
 
 def to_frame(ob: bpy.types.Object, frame: Frame) -> np.ndarray:
     """(4, 4) float64 from the object's space."""
-    world = np.array(ob.matrix_world, float)
+    if frame == "WORLD":
+        return np.array(ob.matrix_world, float)
     scene = scenes.scene_of(ob)
-    root = scenes.root(scene) if scene is not None else None
-    if frame == "WORLD" or root is None:
-        return world
-    # Float32 matrices do not cancel exactly: an object that was never moved stays untouched bit for bit.
-    placed = np.linalg.inv(np.array(root.matrix_world, float)) @ world
-    if np.allclose(placed, np.eye(4), rtol=0, atol=2e-6):
-        placed = np.eye(4)
-    return scenes.capture_from_scene(scene) @ placed if frame == "CAPTURE" else placed
+    return scenes.capture_from_scene(scene) @ placed(ob) if frame == "CAPTURE" else placed(ob)

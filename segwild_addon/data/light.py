@@ -8,11 +8,14 @@ import bpy
 import numpy as np
 
 from ..protocol.errors import SegWildError
-from . import looks, scenes
+from . import changes, looks, scenes, splats
 from .looks import Light, Look
 from .rows import Rows
+from .steps import finished
 
 GAMMA = 2.2  # colours of splats are display values; exposure and tint act on light
+SETTINGS = ("look_a", "look_b", "look_mix", "look_strength")  # of an object
+SETTINGS += ("exposure", "tint", "saturation", "opacity", "sh_degree")
 _LUMINANCE = np.array([0.2126, 0.7152, 0.0722])  # Rec. 709
 
 
@@ -63,3 +66,28 @@ def _lit(ob: bpy.types.Object, chosen: Look, ids: np.ndarray) -> Light:
         return Light.none()
     found = looks.of_folder(scenes.folder(scene))
     return Light.none() if found is None else found.light(chosen, ids)
+
+
+def bake(ob: bpy.types.Object) -> None:
+    """Write what is shown into the object's rows and set look and grading back to neutral.
+
+    `repair.refill` brings the trained colours back from the workspace. Raises InputError as `light`.
+    """
+    rows = shown(ob, splats.read(ob))
+    reset(ob)
+    splats.resize(ob, len(rows))  # linked duplicates part here
+    finished(splats.filling(ob.data, splats.columns(rows)))
+    changes.announce(ob.segwild.uuid)
+
+
+def reset(ob: bpy.types.Object) -> None:
+    """Look and grading back to neutral."""
+    for name in SETTINGS:
+        ob.segwild.property_unset(name)
+    changes.announce_look(ob.segwild.uuid)
+
+
+def copy(source: bpy.types.Object, target: bpy.types.Object) -> None:
+    """Give `target` the look and grading of `source`."""
+    for name in SETTINGS:
+        setattr(target.segwild, name, getattr(source.segwild, name))

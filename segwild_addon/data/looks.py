@@ -134,7 +134,7 @@ class Looks:
                 f"The looks were made for {self.count} Gaussians, the objects have more: {self.path}.",
                 "Import the workspace again.",
             )
-        embedding = sum(share * self._embedding(name) for name, share in look.parts())
+        embedding = sum(share * self.embedding(name) for name, share in look.parts())
         gain = np.eye(3) + np.tensordot(embedding, self._shared["gain"], 1)
         offset = embedding @ self._shared["offset"]
         per_row = np.zeros((len(ids), 3), np.float32)
@@ -150,7 +150,8 @@ class Looks:
         """Raw SH constant term (N, 3) and coefficients (N, K-1, 3) float32 of neutral rows in a look."""
         return self.light(look, ids).baked(rows.base[:, :3], rows.sh)
 
-    def _embedding(self, name: str) -> np.ndarray:
+    def embedding(self, name: str) -> np.ndarray:
+        """(R,) float32. Raises InputError for a photo without a look."""
         if name not in self.names:
             raise InputError(
                 "no-look",
@@ -165,7 +166,7 @@ class Looks:
             self._responses.move_to_end(name)
             return self._responses[name]
         arrays, _ = mapped(self.path)  # closed again: a mapped file cannot be replaced on Windows
-        response, embedding = arrays["response"], self._embedding(name)
+        response, embedding = arrays["response"], self.embedding(name)
         if len(response) != self.count:
             raise InputError("looks-stale", f"The looks have changed: {self.path}.", "Import the workspace again.")
         product = np.empty((self.count, 3), np.float32)

@@ -103,7 +103,11 @@ def concatenate(parts: Sequence[Rows]) -> Rows:
 
 def by_id(rows: Rows) -> Rows:
     """Ordered by id, rows unknown to the workspace last: the order a workspace has them in."""
-    known = np.where(rows.ids > 0, rows.ids, np.iinfo(np.int32).max)
-    if (known[1:] >= known[:-1]).all():
-        return rows
-    return rows.take(np.argsort(known, kind="stable"))
+    order = ordered(rows.ids)
+    return rows if order is None else rows.take(order)
+
+
+def ordered(ids: np.ndarray) -> np.ndarray | None:
+    """The indices that order ids (N,) int32, 0 last; None if they are ordered."""
+    known = np.where(ids > 0, ids, np.iinfo(np.int32).max)
+    return None if (known[1:] >= known[:-1]).all() else np.argsort(known, kind="stable")

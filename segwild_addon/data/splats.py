@@ -22,7 +22,7 @@ import numpy as np
 from ..protocol.errors import InputError
 from . import compat
 from .encoded import Encoded
-from .rows import SH_COUNTS, Rows
+from .rows import SH_COUNTS, Rows, ordered
 from .steps import Steps, finished
 
 BASE = "radiance:base"
@@ -30,8 +30,17 @@ IDS = "segwild_id"
 LABELS = "segwild_label"
 ERASED = "segwild_orig_opacity"
 _SH_MAX = max(SH_COUNTS)
-_KEYS = {"FLOAT_VECTOR": "vector", "FLOAT4": "vector", "FLOAT_COLOR": "color"}  # all others: value
-_WIDTHS = {"FLOAT_VECTOR": 3, "FLOAT4": 4, "FLOAT_COLOR": 4, "QUATERNION": 4}  # all others: 1
+# How an attribute's numbers are read at once; by default one float32 called value.
+_KEYS = {
+    "FLOAT_VECTOR": "vector",
+    "FLOAT4": "vector",
+    "FLOAT2": "vector",
+    "FLOAT_COLOR": "color",
+    "BYTE_COLOR": "color",
+}
+_WIDTHS = {"FLOAT2": 2, "FLOAT_VECTOR": 3, "FLOAT4": 4, "FLOAT_COLOR": 4, "BYTE_COLOR": 4, "QUATERNION": 4}
+_WIDTHS |= {"FLOAT4X4": 16, "INT32_2D": 2, "INT16_2D": 2}
+_DTYPES = {"INT": np.int32, "INT8": np.int32, "INT32_2D": np.int32, "INT16_2D": np.int32, "BOOLEAN": np.bool_}
 
 
 def is_splat(ob: bpy.types.Object | None) -> bool:
@@ -118,6 +127,32 @@ def write(ob: bpy.types.Object, rows: Rows) -> None:
     """Replace all rows of the object, whatever their number. Attributes that are not ours are lost if it changes."""
     resize(ob, len(rows))
     finished(filling(ob.data, columns(rows)))
+
+
+def keep(ob: bpy.types.Object, chosen: np.ndarray) -> None:
+    """Only the chosen rows (N,) bool stay; attributes of other programs stay with them."""
+    table = {name: (kind, array[chosen]) for name, (kind, array) in _table(ob).items()}
+    _rewrite(ob, table, int(chosen.sum()))
+
+
+def extend(ob: bpy.types.Object, rows: Rows) -> None:
+    """More rows; the result is ordered by id, unknown rows last. Attributes of other programs are zero in them."""
+    table, before = _table(ob), len(ob.data.points)
+    added = {name: array() for name, array in columns(rows)}
+    for name, new in added.items():
+        own = np.zeros((before, *new.shape[1:]), new.dtype)
+        if name in table and table[name][1].shape == own.shape:
+            own = table[name][1]
+        elif name == "rotation":
+            own[:, 0] = 1
+        table[name] = (_type_of(name), np.concatenate([own, new]))
+    for name in table.keys() - added.keys():
+        kind, own = table[name]
+        table[name] = (kind, np.concatenate([own, np.zeros((len(rows), *own.shape[1:]), own.dtype)]))
+    order = ordered(table[IDS][1])
+    if order is not None:
+        table = {name: (kind, array[order]) for name, (kind, array) in table.items()}
+    _rewrite(ob, table, before + len(rows))
 
 
 def resize(ob: bpy.types.Object, count: int) -> None:
@@ -210,9 +245,35 @@ def write_sh(ob: bpy.types.Object, array: np.ndarray) -> None:
 
 
 def write_column(ob: bpy.types.Object, name: str, array: np.ndarray) -> None:
-    """One attribute of as many rows as the object has, made if it is missing."""
+    """One attribute of as many rows as the object has, made if it is missing; not of linked duplicates."""
+    resize(ob, len(array))
     _attribute(ob.data, name, _type_of(name))
     _write(ob.data, name, array)
+    ob.data.update_tag()
+
+
+def _table(ob: bpy.types.Object) -> dict[str, tuple[str, np.ndarray]]:
+    """Every attribute of the rows: type and numbers."""
+    count = len(ob.data.points)
+    table = {}
+    for attribute in ob.data.attributes:
+        kind = attribute.data_type
+        if attribute.domain != "POINT" or kind == "STRING":
+            continue
+        width = _WIDTHS.get(kind, 1)
+        array = np.zeros((count, width) if width > 1 else count, _DTYPES.get(kind, np.float32))
+        if count:
+            attribute.data.foreach_get(_KEYS.get(kind, "value"), array.reshape(-1))
+        table[attribute.name] = (kind, array)
+    return table
+
+
+def _rewrite(ob: bpy.types.Object, table: dict[str, tuple[str, np.ndarray]], count: int) -> None:
+    resize(ob, count)
+    for name, (kind, _) in table.items():
+        _attribute(ob.data, name, kind)
+    for name, (_, array) in table.items():
+        _write(ob.data, name, array)
     ob.data.update_tag()
 
 
@@ -238,7 +299,7 @@ def _write(cloud: bpy.types.PointCloud, name: str, array: np.ndarray) -> None:
     if not len(cloud.points):
         return
     attribute = cloud.attributes[name]
-    dtype = np.int32 if attribute.data_type == "INT" else np.float32
+    dtype = _DTYPES.get(attribute.data_type, np.float32)
     # float64 would cost twenty times as much; a view that is not contiguous is copied here.
     flat = np.ascontiguousarray(array, dtype).reshape(-1)
     attribute.data.foreach_set(_KEYS.get(attribute.data_type, "value"), flat)

@@ -1,0 +1,242 @@
+"""Rows between the rest of a scene and the objects in it. No id is ever lost: rows move, or are marked erased.
+
+Rows keep their place in the scene when they move between objects that stand in different places.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import bpy
+import numpy as np
+
+from ..protocol.errors import InputError
+from . import changes, light, scenes, splats
+from .placement import moved
+from .rows import Rows, concatenate
+
+SELECTED = "segwild_selected"
+_SELECTIONS = (SELECTED, ".selection")  # ours, and that of Blender's own edit mode
+
+
+def make(
+    scene: bpy.types.Collection,
+    name: str,
+    ids: np.ndarray,  # (M,) int32, segwild_ids
+    label: int,  # of the object in the workspace; 0: unknown there
+    color: tuple[float, float, float] | None = None,
+) -> bpy.types.Object:
+    """A new object of exactly these rows, taken from wherever in the scene they are.
+
+    A segment that gives its last row away is removed. Raises InputError if none of the rows is there.
+    """
+    picked = [(ob, np.isin(splats.read_ids(ob), ids[ids > 0])) for ob in scenes.splat_objects(scene)]
+    return make_of_rows(scene, name, picked, label, color)
+
+
+def make_of_rows(
+    scene: bpy.types.Collection,
+    name: str,
+    picked: Sequence[tuple[bpy.types.Object, np.ndarray]],  # objects of the scene, (N,) bool of each one's rows
+    label: int = 0,
+    color: tuple[float, float, float] | None = None,
+) -> bpy.types.Object:
+    """`make` from rows that are picked in each object: for those the workspace does not know."""
+    picked = [(ob, mask) for ob, mask in picked if mask.any()]
+    if not picked:
+        raise InputError("empty-object", f"No splat is selected for {name!r}.", "Click on the object itself.")
+    bpy.context.view_layer.update()  # matrices of objects that were moved by a script
+    taken = concatenate([_in_scene(ob, mask) for ob, mask in picked])
+    made = splats.create(name, _labelled(taken, label))
+    first = max(picked, key=lambda item: int(item[1].sum()))[0]
+    scenes.adopt(made, scene, "SEGMENT", label)
+    light.copy(first, made)
+    if color is not None:
+        made.color = (*color, 1.0)
+    for ob, mask in picked:
+        if mask.all() and ob.segwild.kind == "SEGMENT":
+            _remove(ob)
+        else:
+            splats.keep(ob, ~mask)
+            changes.announce(ob.segwild.uuid)
+    return made
+
+
+def merge(target: bpy.types.Object, others: Sequence[bpy.types.Object]) -> None:
+    """All rows into `target`, which keeps its name, place, label and light; the others are gone afterwards.
+
+    Rows of another scene, or of no scene, become unknown to the workspace (id 0). Raises InputError for an object
+    without splats.
+    """
+    bpy.context.view_layer.update()
+    target_from_world = np.linalg.inv(np.array(target.matrix_world, float))
+    parts = []
+    for ob in others:
+        if ob == target:
+            continue
+        matrix = target_from_world @ np.array(ob.matrix_world, float)
+        if np.allclose(matrix, np.eye(4), rtol=0, atol=2e-6):
+            matrix = np.eye(4)
+        rows = _labelled(moved(splats.read(ob), matrix), target.segwild.label)
+        if ob.segwild.scene_uuid != target.segwild.scene_uuid or not target.segwild.scene_uuid:
+            rows = Rows(**vars(rows) | {"ids": np.zeros(len(rows), np.int32)})
+        parts.append((ob, rows))
+    if not parts:
+        raise InputError("nothing-to-merge", f"There is nothing to join to {target.name!r}.", "Select another object.")
+    splats.extend(target, concatenate([rows for _, rows in parts]))
+    for ob, _ in parts:
+        _remove(ob)
+    changes.announce(target.segwild.uuid)
+
+
+def dissolve(ob: bpy.types.Object) -> bpy.types.Object:
+    """The object's rows back to the rest of its scene, which is returned; the object is gone afterwards.
+
+    Raises InputError if the object belongs to no scene.
+    """
+    scene = scenes.scene_of(ob)
+    if scene is None:
+        raise not_in_a_scene(ob)
+    rest = scenes.rest(scene)
+    if rest is None:  # somebody has deleted it
+        rest = splats.create(f"{scene.name.removeprefix('SegWild ')} rest", splats.read(ob).take(np.arange(0)))
+        scenes.adopt(rest, scene, "REST")
+    if rest == ob:
+        raise not_a_segment(ob)
+    merge(rest, [ob])
+    return rest
+
+
+def erase(ob: bpy.types.Object, chosen: np.ndarray) -> int:
+    """Make the chosen rows (N,) bool invisible, so that `restore` can bring them back; returns how many are new."""
+    base, erased = splats.column(ob, splats.BASE, 4), splats.column(ob, splats.ERASED)
+    new = chosen & (erased == 0) & (base[:, 3] > 0)
+    if new.any():
+        erased[new] = base[new, 3]
+        base[new, 3] = 0
+        splats.write_column(ob, splats.ERASED, erased)
+        splats.write_base(ob, base)
+        changes.announce(ob.segwild.uuid)
+    return int(new.sum())
+
+
+def restore(ob: bpy.types.Object, chosen: np.ndarray | None = None) -> int:
+    """Bring erased rows back, those chosen or all; returns how many."""
+    base, erased = splats.column(ob, splats.BASE, 4), splats.column(ob, splats.ERASED)
+    again = erased > 0 if chosen is None else (erased > 0) & chosen
+    if again.any():
+        base[again, 3] = erased[again]
+        erased[again] = 0
+        splats.write_base(ob, base)
+        splats.write_column(ob, splats.ERASED, erased)
+        changes.announce(ob.segwild.uuid)
+    return int(again.sum())
+
+
+def recover(scene: bpy.types.Collection) -> int:
+    """Rows of the workspace that no object holds any more, into the rest; returns how many.
+
+    Raises InputError if the workspace cannot be read.
+    """
+    gaussians = scenes.folder(scene).splats()
+    present = np.zeros(len(gaussians) + 1, bool)
+    for ob in scenes.splat_objects(scene):
+        ids = splats.read_ids(ob)
+        present[ids[(ids > 0) & (ids <= len(gaussians))]] = True
+    missing = np.flatnonzero(~present[1:] & gaussians.usable())
+    if not len(missing):
+        return 0
+    rows = gaussians.rows(missing, (missing + 1).astype(np.int32))
+    rest = scenes.rest(scene)
+    if rest is None:
+        rest = splats.create(f"{scene.name.removeprefix('SegWild ')} rest", rows)
+        scenes.adopt(rest, scene, "REST")
+    else:
+        bpy.context.view_layer.update()
+        splats.extend(rest, moved(rows, np.linalg.inv(placed(rest))))
+    changes.announce(rest.segwild.uuid)
+    return len(missing)
+
+
+def apply_transform(ob: bpy.types.Object) -> None:
+    """Move the object's place into its rows: positions, sizes, orientations and direction-dependent colours.
+
+    Afterwards the object stands at its scene's root (at the world's origin without one); what hangs below it stays
+    where it is. Raises InputError for an object that is scaled flat.
+    """
+    bpy.context.view_layer.update()
+    scene = scenes.scene_of(ob)
+    root = scenes.root(scene) if scene is not None else None
+    rows = moved(splats.read(ob), placed(ob))
+    children = [(child, child.matrix_world.copy()) for child in ob.children]
+    splats.write(ob, rows) if len(rows) else None
+    if root is not None:
+        ob.parent = root
+        ob.matrix_parent_inverse.identity()
+        ob.matrix_basis.identity()
+    else:
+        ob.parent = None
+        ob.matrix_basis.identity()
+    bpy.context.view_layer.update()
+    for child, matrix in children:
+        child.matrix_world = matrix
+    changes.announce(ob.segwild.uuid)
+
+
+def mark_asset(ob: bpy.types.Object) -> None:
+    """Offer the object in the asset browser."""
+    ob.asset_mark()
+    ob.asset_data.description = f"{len(ob.data.points)} Gaussian splats"
+    ob.asset_data.tags.new("splats", skip_if_exists=True)
+
+
+def not_in_a_scene(ob: bpy.types.Object) -> InputError:
+    return InputError("no-scene", f"The object {ob.name!r} belongs to no SegWild scene.", "Join it to one.")
+
+
+def not_a_segment(ob: bpy.types.Object) -> InputError:
+    return InputError("is-rest", f"{ob.name!r} is the rest of its scene.", "Choose another object.")
+
+
+def placed(ob: bpy.types.Object) -> np.ndarray:
+    """(4, 4) float64, from the object's space to the scene frame (to the world for an object of no scene)."""
+    world = np.array(ob.matrix_world, float)
+    scene = scenes.scene_of(ob)
+    root = scenes.root(scene) if scene is not None else None
+    if root is None:
+        return world
+    # Float32 matrices do not cancel exactly: an object that was never moved stays untouched bit for bit.
+    matrix = np.linalg.inv(np.array(root.matrix_world, float)) @ world
+    return np.eye(4) if np.allclose(matrix, np.eye(4), rtol=0, atol=2e-6) else matrix
+
+
+def selected_rows(ob: bpy.types.Object) -> np.ndarray:
+    """(N,) bool, rows that are selected by hand; none where nothing was ever selected."""
+    found = np.zeros(len(ob.data.points), bool)
+    for name in _SELECTIONS:
+        attribute = ob.data.attributes.get(name)
+        if attribute is not None and attribute.data_type == "BOOLEAN" and attribute.domain == "POINT" and len(found):
+            part = np.zeros(len(found), bool)
+            attribute.data.foreach_get("value", part)
+            found |= part
+    return found
+
+
+def _in_scene(ob: bpy.types.Object, mask: np.ndarray) -> Rows:
+    return moved(splats.read(ob).take(mask), placed(ob))
+
+
+def _labelled(rows: Rows, label: int) -> Rows:
+    return Rows(**vars(rows) | {"labels": np.full(len(rows), label, np.int32)})
+
+
+def _remove(ob: bpy.types.Object) -> None:
+    cloud, uuid = ob.data, ob.segwild.uuid
+    world = [(child, child.matrix_world.copy()) for child in ob.children]
+    for child, matrix in world:
+        child.parent = ob.parent
+        child.matrix_world = matrix
+    bpy.data.objects.remove(ob)
+    if not cloud.users:
+        bpy.data.pointclouds.remove(cloud)
+    changes.announce(uuid)

@@ -1,0 +1,192 @@
+"""Rows between objects, objects into place: what Blender's own operators would do wrong to splats."""
+
+import bpy
+from bpy.props import StringProperty
+
+from ..data import scenes, segments, splats
+from ..protocol.errors import SegWildError
+
+
+def chosen(context: bpy.types.Context) -> list[bpy.types.Object]:
+    """The selected splat objects that can be edited."""
+    return [ob for ob in context.selected_objects if splats.is_splat(ob) and ob.is_editable and ob.data.is_editable]
+
+
+class OnSplats:
+    """Needs selected splat objects, and tells in a sentence what went wrong."""
+
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        if context.mode != "OBJECT":
+            cls.poll_message_set("Leave edit mode first")
+            return False
+        if not chosen(context):
+            cls.poll_message_set("Select splat objects")
+            return False
+        return True
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        try:
+            self.report({"INFO"}, self.work(context))
+        except SegWildError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        return {"FINISHED"}
+
+
+class SEGWILD_OT_make_object(OnSplats, bpy.types.Operator):
+    """Make a new object of the splats that are selected in edit mode"""
+
+    bl_idname = "segwild.make_object"
+    bl_label = "Object from Selected Splats"
+
+    name: StringProperty(name="Name", default="object")
+
+    def work(self, context: bpy.types.Context) -> str:
+        objects = chosen(context)
+        scene = scenes.scene_of(objects[0])
+        if scene is None:
+            raise segments.not_in_a_scene(objects[0])
+        picked = [(ob, segments.selected_rows(ob)) for ob in objects if scenes.scene_of(ob) == scene]
+        made = segments.make_of_rows(scene, self.name, picked)
+        return f"Made {made.name} of {len(made.data.points)} splats."
+
+
+class SEGWILD_OT_join(OnSplats, bpy.types.Operator):
+    """Join the selected splat objects to the active one, with their orientation and colours turned along"""
+
+    bl_idname = "segwild.join"
+    bl_label = "Join Splat Objects"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        if not super().poll(context):
+            return False
+        if context.active_object not in chosen(context) or len(chosen(context)) < 2:
+            cls.poll_message_set("Select two splat objects or more; the active one gets all splats")
+            return False
+        return True
+
+    def work(self, context: bpy.types.Context) -> str:
+        target = context.active_object
+        others = [ob for ob in chosen(context) if ob != target]
+        count = len(others)
+        segments.merge(target, others)
+        return f"Joined {count} objects to {target.name}."
+
+
+class SEGWILD_OT_dissolve_object(OnSplats, bpy.types.Operator):
+    """Give the splats of the selected objects back to the rest of their scene"""
+
+    bl_idname = "segwild.dissolve_object"
+    bl_label = "Dissolve Object"
+
+    def work(self, context: bpy.types.Context) -> str:
+        objects = [ob for ob in chosen(context) if ob.segwild.kind != "REST"]
+        if not objects:
+            raise segments.not_a_segment(chosen(context)[0])
+        for ob in objects:
+            segments.dissolve(ob)
+        return f"Dissolved {len(objects)} objects."
+
+
+class SEGWILD_OT_erase_splats(OnSplats, bpy.types.Operator):
+    """Hide the splats that are selected in edit mode; they can be restored at any time"""
+
+    bl_idname = "segwild.erase_splats"
+    bl_label = "Erase Selected Splats"
+
+    def work(self, context: bpy.types.Context) -> str:
+        count = sum(segments.erase(ob, segments.selected_rows(ob)) for ob in chosen(context))
+        return f"Erased {count} splats."
+
+
+class SEGWILD_OT_restore_splats(OnSplats, bpy.types.Operator):
+    """Bring back the erased splats of the selected objects"""
+
+    bl_idname = "segwild.restore_splats"
+    bl_label = "Restore Erased Splats"
+
+    def work(self, context: bpy.types.Context) -> str:
+        return f"Restored {sum(segments.restore(ob) for ob in chosen(context))} splats."
+
+
+class SEGWILD_OT_recover_rows(bpy.types.Operator):
+    """Bring back from the workspace every splat that was deleted from this scene, into its rest"""
+
+    bl_idname = "segwild.recover_rows"
+    bl_label = "Recover Deleted Splats"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        scene = scenes.active(context)
+        return context.mode == "OBJECT" and scene is not None and scene.is_editable and bool(scene.segwild.workspace)
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        try:
+            count = segments.recover(scenes.active(context))
+        except SegWildError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        self.report({"INFO"}, f"Recovered {count} splats.")
+        return {"FINISHED"}
+
+
+class SEGWILD_OT_apply_transform(OnSplats, bpy.types.Operator):
+    """Apply location, rotation and scale to the splats themselves; Blender's own Apply leaves their orientation"""
+
+    bl_idname = "segwild.apply_transform"
+    bl_label = "Apply Transform to Splats"
+
+    def work(self, context: bpy.types.Context) -> str:
+        objects = chosen(context)
+        for ob in objects:
+            segments.apply_transform(ob)
+        return f"Applied the transforms of {len(objects)} objects."
+
+
+class SEGWILD_OT_mark_asset(OnSplats, bpy.types.Operator):
+    """Offer the selected objects in the asset browser, to be placed in other files"""
+
+    bl_idname = "segwild.mark_asset"
+    bl_label = "Mark as Asset"
+
+    def work(self, context: bpy.types.Context) -> str:
+        objects = chosen(context)
+        for ob in objects:
+            segments.mark_asset(ob)
+        return f"Marked {len(objects)} objects as assets."
+
+
+def _menu(self: bpy.types.Menu, context: bpy.types.Context) -> None:
+    if chosen(context):
+        self.layout.separator()
+        for each in (SEGWILD_OT_apply_transform, SEGWILD_OT_join, SEGWILD_OT_dissolve_object):
+            self.layout.operator(each.bl_idname)
+
+
+_CLASSES = (
+    SEGWILD_OT_make_object,
+    SEGWILD_OT_join,
+    SEGWILD_OT_dissolve_object,
+    SEGWILD_OT_erase_splats,
+    SEGWILD_OT_restore_splats,
+    SEGWILD_OT_recover_rows,
+    SEGWILD_OT_apply_transform,
+    SEGWILD_OT_mark_asset,
+)
+
+
+def register() -> None:
+    for each in _CLASSES:
+        bpy.utils.register_class(each)
+    bpy.types.VIEW3D_MT_object_context_menu.append(_menu)
+
+
+def unregister() -> None:
+    bpy.types.VIEW3D_MT_object_context_menu.remove(_menu)
+    for each in reversed(_CLASSES):
+        bpy.utils.unregister_class(each)
