@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -28,6 +29,30 @@ class SceneGraph:
     weights: np.ndarray  # (E,) float64 in 0..1: exp(−d²/2)
     lengths: np.ndarray  # (E,) float64: d
 
+    @cached_property
+    def held(self) -> np.ndarray:
+        """(N,) float64, summed weights of each row's edges."""
+        count = len(self.spacing)
+        first, second = self.edges.T
+        return np.bincount(first, self.weights, count) + np.bincount(second, self.weights, count)
+
+    @cached_property
+    def _incident(self) -> tuple[np.ndarray, np.ndarray]:
+        """Where each row's edges begin (N + 1,), and edges by row (2E,) int32."""
+        ends = self.edges.T.ravel()
+        by_row = np.argsort(ends, kind="stable")
+        starts = np.searchsorted(ends[by_row], np.arange(len(self.spacing) + 1))
+        return starts, (by_row % max(len(self.edges), 1)).astype(np.int32)
+
+    def edges_of(self, rows: np.ndarray) -> np.ndarray:
+        """Ascending numbers of the edges that touch any of some rows (M,)."""
+        starts, by_row = self._incident
+        counts = starts[rows + 1] - starts[rows]
+        places = np.repeat(starts[rows] - np.concatenate([[0], np.cumsum(counts)[:-1]]), counts) + np.arange(
+            counts.sum()
+        )
+        return np.unique(by_row[places])
+
 
 def scene_graph(scene: Gaussians, features: np.ndarray | None = None) -> SceneGraph:
     """d² = |Δx|²/(ℓ_i ℓ_j) + |Δc|²/(χ_i χ_j), with ℓ and χ the local median distances."""
@@ -42,7 +67,7 @@ def scene_graph(scene: Gaussians, features: np.ndarray | None = None) -> SceneGr
         return SceneGraph(
             np.ones(count, np.float32), colors, descriptors, np.zeros((0, 2), np.int64), np.zeros(0), np.zeros(0)
         )
-    distances, found = cKDTree(means).query(means, k=searched + 1)
+    distances, found = cKDTree(means).query(means, k=searched + 1, workers=-1)
     distances, found = distances[:, 1:], found[:, 1:]
     near = min(NEIGHBOURS, searched)
     spacing = np.maximum(np.median(distances[:, :near], 1), 1e-9)

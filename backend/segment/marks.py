@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
 from backend.render import Seen
 from backend.scene import Gaussians
 from backend.scene.cameras import looking_at
-from backend.segment.seeds import HALF_WINDOW_PX, Seeds, seeds_at
+from backend.segment.draft import Prompted
+from backend.segment.prepared import Prepared
+from backend.segment.seeds import HALF_WINDOW_PX, Seeds, contributors, seeds_at
 from segwild_addon.protocol.errors import InputError
 from segwild_addon.protocol.values import Mark
 
@@ -41,6 +44,14 @@ def checked_marks(marks: Sequence[Mark]) -> tuple[Mark, ...]:
                 "Its eye lies apart from it and its pixel is above 0.",
             )
     return tuple(marks)
+
+
+def prompts_of(prepared: Prepared, marks: Sequence[Mark]) -> list[Prompted]:
+    """Marks as parts of a draft. Raises InputError as `checked_marks`."""
+    scene, spacing = prepared.scene, prepared.graph.spacing
+    return [
+        Prompted(mark, mark.positive, "", partial(seeds_at_mark, scene, spacing, mark)) for mark in checked_marks(marks)
+    ]
 
 
 def seeds_at_mark(
@@ -70,5 +81,5 @@ def seeds_at_mark(
     camera = looking_at(position - back * towards, position, up, focal=back / mark.pixel, width=size, height=size)
     part = scene.take(rows)
     depths = camera.project(part.means.astype(np.float64))[1] - back + distance
-    found = seeds_at(Seen(part, camera), depths, np.full((1, 2), size / 2), spacing[rows])
+    found = seeds_at(contributors(Seen(part, camera)), depths, np.full((1, 2), size / 2), spacing[rows])
     return Seeds(rows[found.rows], found.weights)

@@ -75,7 +75,8 @@ def posterior(count: int, evidence: Sequence[Votes]) -> Posterior:
     """All evidence over the prior, for `count` rows."""
     counts = prior(count)
     for votes in evidence:
-        counts = counts.with_votes(votes)
+        counts.inside[votes.rows] += votes.inside
+        counts.outside[votes.rows] += votes.outside
     return counts
 
 
@@ -134,6 +135,8 @@ def best_threshold(counts: Posterior, evidence: Sequence[Votes]) -> tuple[float,
     IoU(θ) = Σ_S A / (Σ_S (Z − A) + Σ M) over S = {voted, p ≥ θ}: one sort and two cumulative sums give it
     for all θ at once, without rendering. Without masks: 0.5 and 0.
     """
+    if not any(votes.mask_mass > 0 for votes in evidence):
+        return 0.5, 0.0
     probability, voted = counts.probability, counts.voted
     inside, outside = np.zeros((2, len(probability)))
     total = 0.0

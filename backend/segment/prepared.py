@@ -16,7 +16,7 @@ from backend.scene import Camera, Gaussians, Workspace
 from backend.segment.graph import SceneGraph, scene_graph
 from backend.segment.ground import find_ground
 from backend.segment.posterior import UNIT, Votes, best_threshold, posterior, seed_votes
-from backend.segment.refine import Refinement, banded, filled, walked, without_strays
+from backend.segment.refine import Followers, Refinement, banded, walked, without_strays
 from backend.segment.region import Walks
 from segwild_addon.protocol.errors import InputError
 
@@ -67,6 +67,10 @@ class Prepared:
         looks = self.graph.colors / _COLOR_DEVIATION if lifted is None else lifted.features[:, :_LAB]
         return Walks(self.scene, np.asarray(looks, np.float32), find_ground(self.scene, self._cameras))
 
+    @cached_property
+    def followers(self) -> Followers:
+        return Followers(self.scene, self.graph, self.walks.rows, self.refinement)
+
     def clicked(self, positive: np.ndarray, negative: np.ndarray, *, view: str = "") -> Selection:
         """The region that seeds mean; both (N,) float64 weights. Raises InputError if no positive one is solid."""
         positive = np.where(negative > positive, 0, positive)
@@ -100,7 +104,7 @@ class Prepared:
         counts = posterior(len(self.scene), evidence)
         threshold, _ = best_threshold(counts, evidence)
         probability, known = walked(counts, self.walks)
-        probability = filled(probability, known, self.scene, self.graph, self.refinement)
+        probability = self.followers.filled(probability, known)
         chosen = banded(probability, threshold, self.graph, self.refinement)
         chosen = without_strays(chosen, self.scene)
         return Selection(chosen, probability, threshold, tuple(evidence))

@@ -41,8 +41,10 @@ def walked(counts: Posterior, walks: Walks) -> tuple[np.ndarray, np.ndarray]:
     probability, known = counts.probability.copy(), counts.voted.copy()
     if not known.any():
         return probability, known
-    share = walks.share(counts.inside - PRIOR_FOR, counts.outside - PRIOR_AGAINST)
     silent = ~known[walks.rows]
+    if not silent.any():
+        return probability, known
+    share = walks.share(counts.inside - PRIOR_FOR, counts.outside - PRIOR_AGAINST)
     rows = walks.rows[silent]
     given = UNIT / 2
     probability[rows] = (counts.inside[rows] + given * share[silent]) / (
@@ -52,28 +54,33 @@ def walked(counts: Posterior, walks: Walks) -> tuple[np.ndarray, np.ndarray]:
     return probability, known
 
 
-def filled(
-    probability: np.ndarray,  # (N,) float64
-    known: np.ndarray,  # (N,) bool
-    scene: Gaussians,
-    graph: SceneGraph,
-    settings: Refinement,
-) -> np.ndarray:
-    """(N,) float64 probability; unknown rows near known ones get the weighted mean of the nearest."""
-    if not known.any() or known.all():
-        return probability
-    means = scene.means.astype(np.float64)
-    sources, targets = np.flatnonzero(known), np.flatnonzero(~known)
-    k = min(settings.neighbours, len(sources))
-    distances, found = cKDTree(means[sources]).query(means[targets], k=k)
-    distances, found = distances.reshape(-1, k), sources[found.reshape(-1, k)]
-    spacing = np.maximum(graph.spacing[targets], 1e-9)[:, None]
-    unlike = ((graph.colors[found] - graph.colors[targets][:, None]) ** 2).sum(2) / (2 * _COLOR**2)
-    weights = np.exp(-distances / (2 * spacing) - unlike) + 1e-12
-    near = distances[:, 0] <= settings.reach * spacing[:, 0]
-    result = probability.copy()
-    result[targets[near]] = ((weights * probability[found]).sum(1) / weights.sum(1))[near]
-    return result
+class Followers:
+    """Rows nobody can walk on, such as haze and thin sheets, and the solid rows around that they listen to."""
+
+    def __init__(self, scene: Gaussians, graph: SceneGraph, solid: np.ndarray, settings: Refinement) -> None:
+        """`solid` (S,) int64 rows, ascending."""
+        others = np.ones(len(scene), bool)
+        others[solid] = False
+        rows = np.flatnonzero(others)
+        k = min(settings.neighbours, len(solid))
+        means = scene.means.astype(np.float64)
+        reach = settings.reach * np.maximum(graph.spacing[rows], 1e-9).astype(np.float64)
+        distances, found = cKDTree(means[solid]).query(means[rows], k=k, workers=-1)
+        distances, found = distances.reshape(-1, k), found.reshape(-1, k)
+        near = distances[:, 0] <= reach
+        self.rows = rows[near]  # (T,) int64
+        self.heard = solid[found[near]].astype(np.int32)  # (T, k)
+        spacing = reach[near, None] / settings.reach
+        unlike = ((graph.colors[self.heard] - graph.colors[self.rows][:, None]) ** 2).sum(2) / (2 * _COLOR**2)
+        weights = np.exp(-distances[near] / (2 * spacing) - unlike) + 1e-12
+        self.weights = (weights / weights.sum(1, keepdims=True)).astype(np.float32)  # (T, k), each row sums to 1
+
+    def filled(self, probability: np.ndarray, known: np.ndarray) -> np.ndarray:
+        """(N,) float64 probability; rows that are not known (N,) bool get the weighted mean of those they hear."""
+        silent = ~known[self.rows]
+        result = probability.copy()
+        result[self.rows[silent]] = (self.weights[silent] * probability[self.heard[silent]]).sum(1)
+        return result
 
 
 def without_strays(chosen: np.ndarray, scene: Gaussians) -> np.ndarray:
@@ -96,19 +103,21 @@ def banded(
     """(N,) bool: the threshold's answer, with the rows it is unsure about divided by a minimum cut."""
     unary = log_odds(probability) - log_odds(np.float64(threshold))
     chosen = unary >= 0
-    band = np.abs(unary) < settings.band
+    # A row that is surer than all its neighbours together can change stays as it is in every best cut.
+    band = (np.abs(unary) < settings.band) & (np.abs(unary) <= settings.smoothness * graph.held + 1e-3)
     if settings.smoothness <= 0 or not band.any():
         return chosen
-    involved = band.copy()
-    touching = band[graph.edges].any(1)
-    involved[graph.edges[touching]] = True
-    nodes = np.flatnonzero(involved)
+    touching = graph.edges_of(np.flatnonzero(band))
+    ends = graph.edges[touching]
+    involved = np.zeros(len(unary), bool)
+    involved[ends] = True
+    nodes = np.flatnonzero(involved | band)
     place = np.full(len(unary), -1)
     place[nodes] = np.arange(len(nodes))
     fixed = np.where(chosen[nodes], np.inf, -np.inf)
     result = minimum_cut(
         np.where(band[nodes], unary[nodes], fixed),
-        place[graph.edges[touching]],
+        place[ends],
         settings.smoothness * graph.weights[touching],
     )
     chosen[nodes] = result

@@ -21,6 +21,7 @@ from scipy.spatial import cKDTree
 from backend.scene import Gaussians
 from backend.scene.transforms import matrices_from_quats
 from backend.segment.ground import Ground
+from backend.segment.sweep import Sweep
 
 _SOLID = 0.5  # opacity of rows that walkers may stand on; less: haze bridges what stands apart
 _NEIGHBOURS = 12  # fewer: thin poles fall to pieces; more: gaps are bridged
@@ -32,12 +33,7 @@ _FLOOR = 1e-4  # ties are never quite 0, so that every row can be reached
 _STAY = 0.9999  # 1 − chance per step to start again at the seeds; less: shorter walks, which see less
 _STAY_CONTESTED = 0.999
 _ABOVE_CHANCE = 3.0  # visits against those of a walk from anywhere; more: smaller regions
-_LEAST_ROWS = 30
-_LARGEST_SHARE = 0.5  # of the scene's volume
-_CLEAR = 1e-3  # cut per volume that separates; more: smaller regions
-_WITHIN = 3.0  # least cut per volume within a region against that around it; more: smaller regions
-_LEAST_PART = 0.1  # of a region's volume: less is no part to fall off
-_STEP = 2**0.5  # in rows: of so many sizes one is a candidate
+_LEAST_SOLID = 60  # rows; a scene with fewer solid ones has all its rows walked on
 _GROUND_SEEDS = 0.1  # people point at things: ground beside them in a click's window counts so much
 
 
@@ -61,12 +57,12 @@ class Walks:
         self.count = len(scene)
         opacities = scene.opacities
         solid = opacities > _SOLID
-        if solid.sum() < 2 * _LEAST_ROWS:
+        if solid.sum() < _LEAST_SOLID:
             solid = np.ones(self.count, bool)
         self.rows = np.flatnonzero(solid)  # (S,) int64
         points = scene.means[self.rows].astype(np.float64)
         k = min(_NEIGHBOURS, len(self.rows) - 1)
-        distances, found = cKDTree(points).query(points, k=k + 1)
+        distances, found = cKDTree(points).query(points, k=k + 1, workers=-1)
         spacing = np.maximum(np.median(distances[:, 1:], 1), 1e-9)
         edges = np.stack([np.repeat(np.arange(len(points)), k), found[:, 1:].ravel()], 1)
         edges = np.unique(np.sort(edges, 1), axis=0)
@@ -102,15 +98,10 @@ class Walks:
             return self._contested(start, against)
         if start[~self.on_ground].sum() > 0:
             start = np.where(self.on_ground, _GROUND_SEEDS * start, start)
-        sweep = self._sweep(self._ties.visits(start, _STAY))
-        best, best_score = None, np.inf
-        for count in sweep.candidates():
-            separation = sweep.separation[count - 1]
-            score = np.log(separation + _CLEAR) + np.log(sweep.volume[count - 1]) / 2
-            score += np.log(max(1.0, _WITHIN * separation / self._weakest(sweep, count)))
-            if score < best_score:
-                best, best_score = Region(np.sort(self.rows[sweep.order[:count]]), float(separation)), score
-        return best
+        ties = self._ties
+        sweep = Sweep.of(ties.visits(start, _STAY), ties.matrix, ties.volumes)
+        count = sweep.best()
+        return Region(np.sort(self.rows[sweep.order[:count]]), float(sweep.separation[count - 1]))
 
     def _contested(self, start: np.ndarray, against: np.ndarray) -> Region | None:
         """Rows that walks from the start reach more often than walks from beside it, and than chance.
@@ -125,6 +116,11 @@ class Walks:
         cut = ties.strengths[chosen[self.edges[:, 0]] != chosen[self.edges[:, 1]]].sum()
         return Region(self.rows[chosen], float(cut / ties.volumes[chosen].sum()))
 
+    def solve(self, *, contested: bool) -> None:
+        """Prepare the walks without, or those with negative seeds: what their first region would otherwise do."""
+        ties, stay = (self._contested_ties, _STAY_CONTESTED) if contested else (self._ties, _STAY)
+        ties.visits(np.ones(len(self.rows)), stay)
+
     def share(self, inside: np.ndarray, outside: np.ndarray) -> np.ndarray:
         """(S,) float64 in 0..1: of the long walks from votes (N,) on either side that meet at a solid row,
         the share that started inside. 0.5 where none arrive."""
@@ -134,27 +130,6 @@ class Walks:
         total = met[0] + met[1]
         return np.divide(met[0], total, out=np.full(len(total), 0.5), where=total > 0)
 
-    def _sweep(self, visits: np.ndarray) -> _Sweep:
-        order = np.argsort(-visits, kind="stable")
-        rank = np.empty(len(order), np.int64)
-        rank[order] = np.arange(len(order))
-        ends = np.sort(rank[self.edges], 1)
-        cut = _cuts(ends, self._ties.strengths, len(order))
-        volume = np.cumsum(self._ties.volumes[order])
-        separation = cut / np.maximum(np.minimum(volume, volume[-1] - volume), 1e-9)
-        return _Sweep(order, ends, separation, volume / volume[-1], int((visits > 0).sum()))
-
-    def _weakest(self, sweep: _Sweep, count: int) -> float:
-        """The least cut per volume that divides the first `count` rows of a sweep, along the sweep."""
-        inside = sweep.ends[:, 1] < count
-        cut = _cuts(sweep.ends[inside], self._ties.strengths[inside], count)
-        volume = sweep.volume[:count]
-        smaller = np.minimum(volume, volume[-1] - volume)
-        parts = smaller > _LEAST_PART * volume[-1]
-        if not parts.any():
-            return np.inf
-        return max(float((cut[parts] / smaller[parts]).min() / self._ties.volumes.sum()), 1e-12)
-
 
 class _Ties:
     """How strongly neighbours hold together, prepared for walks along them."""
@@ -163,49 +138,18 @@ class _Ties:
         self.strengths = strengths  # (E,) float64
         first, second = edges.T
         places = (np.concatenate([first, second]), np.concatenate([second, first]))
-        self._matrix = coo_matrix((np.concatenate([strengths, strengths]), places), (count, count)).tocsr()
-        self.volumes = np.asarray(self._matrix.sum(1)).ravel() + 1e-9  # (S,) float64
+        self.matrix = coo_matrix((np.concatenate([strengths, strengths]), places), (count, count)).tocsr()
+        self.volumes = np.asarray(self.matrix.sum(1)).ravel() + 1e-9  # (S,) float64
         self._solvers: dict[float, SuperLU] = {}
 
     def visits(self, start: np.ndarray, stay: float) -> np.ndarray:
         """(S,) how often a walker from `start` is met at each row, per volume: it sums to one over all rows."""
         if stay not in self._solvers:
-            system = (diags(self.volumes) - stay * self._matrix).tocsc()
+            system = (diags(self.volumes) - stay * self.matrix).tocsc()
             self._solvers[stay] = splu(
                 system, permc_spec="MMD_AT_PLUS_A", options={"SymmetricMode": True}, diag_pivot_thresh=0.0
             )
         return np.maximum(self._solvers[stay].solve(start / start.sum() * (1 - stay)), 0)
-
-
-@dataclass(frozen=True, eq=False)
-class _Sweep:
-    """Rows by falling visits, and every prefix of them as a region."""
-
-    order: np.ndarray  # (S,) int64, places in the walks' rows
-    ends: np.ndarray  # (E, 2) int64, the edges' places in the order, the earlier first
-    separation: np.ndarray  # (S,) float64, cut per volume of each prefix
-    volume: np.ndarray  # (S,) float64 in 0..1, share of all volume
-    visited: int  # rows that were visited at all
-
-    def candidates(self) -> list[int]:
-        """Lengths of prefixes, one per size class: those with the weakest ties along their outline."""
-        least = min(_LEAST_ROWS, max(self.visited - 1, 1))
-        most = min(int(np.searchsorted(self.volume, _LARGEST_SHARE, side="right")), self.visited)
-        outline = np.log(self.separation + _CLEAR) + np.log(self.volume) / 2
-        lengths = []
-        low = least
-        while low <= most:
-            high = min(max(int(low * _STEP), low + 1), most + 1)
-            lengths.append(low + int(outline[low - 1 : high - 1].argmin()))
-            low = high
-        return lengths
-
-
-def _cuts(ends: np.ndarray, ties: np.ndarray, count: int) -> np.ndarray:
-    """(count,) float64, summed ties between each prefix of places and the rest; ends (E, 2) earlier first."""
-    opened = np.bincount(ends[:, 0], ties, minlength=count)
-    closed = np.bincount(ends[:, 1], ties, minlength=count)
-    return np.maximum(np.cumsum(opened - closed), 0)
 
 
 def _deviations(scene: Gaussians, rows: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:

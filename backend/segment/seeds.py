@@ -25,14 +25,19 @@ class Seeds:
         return len(self.rows)
 
 
+def contributors(seen: Seen) -> tuple[np.ndarray, np.ndarray]:
+    """The heaviest rows of every pixel of a view, as `seeds_at` wants them: made once for any number of clicks."""
+    return seen.top_contributors(_CONTRIBUTORS)
+
+
 def seeds_at(
-    seen: Seen,
+    top: tuple[np.ndarray, np.ndarray],  # of `contributors`
     depths: np.ndarray,  # (N,) float64, camera z of every row
     points: np.ndarray,  # (K, 2) float64, pixels of the view
     spacing: np.ndarray,  # (N,) float32, world units
 ) -> Seeds:
     """The heaviest rows in a 7x7 window around each point that lie at its surface, not behind or before."""
-    ids, weights = seen.top_contributors(_CONTRIBUTORS)
+    ids, weights = top
     height, width = ids.shape[:2]
     totals = np.zeros(len(depths))
     for x, y in points:
@@ -41,24 +46,23 @@ def seeds_at(
             max(0, row - HALF_WINDOW_PX) : row + HALF_WINDOW_PX + 1,
             max(0, column - HALF_WINDOW_PX) : column + HALF_WINDOW_PX + 1,
         ]
-        here = ids[window].ravel()
-        mass = np.bincount(here[here >= 0], weights[window].ravel()[here >= 0], minlength=len(depths))
-        totals += _at_surface(mass, depths, spacing)
+        here, weight = ids[window].ravel(), weights[window].ravel()
+        rows, place = np.unique(here[here >= 0], return_inverse=True)
+        mass = np.bincount(place, weight[here >= 0], len(rows))
+        near = _at_surface(mass, depths[rows], spacing[rows])
+        totals[rows[near]] += mass[near]
     rows = np.flatnonzero(totals)
     return Seeds(rows, totals[rows])
 
 
 def _at_surface(mass: np.ndarray, depths: np.ndarray, spacing: np.ndarray) -> np.ndarray:
-    """(N,) the mass of the heaviest rows near their weighted median depth; 0 for all others."""
-    kept = np.zeros(len(mass))
+    """Places of the heaviest rows near their weighted median depth."""
     order = np.argsort(-mass, kind="stable")[:_MOST]
     order = order[mass[order] > 0]
     if not len(order):
-        return kept
+        return order
     order = order[: int(np.searchsorted(np.cumsum(mass[order]), _SHARE * mass.sum())) + 1]
     by_depth = order[np.argsort(depths[order], kind="stable")]
     running = np.cumsum(mass[by_depth])
     median = depths[by_depth[int(np.searchsorted(running, running[-1] / 2))]]
-    near = order[np.abs(depths[order] - median) <= 2 * spacing[order] + 0.02 * abs(median)]
-    kept[near] = mass[near]
-    return kept
+    return order[np.abs(depths[order] - median) <= 2 * spacing[order] + 0.02 * abs(median)]

@@ -6,15 +6,18 @@ Either way votes become a posterior, rows without votes follow their neighbours,
 
 from __future__ import annotations
 
+from functools import cached_property, partial
+
 import numpy as np
 
 from backend.render import Seen
 from backend.scene import Camera, Photo, Workspace
 from backend.segment.carry import Carrying, carried_votes, spread_views
+from backend.segment.draft import Prompted, selected
 from backend.segment.posterior import mask_votes
 from backend.segment.prepared import Prepared, Selection
 from backend.segment.prompts import Box, Clicks, Mask, Prompt, in_picture_pixels
-from backend.segment.seeds import seeds_at
+from backend.segment.seeds import Seeds, contributors, seeds_at
 from backend.train.views import in_picture
 from segwild_addon.protocol.errors import InputError
 
@@ -37,6 +40,10 @@ class Selector:
         self.seen = Seen(self.scene, self.camera)
         self._depths = self.camera.project(self.scene.means.astype(np.float64))[1]
 
+    @cached_property
+    def _contributors(self) -> tuple[np.ndarray, np.ndarray]:
+        return contributors(self.seen)
+
     def select(self, prompt: Prompt) -> Selection:
         """What the prompt means from where it was given.
 
@@ -53,11 +60,17 @@ class Selector:
             return self._clicked(prompt)
         return self._boxed(prompt)
 
+    def prompts(self, clicks: Clicks) -> list[Prompted]:
+        """The clicks as parts of a draft, which photos and marks may share."""
+        name = self.photo.name
+        points, positive = clicks.points.tolist(), clicks.positive.tolist()
+        return [
+            Prompted((name, *point, sign), sign, name, partial(self._seeds_of, np.array([point])))
+            for point, sign in zip(points, positive, strict=True)
+        ]
+
     def _clicked(self, clicks: Clicks) -> Selection:
-        points = self._on_picture(clicks.points)
-        return self.prepared.clicked(
-            self._seeds(points[clicks.positive]), self._seeds(points[~clicks.positive]), view=self.photo.name
-        )
+        return selected(self.prepared, self.prompts(clicks))
 
     def _boxed(self, box: Box) -> Selection:
         """Of the regions that start inside the box, the one whose visible rows fill it most exactly."""
@@ -68,8 +81,10 @@ class Selector:
         mass = self.seen.mass()
         pixels, _ = self.camera.project(self.scene.means.astype(np.float64))
         best, best_fit = None, 0.0
-        for start in self._on_picture(np.stack([x.ravel(), y.ravel()], -1)):
-            seeds = self._seeds(start[None])
+        for start in np.stack([x.ravel(), y.ravel()], -1):
+            found = self._seeds_of(start[None])
+            seeds = np.zeros(len(self.scene))
+            seeds[found.rows] = found.weights
             if best is not None and seeds[best.rows].sum() > 0.5 * seeds.sum():
                 continue  # this part is known
             region = self.prepared.walks.region(seeds, np.zeros(len(seeds)))
@@ -90,12 +105,9 @@ class Selector:
         ratio = (self.camera.width / self.photo.camera.width, self.camera.height / self.photo.camera.height)
         return in_picture_pixels(points, self.workspace, self.photo) * ratio
 
-    def _seeds(self, points: np.ndarray) -> np.ndarray:
-        """(N,) float64 weights of the rows under points (K, 2) of the view."""
-        weights = np.zeros(len(self.scene))
-        seeds = seeds_at(self.seen, self._depths, points, self.prepared.graph.spacing)
-        weights[seeds.rows] = seeds.weights
-        return weights
+    def _seeds_of(self, clicks: np.ndarray) -> Seeds:
+        """Rows under clicks (K, 2) on the photo as taken."""
+        return seeds_at(self._contributors, self._depths, self._on_picture(clicks), self.prepared.graph.spacing)
 
     def carried(self, selection: Selection) -> Selection:
         """The selection after it was drawn anew in other photos' poses: fewer gaps behind, truer rims."""

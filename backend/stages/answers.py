@@ -18,9 +18,9 @@ import numpy as np
 from backend.scene import Photo
 from backend.scene.arrays import handed_out
 from backend.segment import objects
-from backend.segment.marks import checked_marks, seeds_at_mark
-from backend.segment.prepared import Selection
-from backend.segment.prompts import prompt_of
+from backend.segment.draft import Draft
+from backend.segment.marks import prompts_of
+from backend.segment.prompts import parsed_clicks
 from backend.stages.opened import Opened
 from segwild_addon.protocol.errors import InputError
 from segwild_addon.protocol.requests import Choose, Drop, Keep, Prepare, Preview, Rename
@@ -64,14 +64,20 @@ class Answers:
             selector = self.opened.selector(question.view)
             yield None
             with suppress(InputError):  # the first click pays for what is compiled and kept: let it be this one
-                selector.select(prompt_of(selector.photo, (_middle(selector.photo),), None, None))
+                selector.select(parsed_clicks((_middle(selector.photo),), selector.photo))
+            yield None
+        for contested in (False, True):
+            prepared.walks.solve(contested=contested)
+            yield None
         yield Ready(len(prepared.scene), round(time.monotonic() - began, 3))
 
     def preview(self, question: Preview) -> Chosen:
         began = time.monotonic()
         selector = self.opened.selector(question.view)
-        chosen = selector.select(prompt_of(selector.photo, question.click, None, None)).chosen
-        return self._answered(chosen, began)
+        clicks = parsed_clicks(question.click, selector.photo)
+        draft = self.opened.draft
+        draft.become(selector.prompts(clicks))
+        return self._answered(draft.chosen, began)
 
     def choose(self, question: Choose) -> Chosen:
         began = time.monotonic()
@@ -85,9 +91,8 @@ class Answers:
             chosen = rows_of(question.rows, len(self.opened.prepared.scene))
             item = objects.save(workspace, question.name, chosen, chosen)
         else:
-            selection = self._marked(question.marks)
-            item = objects.save(workspace, question.name, selection.chosen, selection.probability, selection.evidence)
-            chosen = selection.chosen
+            draft = self._marked(question.marks)
+            item, chosen = draft.commit(workspace, question.name), draft.chosen
         return Kept(item.id, item.name, len(item.rows), self._rows(chosen))
 
     def drop(self, question: Drop) -> Named:
@@ -98,14 +103,10 @@ class Answers:
         objects.rename(self.opened.workspace, question.name, question.to)
         return self._named()
 
-    def _marked(self, marks: tuple[Mark, ...]) -> Selection:
-        marks = checked_marks(marks)
-        prepared = self.opened.prepared
-        weights = {True: np.zeros(len(prepared.scene)), False: np.zeros(len(prepared.scene))}
-        for mark in marks:
-            seeds = seeds_at_mark(prepared.scene, prepared.graph.spacing, mark)
-            weights[mark.positive][seeds.rows] += seeds.weights
-        return prepared.clicked(weights[True], weights[False])
+    def _marked(self, marks: tuple[Mark, ...]) -> Draft:
+        draft = self.opened.draft
+        draft.become(prompts_of(self.opened.prepared, marks))
+        return draft
 
     def _answered(self, chosen: np.ndarray, began: float) -> Chosen:
         rows = self._rows(chosen)

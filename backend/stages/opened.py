@@ -9,6 +9,7 @@ from pathlib import Path
 from backend.features import Lifted, colour
 from backend.progress import Quiet
 from backend.scene import Workspace
+from backend.segment.draft import Draft
 from backend.segment.prepared import Prepared
 from backend.segment.selection import Selector
 from backend.stages import lift
@@ -26,6 +27,7 @@ class Opened:
         self.root = root
         self._stamp: tuple[int, ...] = ()
         self._prepared: Prepared | None = None
+        self._draft: Draft | None = None
         self._selectors: OrderedDict[str, Selector] = OrderedDict()
 
     @property
@@ -39,9 +41,17 @@ class Opened:
         stamp = tuple(path.stat().st_mtime_ns for path in (workspace.splats, workspace.appearance) if path.exists())
         if self._prepared is None or stamp != self._stamp:
             self._selectors.clear()
-            self._prepared = None
+            self._prepared = self._draft = None
             self._prepared, self._stamp = Prepared.of(workspace, _lifted(workspace)), stamp
         return self._prepared
+
+    @property
+    def draft(self) -> Draft:
+        """What is being selected: one at a time, because one person clicks."""
+        prepared = self.prepared
+        if self._draft is None:
+            self._draft = Draft(prepared)
+        return self._draft
 
     def selector(self, view: str) -> Selector:
         """Raises InputError for a photo that is not there."""

@@ -14,7 +14,7 @@ from backend.scene.gaussians import concatenate
 from backend.segment.marks import checked_marks, seeds_at_mark
 from backend.segment.prepared import Prepared, Selection
 from backend.segment.prompts import Clicks
-from backend.segment.seeds import seeds_at
+from backend.segment.seeds import contributors, seeds_at
 from backend.segment.selection import Selector
 from segwild_addon.protocol.errors import InputError
 from segwild_addon.protocol.values import Mark
@@ -59,7 +59,7 @@ def test_the_seeds_are_those_of_a_whole_picture(blobs) -> None:
     depths = camera.project(blobs.scene.means.astype(float))[1]
     # Turned towards the mark, pixels sample elsewhere: weights differ a little, rows with weight do not.
     for pixel in ((320.5, 240.5), (300.5, 210.5), (350.5, 260.5)):
-        there = seeds_at(seen, depths, np.array([pixel]), prepared.graph.spacing)
+        there = seeds_at(contributors(seen), depths, np.array([pixel]), prepared.graph.spacing)
         here = seeds_at_mark(blobs.scene, prepared.graph.spacing, mark_at(seen, np.array(pixel)))
         shared = np.isin(there.rows, here.rows)
         assert there.weights[shared].sum() > 0.85 * there.weights.sum()

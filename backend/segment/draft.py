@@ -1,0 +1,187 @@
+"""Prompts given and taken back one after another into a selection, with exact undo and redo.
+
+The prompts of a draft mean one region together, so that a changed prompt changes the votes of many rows. An
+edit keeps the difference of the integer counts and the rows chosen before and after: going back and forth
+subtracts and adds, and nothing is solved again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from backend.scene import Workspace
+from backend.segment import objects
+from backend.segment.objects import Object
+from backend.segment.posterior import PRIOR_AGAINST, PRIOR_FOR, Posterior, Votes, posterior
+from backend.segment.prepared import Prepared, Selection
+from backend.segment.seeds import Seeds
+from segwild_addon.protocol.errors import InputError
+
+HELD_BYTES = 256 << 20  # of edits; the oldest go first
+_SEEDS_HELD = 1000  # prompts whose rows are remembered
+
+
+@dataclass(frozen=True, eq=False)
+class Prompted:
+    """A click with the rows under it, which are looked up when they are needed."""
+
+    key: Hashable  # equal keys are the same click
+    positive: bool
+    view: str  # photo, or empty
+    seeds: Callable[[], Seeds]
+
+
+def selected(
+    prepared: Prepared,
+    prompts: Sequence[Prompted],
+    seeds_of: Callable[[Prompted], Seeds] = lambda prompt: prompt.seeds(),
+) -> Selection:
+    """What prompts mean together. Raises InputError if there is no surface under any positive one."""
+    weights = {True: np.zeros(len(prepared.scene)), False: np.zeros(len(prepared.scene))}
+    for prompt in prompts:
+        seeds = seeds_of(prompt)
+        weights[prompt.positive][seeds.rows] += seeds.weights
+    views = {prompt.view for prompt in prompts}
+    return prepared.clicked(weights[True], weights[False], view=views.pop() if len(views) == 1 else "")
+
+
+@dataclass(frozen=True, eq=False)
+class _State:
+    prompts: tuple[Prompted, ...]
+    evidence: tuple[Votes, ...]
+    chosen: np.ndarray  # packed bits
+
+    @property
+    def keys(self) -> tuple[Hashable, ...]:
+        return tuple(prompt.key for prompt in self.prompts)
+
+
+@dataclass(frozen=True, eq=False)
+class _Edit:
+    """From one state to the next: what to add to the counts of some rows."""
+
+    before: _State
+    after: _State
+    rows: np.ndarray  # (M,) uint32
+    inside: np.ndarray  # (M,) int32
+    outside: np.ndarray  # (M,) int32
+
+    @property
+    def size_bytes(self) -> int:
+        votes = sum(votes.rows.nbytes * 3 for votes in self.after.evidence)  # 12 bytes a row
+        return self.rows.nbytes * 3 + self.after.chosen.nbytes + votes
+
+
+class Draft:
+    """An object in the making. Deterministic: equal prompts in equal order give equal counts and rows."""
+
+    def __init__(self, prepared: Prepared) -> None:
+        count = len(prepared.scene)
+        self.prepared = prepared
+        self._inside = np.full(count, PRIOR_FOR, np.int32)
+        self._outside = np.full(count, PRIOR_AGAINST, np.int32)
+        self._state = _State((), (), np.zeros(-(-count // 8), np.uint8))
+        self._done: list[_Edit] = []
+        self._undone: list[_Edit] = []
+        self._seeds: dict[Hashable, Seeds] = {}
+
+    @property
+    def keys(self) -> tuple[Hashable, ...]:
+        """Of the prompts, in their order."""
+        return self._state.keys
+
+    @property
+    def chosen(self) -> np.ndarray:
+        """(N,) bool; none without prompts."""
+        return np.unpackbits(self._state.chosen, count=len(self._inside)).astype(bool)
+
+    @property
+    def counts(self) -> Posterior:
+        """The votes of all prompts over the prior, as a copy."""
+        return Posterior(self._inside.astype(np.int64), self._outside.astype(np.int64))
+
+    def add(self, prompt: Prompted) -> None:
+        """Raises InputError, and changes nothing, if there is no surface under any positive prompt."""
+        self._edit((*self._state.prompts, prompt))
+
+    def remove(self, key: Hashable) -> None:
+        """Take back one prompt out of any. The last positive one cannot go before the negative ones: InputError."""
+        self._edit(tuple(prompt for prompt in self._state.prompts if prompt.key != key))
+
+    def become(self, prompts: Sequence[Prompted]) -> None:
+        """Have exactly these prompts. Going back to those before, or on to those undone, is undo and redo."""
+        keys = tuple(prompt.key for prompt in prompts)
+        if keys == self.keys:
+            return
+        if self._done and keys == self._done[-1].before.keys:
+            self.undo()
+        elif self._undone and keys == self._undone[-1].after.keys:
+            self.redo()
+        else:
+            self._edit(tuple(prompts))
+
+    def undo(self) -> bool:
+        """Whether there was anything to undo."""
+        if not self._done:
+            return False
+        edit = self._done.pop()
+        self._shift(edit, -1)
+        self._state = edit.before
+        self._undone.append(edit)
+        return True
+
+    def redo(self) -> bool:
+        if not self._undone:
+            return False
+        edit = self._undone.pop()
+        self._shift(edit, 1)
+        self._state = edit.after
+        self._done.append(edit)
+        return True
+
+    def commit(self, workspace: Workspace, name: str) -> Object:
+        """Keep what is chosen as an object, as `objects.save` does; the draft goes on."""
+        selection = self.selection()
+        return objects.save(workspace, name, selection.chosen, selection.probability, selection.evidence)
+
+    def selection(self) -> Selection:
+        """What is chosen with its probabilities, which are worked out anew. Raises InputError without prompts."""
+        if not self._state.evidence:
+            raise InputError("empty-object", "Nothing was selected.", "Click on the object itself.")
+        return self.prepared.decided(self._state.evidence)
+
+    def _edit(self, prompts: tuple[Prompted, ...]) -> None:
+        after = self._solved(prompts)
+        count = len(self._inside)
+        counts = posterior(count, after.evidence)
+        inside, outside = counts.inside - self._inside, counts.outside - self._outside
+        rows = np.flatnonzero((inside != 0) | (outside != 0))
+        edit = _Edit(
+            self._state, after, rows.astype(np.uint32), inside[rows].astype(np.int32), outside[rows].astype(np.int32)
+        )
+        self._shift(edit, 1)
+        self._state = after
+        self._undone.clear()
+        self._done.append(edit)
+        held = np.cumsum([done.size_bytes for done in reversed(self._done)])
+        del self._done[: len(self._done) - max(1, int((held <= HELD_BYTES).sum()))]
+
+    def _solved(self, prompts: tuple[Prompted, ...]) -> _State:
+        if not prompts:
+            return _State((), (), np.zeros_like(self._state.chosen))
+        selection = selected(self.prepared, prompts, self._seeds_of)
+        return _State(prompts, selection.evidence, np.packbits(selection.chosen))
+
+    def _seeds_of(self, prompt: Prompted) -> Seeds:
+        if prompt.key not in self._seeds:
+            while len(self._seeds) >= _SEEDS_HELD:
+                del self._seeds[next(iter(self._seeds))]
+            self._seeds[prompt.key] = prompt.seeds()
+        return self._seeds[prompt.key]
+
+    def _shift(self, edit: _Edit, sign: int) -> None:
+        self._inside[edit.rows] += sign * edit.inside
+        self._outside[edit.rows] += sign * edit.outside

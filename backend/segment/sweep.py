@@ -1,0 +1,111 @@
+"""Rows by falling visits into every prefix of them as a region: its volume, and how well it is separated.
+
+A prefix grows row by row: its cut grows by the row's volume less twice the ties to rows that are already in.
+Only rows up to the largest region anybody asks for are looked at.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+from scipy.sparse import csr_matrix
+
+_LEAST_ROWS = 30
+_LARGEST_SHARE = 0.5  # of the scene's volume
+_CLEAR = 1e-3  # cut per volume that separates; more: smaller regions
+_WITHIN = 3.0  # least cut per volume within a region against that around it; more: smaller regions
+_LEAST_PART = 0.1  # of a region's volume: less is no part to fall off
+_STEP = 2**0.5  # in rows: of so many sizes one is a candidate
+
+
+@dataclass(frozen=True, eq=False)
+class Sweep:
+    """Rows by falling visits, as places in the walks' rows, and their prefixes up to the largest region."""
+
+    order: np.ndarray  # (M,) int64
+    rank: np.ndarray  # (S,) int64, of every row in the whole order
+    separation: np.ndarray  # (M,) float64, cut per volume of each prefix
+    volume: np.ndarray  # (M,) float64, of each prefix
+    total: float  # volume of all rows
+    ties: csr_matrix  # (S, S)
+
+    @classmethod
+    def of(cls, visits: np.ndarray, ties: csr_matrix, volumes: np.ndarray) -> Sweep:
+        """visits and volumes (S,) float64, both above or equal 0."""
+        order = np.argsort(-visits, kind="stable")
+        rank = np.empty(len(order), np.int64)
+        rank[order] = np.arange(len(order))
+        volume = np.cumsum(volumes[order])
+        total = float(volume[-1])
+        most = min(int(np.searchsorted(volume, _LARGEST_SHARE * total, side="right")), int((visits > 0).sum()))
+        most = max(most, min(_LEAST_ROWS, len(order)))
+        inner = _inner_ties(order[:most], rank, ties.indptr, ties.indices, ties.data)
+        volume = volume[:most]
+        cut = np.maximum(volume - 2 * np.cumsum(inner), 0)
+        separation = cut / np.maximum(np.minimum(volume, total - volume), 1e-9)
+        return cls(order[:most], rank, separation, volume, total, ties)
+
+    def best(self) -> int:
+        """How many rows the region has that is both small and clearly separate, and is not two."""
+        share = np.log(self.volume / self.total) / 2
+        scores = np.log(self.separation + _CLEAR) + share
+        candidates = sorted(self._candidates(scores), key=lambda count: scores[count - 1])
+        best, best_score = candidates[0], np.inf
+        for count in candidates:
+            if scores[count - 1] >= best_score:
+                break  # being two things only makes it worse
+            separation = self.separation[count - 1]
+            score = scores[count - 1] + np.log(max(1.0, _WITHIN * separation / self._weakest(count)))
+            if score < best_score:
+                best, best_score = count, score
+        return best
+
+    def _candidates(self, scores: np.ndarray) -> list[int]:
+        """Lengths of prefixes, one per size class: those with the weakest ties along their outline."""
+        lengths = []
+        low, most = min(_LEAST_ROWS, len(self.order)), len(self.order)
+        while low <= most:
+            high = min(max(int(low * _STEP), low + 1), most + 1)
+            lengths.append(low + int(scores[low - 1 : high - 1].argmin()))
+            low = high
+        return lengths
+
+    def _weakest(self, count: int) -> float:
+        """The least cut per volume that divides the first `count` rows, along the sweep."""
+        ties = self.ties
+        change = _changes_within(self.order[:count], self.rank, ties.indptr, ties.indices, ties.data)
+        cut = np.maximum(np.cumsum(change), 0)
+        volume = self.volume[:count]
+        smaller = np.minimum(volume, volume[-1] - volume)
+        parts = smaller > _LEAST_PART * volume[-1]
+        return max(float((cut[parts] / smaller[parts]).min()), 1e-12) if parts.any() else np.inf
+
+
+@njit(cache=True)
+def _inner_ties(order, rank, starts, others, strengths):
+    """(M,) float64: of each row in turn, its ties to rows before it."""
+    inner = np.zeros(len(order))
+    for place in range(len(order)):
+        row = order[place]
+        for k in range(starts[row], starts[row + 1]):
+            if rank[others[k]] < place:
+                inner[place] += strengths[k]
+    return inner
+
+
+@njit(cache=True)
+def _changes_within(order, rank, starts, others, strengths):
+    """(M,) float64: by how much each row changes the cut between the rows up to it and the rest of these."""
+    count = len(order)
+    change = np.zeros(count)
+    for place in range(count):
+        row = order[place]
+        for k in range(starts[row], starts[row + 1]):
+            other = rank[others[k]]
+            if other < place:
+                change[place] -= strengths[k]
+            elif place < other < count:
+                change[place] += strengths[k]
+    return change

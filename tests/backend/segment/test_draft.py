@@ -1,0 +1,240 @@
+"""Edits of drafts and objects, in any order, leave what the same state made from scratch has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from backend.scene import Workspace
+from backend.segment import objects
+from backend.segment.draft import Draft, Prompted
+from backend.segment.posterior import posterior
+from backend.segment.prepared import Prepared
+from backend.segment.seeds import Seeds
+from backend.segment.selection import Selector
+from segwild_addon.protocol.errors import InputError
+
+NAMES = ("a", "b", "c")
+
+
+def places(blobs, prepared: Prepared, count: int = 12) -> list[Prompted]:
+    """Clicks on both blobs and the ground, and two into nothing, each once on and once beside."""
+    selector = Selector(prepared, blobs.workspace, blobs.photo())
+    found = []
+    for x in np.linspace(60, 340, count):
+        for positive in (True, False):
+            key = (float(x), positive)
+            found.append(Prompted(key, positive, "a0", lambda x=x: selector._seeds_of(np.array([[x, 130.0]]))))
+    nothing = Seeds(np.zeros(0, int), np.zeros(0))
+    return [*found, Prompted("sky", True, "", lambda: nothing), Prompted("-sky", False, "", lambda: nothing)]
+
+
+class Sequence:
+    """One random run, beside a model of plain lists: what prompts there are, and which objects hold which rows."""
+
+    def __init__(self, blobs, prepared: Prepared, clicks: list[Prompted], seed: int) -> None:
+        self.random = np.random.default_rng(seed)
+        self.blobs, self.prepared, self.clicks = blobs, prepared, clicks
+        self.draft = Draft(prepared)
+        self.workspace = blobs.workspace
+        self.prompts: list[Prompted] = []
+        self.past: list[list[Prompted]] = []
+        self.future: list[list[Prompted]] = []
+        self.kept: dict[str, np.ndarray] = {}
+        self.ids: dict[str, int] = {}
+
+    def step(self) -> str:
+        name = str(self.random.choice(STEPS, p=np.array(WEIGHTS) / sum(WEIGHTS)))
+        getattr(self, name)()
+        return name
+
+    def name(self) -> str:
+        return str(self.random.choice(NAMES))
+
+    def edited(self, change: Callable[[], None], prompts: list[Prompted]) -> None:
+        before = self.state()
+        if prompts and not solvable(self.prepared, prompts):
+            with pytest.raises(InputError):
+                change()
+            assert self.state() == before
+            return
+        change()
+        self.past.append(self.prompts)
+        self.future.clear()
+        self.prompts = prompts
+
+    def add(self) -> None:
+        prompt = self.clicks[int(self.random.integers(len(self.clicks)))]
+        self.edited(lambda: self.draft.add(prompt), [*self.prompts, prompt])
+
+    def remove(self) -> None:
+        if self.prompts:
+            key = self.prompts[int(self.random.integers(len(self.prompts)))].key
+            self.edited(lambda: self.draft.remove(key), [prompt for prompt in self.prompts if prompt.key != key])
+
+    def become(self) -> None:
+        chosen = [self.clicks[int(n)] for n in self.random.choice(len(self.clicks), 2, replace=False)]
+        keys = [prompt.key for prompt in chosen]
+        known = (
+            [p.key for p in self.prompts],
+            *([p.key for p in side[-1]] for side in (self.past, self.future) if side),
+        )
+        if keys not in known:
+            self.edited(lambda: self.draft.become(chosen), chosen)
+
+    def back(self) -> None:
+        """As a program does that only sends prompts."""
+        if self.past and [p.key for p in self.past[-1]] != [p.key for p in self.prompts]:
+            self.draft.become(self.past[-1])
+            self.future.append(self.prompts)
+            self.prompts = self.past.pop()
+
+    def undo(self) -> None:
+        assert self.draft.undo() == bool(self.past)
+        if self.past:
+            self.future.append(self.prompts)
+            self.prompts = self.past.pop()
+
+    def redo(self) -> None:
+        assert self.draft.redo() == bool(self.future)
+        if self.future:
+            self.past.append(self.prompts)
+            self.prompts = self.future.pop()
+
+    def commit(self) -> None:
+        name, chosen = self.name(), self.draft.chosen
+        if not chosen.any():
+            with pytest.raises(InputError):
+                self.draft.commit(self.workspace, name)
+            return
+        item = self.draft.commit(self.workspace, name)
+        assert self.ids.setdefault(name, item.id) == item.id
+        self.kept[name] = np.flatnonzero(chosen)
+
+    def merge(self) -> None:
+        into, other = self.name(), self.name()
+        if into == other or not {into, other} <= set(self.kept):
+            with pytest.raises(InputError):
+                objects.merge(self.workspace, into, other)
+            return
+        objects.merge(self.workspace, into, other)
+        self.kept[into] = np.union1d(self.kept[into], self.kept.pop(other))
+        del self.ids[other]
+
+    def rename(self) -> None:
+        old, new = self.name(), self.name()
+        if old not in self.kept or (old != new and new in self.kept):
+            with pytest.raises(InputError):
+                objects.rename(self.workspace, old, new)
+            return
+        objects.rename(self.workspace, old, new)
+        self.kept[new], self.ids[new] = self.kept.pop(old), self.ids.pop(old)
+
+    def drop(self) -> None:
+        name = self.name()
+        if name not in self.kept:
+            with pytest.raises(InputError):
+                objects.delete(self.workspace, name)
+            return
+        objects.delete(self.workspace, name)
+        del self.kept[name], self.ids[name]
+
+    def load(self) -> None:
+        """Another program opens the workspace and goes on."""
+        self.workspace = Workspace.open(self.blobs.workspace.root)
+
+    def state(self) -> tuple:
+        counts = self.draft.counts
+        return self.draft.keys, counts.inside.tobytes(), counts.outside.tobytes(), self.draft.chosen.tobytes()
+
+    def check(self) -> None:
+        scratch = Draft(self.prepared)
+        if self.prompts:
+            scratch.become(self.prompts)
+            selection = self.draft.selection()
+            counts = posterior(len(self.prepared.scene), selection.evidence)
+            assert np.array_equal(selection.chosen, self.draft.chosen)
+            assert np.array_equal(counts.inside, self.draft.counts.inside)
+            assert np.array_equal(counts.outside, self.draft.counts.outside)
+        assert self.draft.keys == scratch.keys == tuple(prompt.key for prompt in self.prompts)
+        assert self.draft.counts.inside.dtype == np.int64
+        assert np.array_equal(self.draft.counts.inside, scratch.counts.inside)
+        assert np.array_equal(self.draft.counts.outside, scratch.counts.outside)
+        assert np.array_equal(self.draft.chosen, scratch.chosen)
+        found = objects.load(self.workspace)
+        assert {item.name: item.rows.tolist() for item in found} == {n: r.tolist() for n, r in self.kept.items()}
+        assert {item.name: item.id for item in found} == self.ids
+
+
+STEPS = ("add", "remove", "become", "back", "undo", "redo", "commit", "merge", "rename", "drop", "load")
+WEIGHTS = (8, 4, 2, 2, 6, 4, 4, 2, 2, 2, 1)
+
+
+def solvable(prepared: Prepared, prompts: list[Prompted]) -> bool:
+    """Whether a solid row lies under a positive prompt, more than under negative ones."""
+    weights = np.zeros((2, len(prepared.scene)))
+    for prompt in prompts:
+        seeds = prompt.seeds()
+        weights[int(prompt.positive)][seeds.rows] += seeds.weights
+    positive = np.where(weights[0] > weights[1], 0, weights[1])
+    return bool(positive[prepared.walks.rows].sum() > 0)
+
+
+@pytest.mark.parametrize("count", [pytest.param(25, id="some"), pytest.param(500, id="many", marks=pytest.mark.slow)])
+def test_random_edits_leave_what_making_it_from_scratch_gives(blobs, count: int) -> None:
+    prepared = Prepared.of(blobs.workspace)
+    clicks = places(blobs, prepared)
+    done: set[str] = set()
+    for seed in range(count):
+        run = Sequence(blobs, prepared, clicks, seed)
+        for _ in range(12):
+            done.add(run.step())
+        run.check()
+        if run.kept:
+            objects.delete(run.workspace, *run.kept)
+    assert done == set(STEPS)
+
+
+def test_an_edit_that_finds_nothing_changes_nothing(blobs) -> None:
+    prepared = Prepared.of(blobs.workspace)
+    draft = Draft(prepared)
+    sky = Prompted("sky", True, "", lambda: Seeds(np.zeros(0, int), np.zeros(0)))
+    with pytest.raises(InputError, match="no surface"):
+        draft.add(sky)
+    assert not draft.keys
+    assert not draft.undo()
+    with pytest.raises(InputError, match="Nothing was selected"):
+        draft.commit(blobs.workspace, "x")
+
+
+def test_seeds_are_looked_up_once(blobs) -> None:
+    prepared = Prepared.of(blobs.workspace)
+    asked = []
+    clicks = [
+        Prompted(prompt.key, prompt.positive, "", lambda prompt=prompt: asked.append(prompt.key) or prompt.seeds())
+        for prompt in places(blobs, prepared)
+        if prompt.positive and prompt.key != "sky"
+    ]
+    draft = Draft(prepared)
+    for prompt in (clicks[2], clicks[3], clicks[9]):
+        draft.add(prompt)
+    draft.remove(clicks[3].key)
+    draft.undo()
+    assert asked == [clicks[2].key, clicks[3].key, clicks[9].key]
+
+
+def test_old_edits_are_given_up_where_memory_ends(blobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepared = Prepared.of(blobs.workspace)
+    draft = Draft(prepared)
+    clicks = [prompt for prompt in places(blobs, prepared) if prompt.positive and prompt.key != "sky"]
+    draft.become(clicks[2:3])
+    one = draft._done[0].size_bytes
+    monkeypatch.setattr("backend.segment.draft.HELD_BYTES", 3 * one)
+    for prompt in clicks[3:9]:
+        draft.add(prompt)
+    assert 3 <= len(draft._done) < 6
+    while draft.undo():
+        pass
+    assert len(draft.keys) > 0
