@@ -120,6 +120,7 @@ class SegwildPrompt(bpy.types.PropertyGroup):
     pixel: FloatProperty(description="Size of a pixel at the point, scene units")
     positive: BoolProperty(default=True, description="Whether the point belongs to the object")
     row: IntProperty(description="The splat that was hit, its segwild_id")
+    stroke: IntProperty(min=0, description="Number of a box or brush stroke of this session; 0: a click")
 
 
 class SegwildScene(bpy.types.PropertyGroup):
@@ -158,10 +159,26 @@ class SegwildStatus(bpy.types.PropertyGroup):
     """What the panel shows at the moment; never saved."""
 
     status: StringProperty(options={"SKIP_SAVE"})
-    phase: StringProperty(options={"SKIP_SAVE"})
-    progress: FloatProperty(min=0, max=1, subtype="FACTOR", options={"SKIP_SAVE"})
-    eta_secs: FloatProperty(default=-1, description="-1: unknown", options={"SKIP_SAVE"})
-    log_tail: StringProperty(options={"SKIP_SAVE"})
+    prompt_mode: EnumProperty(
+        name="Select with",
+        items=(
+            (
+                "CLICK",
+                "Click",
+                "Click on the object; Shift-click on what does not belong to it",
+                "RESTRICT_SELECT_OFF",
+                0,
+            ),
+            ("BOX", "Box", "Drag a box around splats to add them, with Shift to take them out", "SELECT_SET", 1),
+            ("BRUSH", "Brush", "Paint over splats to add them, with Shift to take them out", "BRUSH_DATA", 2),
+        ),
+        options={"SKIP_SAVE"},
+    )
+    brush_px: IntProperty(
+        name="Size", description="Radius of the brush ([ and ] change it)", subtype="PIXEL", default=30, min=2, max=500
+    )
+    through: BoolProperty(name="Through", description="Box and brush also take what is hidden behind other splats")
+    new_name: StringProperty(name="Name", description="Name of the object that is made", default="Object")
 
 
 _CLASSES = (SegwildObject, SegwildCollection, SegwildPrompt, SegwildScene, SegwildStatus)

@@ -7,6 +7,7 @@ handlers. In the `bpy` wheel timers never fire; tests call `pump`.
 
 from __future__ import annotations
 
+import os
 import queue
 import time
 import traceback
@@ -39,16 +40,19 @@ _drawn: dict[str, float] = {"at": 0.0}
 
 def link(folder: str | Path) -> Link:
     """The link of a workspace, made at the first call. Starts nothing."""
-    path = Path(bpy.path.abspath(str(folder)))
-    key = str(path)
+    key = _key(folder)
     if key not in links:
-        links[key] = Link(path)
+        links[key] = Link(Path(key))
     return links[key]
+
+
+def _key(folder: str | Path) -> str:
+    return os.path.abspath(bpy.path.abspath(str(folder)))  # without a look at the disk, which may be far away
 
 
 def known(folder: str | Path) -> Link | None:
     """The link of a workspace if there is one. For `draw`: makes nothing."""
-    return links.get(str(Path(bpy.path.abspath(str(folder))))) if str(folder) else None
+    return links.get(_key(folder)) if str(folder) else None
 
 
 def post(call: Callable[[], None]) -> None:
@@ -189,7 +193,7 @@ def _tick() -> float:
 @persistent
 def _loaded(*_: object) -> None:
     """Another file: its scenes need other backends. Jobs go on, and so does what someone else started."""
-    wanted = {str(Path(bpy.path.abspath(c.segwild.workspace))) for c in bpy.data.collections if c.segwild.workspace}
+    wanted = {_key(c.segwild.workspace) for c in bpy.data.collections if c.segwild.workspace}
     for key, one in list(links.items()):
         current = one.courses.current
         if key not in wanted and not one.remote and not (current is not None and current.live):

@@ -1,0 +1,167 @@
+"""The light of the active object: photos to take it from, and grading."""
+
+import bpy
+from bpy.props import EnumProperty, IntProperty
+
+from ..data import scenes
+from . import thumbnails
+from .lists import index_get, index_set
+from .panels import text
+
+ICONS_SCALE = 5.0
+
+
+class SEGWILD_PT_light(bpy.types.Panel):
+    bl_space_type = "VIEW_3D"
+    bl_region_type = "UI"
+    bl_category = "SegWild"
+    bl_label = "Light"
+    bl_order = 3
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return scenes.active(context) is not None
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout = self.layout
+        ob = target(context)
+        if ob is None:
+            text(layout, context, "Choose an object in the list above.")
+            return
+        scene = scenes.scene_of(ob)
+        facts, state = ob.segwild, context.window_manager.segwild_light
+        layout.label(text="Everything else" if facts.kind == "REST" else ob.name, icon="OUTLINER_OB_POINTCLOUD")
+        if not thumbnails.photos(scene.segwild.workspace):
+            text(layout, context, "This scene has no light of photos. Grading below works all the same.")
+        else:
+            row = layout.row()
+            for name, label, chosen in (("a", "Photo", facts.look_a), ("b", "Second photo", facts.look_b)):
+                column = row.column(align=True)
+                column.enabled = name == "a" or bool(facts.look_a)
+                column.label(text=label)
+                column.template_icon_view(state, f"photo_{name}", show_labels=True, scale=ICONS_SCALE, scale_popup=4.0)
+                column.prop(state, f"photo_{name}", text="")
+                column.active = bool(chosen) or name == "a"
+            column = layout.column()
+            column.use_property_split = True
+            mix = column.column()
+            mix.active = bool(facts.look_a and facts.look_b)
+            mix.prop(facts, "look_mix", slider=True)
+            strength = column.column()
+            strength.active = bool(facts.look_a)
+            strength.prop(facts, "look_strength", slider=True)
+        grading = layout.column()
+        grading.use_property_split = True
+        for name in ("exposure", "tint", "saturation", "opacity", "sh_degree"):
+            grading.prop(facts, name)
+        row = layout.row(align=True)
+        row.operator("segwild.copy_light", icon="COPYDOWN")
+        row.operator("segwild.reset_light", icon="LOOP_BACK")
+
+
+def target(context: bpy.types.Context) -> bpy.types.Object | None:
+    """The object whose light the panel shows: the active one, if it is of a splat scene."""
+    ob = context.view_layer.objects.active
+    return ob if ob is not None and ob.segwild.kind in scenes.SPLAT_KINDS else None
+
+
+def _workspace(context: bpy.types.Context) -> str:
+    scene = scenes.scene_of(target(context))
+    return scene.segwild.workspace if scene is not None else ""
+
+
+def _items_a(self, context):
+    return thumbnails.items(_workspace(context or bpy.context), thumbnails.NEUTRAL)
+
+
+def _items_b(self, context):
+    return thumbnails.items(_workspace(context or bpy.context), thumbnails.NONE)
+
+
+def _chosen(name: str):
+    """Getter and setter of an enum that stands for a photo's name: its place among the photos, from 1."""
+
+    def get(self) -> int:
+        ob = target(bpy.context)
+        photo = getattr(ob.segwild, name) if ob is not None else ""
+        names = thumbnails.photos(_workspace(bpy.context))
+        return names.index(photo) + 1 if photo in names else 0
+
+    def set_(self, value: int) -> None:
+        ob = target(bpy.context)
+        names = thumbnails.photos(_workspace(bpy.context))
+        if ob is not None:
+            setattr(ob.segwild, name, names[value - 1] if 0 < value <= len(names) else "")
+
+    return {"get": get, "set": set_}
+
+
+class SegwildLight(bpy.types.PropertyGroup):
+    """The photos of the active object as choices with pictures, and its place in the list; never saved."""
+
+    photo_a: EnumProperty(
+        name="Photo", description="Show the object in the light of this photo", items=_items_a, **_chosen("look_a")
+    )
+    photo_b: EnumProperty(
+        name="Second photo", description="Mix it with the light of this photo", items=_items_b, **_chosen("look_b")
+    )
+    object_index: IntProperty(name="Object", options={"SKIP_SAVE"}, get=index_get, set=index_set)
+
+
+class SEGWILD_OT_copy_light(bpy.types.Operator):
+    """Give all selected objects of the scene the light of the active one"""
+
+    bl_idname = "segwild.copy_light"
+    bl_label = "Copy to Selected"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return target(context) is not None and len(context.selected_objects) > 1
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        source = target(context)
+        for ob in context.selected_objects:
+            if ob != source and ob.segwild.kind in scenes.SPLAT_KINDS:
+                for name in LIGHT:
+                    setattr(ob.segwild, name, getattr(source.segwild, name))
+        return {"FINISHED"}
+
+
+class SEGWILD_OT_reset_light(bpy.types.Operator):
+    """Show the selected objects as they were trained: neutral light, no grading"""
+
+    bl_idname = "segwild.reset_light"
+    bl_label = "Reset"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return target(context) is not None
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        for ob in {target(context), *context.selected_objects}:
+            if ob.segwild.kind in scenes.SPLAT_KINDS:
+                for name in LIGHT:
+                    ob.segwild.property_unset(name)
+                    setattr(ob.segwild, name, getattr(ob.segwild, name))  # unsetting alone tells nobody
+        return {"FINISHED"}
+
+
+LIGHT = (
+    *("look_a", "look_b", "look_mix", "look_strength"),
+    *("exposure", "tint", "saturation", "opacity", "sh_degree"),
+)
+_CLASSES = (SegwildLight, SEGWILD_PT_light, SEGWILD_OT_copy_light, SEGWILD_OT_reset_light)
+
+
+def register() -> None:
+    for each in _CLASSES:
+        bpy.utils.register_class(each)
+    bpy.types.WindowManager.segwild_light = bpy.props.PointerProperty(type=SegwildLight)
+
+
+def unregister() -> None:
+    del bpy.types.WindowManager.segwild_light
+    for each in reversed(_CLASSES):
+        bpy.utils.unregister_class(each)

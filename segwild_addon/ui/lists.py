@@ -1,0 +1,104 @@
+"""The objects of a scene as a list, and what can be done to them."""
+
+import bpy
+
+from ..data import scenes
+
+
+def index_get(self: bpy.types.PropertyGroup) -> int:
+    active = bpy.context.view_layer.objects.active
+    return bpy.data.objects.find(active.name) if active is not None else -1
+
+
+def index_set(self: bpy.types.PropertyGroup, value: int) -> None:
+    if 0 <= value < len(bpy.data.objects):
+        bpy.ops.segwild.pick_object(name=bpy.data.objects[value].name)
+
+
+class SEGWILD_UL_objects(bpy.types.UIList):
+    """Rows: the rest first, then segments by name."""
+
+    def draw_item(self, context, layout, data, item, icon, active_data, active_property, index=0, flt_flag=0) -> None:
+        row = layout.row(align=True)
+        if item.segwild.kind == "SEGMENT":
+            swatch = row.row()
+            swatch.ui_units_x = 0.8
+            swatch.prop(item, "color", text="")
+            row.prop(item, "name", text="", emboss=False)
+        else:
+            row.label(text="Everything else", icon="OUTLINER_DATA_POINTCLOUD")
+        count = row.row()
+        count.alignment = "RIGHT"
+        count.active = False
+        count.label(text=short(len(item.data.points)))
+        hidden = item.hide_get()
+        op = row.operator("segwild.show", text="", icon="HIDE_ON" if hidden else "HIDE_OFF", emboss=False)
+        op.name, op.shown = item.name, hidden
+        op = row.operator("segwild.isolate", text="", icon="ZOOM_SELECTED", emboss=False)
+        op.name = item.name
+
+    def filter_items(self, context, data, property):
+        scene = scenes.active(context)
+        objects = getattr(data, property)
+        uuid = scene.segwild.uuid if scene is not None else None
+        wanted = self.filter_name.lower()
+        layer = context.view_layer.objects
+        flags = [
+            self.bitflag_filter_item
+            if uuid is not None
+            and ob.segwild.scene_uuid == uuid
+            and ob.segwild.kind in scenes.SPLAT_KINDS
+            and wanted in ob.name.lower()
+            and layer.get(ob.name) == ob
+            else 0
+            for ob in objects
+        ]
+        ranks = sorted(range(len(objects)), key=lambda k: (objects[k].segwild.kind != "REST", objects[k].name.lower()))
+        order = [0] * len(objects)
+        for place, index in enumerate(ranks):
+            order[index] = place
+        return flags, order
+
+
+class SEGWILD_PT_objects(bpy.types.Panel):
+    bl_space_type = "VIEW_3D"
+    bl_region_type = "UI"
+    bl_category = "SegWild"
+    bl_label = "Objects"
+    bl_order = 2
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return scenes.active(context) is not None
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout = self.layout
+        row = layout.row()
+        row.template_list(
+            "SEGWILD_UL_objects", "", bpy.data, "objects", context.window_manager.segwild_light, "object_index", rows=5
+        )
+        draw_buttons(layout, row.column(align=True))
+
+
+def draw_buttons(layout: bpy.types.UILayout, column: bpy.types.UILayout) -> None:
+    column.operator("segwild.show_all", text="", icon="HIDE_OFF")
+
+
+def short(count: int) -> str:
+    """A number in few characters."""
+    if count < 1000:
+        return str(count)
+    return f"{count / 1000:.1f}k" if count < 1_000_000 else f"{count / 1e6:.1f}M"
+
+
+_CLASSES = (SEGWILD_UL_objects, SEGWILD_PT_objects)
+
+
+def register() -> None:
+    for each in _CLASSES:
+        bpy.utils.register_class(each)
+
+
+def unregister() -> None:
+    for each in reversed(_CLASSES):
+        bpy.utils.unregister_class(each)

@@ -1,0 +1,225 @@
+"""The sidebar's tab: scene, backend, new scenes, selecting."""
+
+import bpy
+
+from .. import environment, session, work
+from ..client.link import Link
+from ..data import scenes
+from ..viewport import draw, prompts, selection
+from . import states
+
+CHARACTER_PX = 6.6  # of the interface's font, at scale 1, on average
+MARGIN_PX = 60
+
+
+class _Panel(bpy.types.Panel):
+    bl_space_type = "VIEW_3D"
+    bl_region_type = "UI"
+    bl_category = "SegWild"
+
+
+class SEGWILD_PT_scene(_Panel):
+    bl_label = "SegWild"
+    bl_order = 0
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout = self.layout
+        scene = scenes.active(context)
+        if scene is None:
+            text(layout, context, "Make a scene from photos below, or import a finished one.")
+        else:
+            row = layout.row(align=True)
+            row.label(text=scene.name.removeprefix("SegWild "), icon="OUTLINER_OB_POINTCLOUD")
+            count = sum(len(ob.data.points) for ob in scenes.splat_objects(scene))
+            row.label(text=f"{count:,} splats")
+        layout.operator("segwild.import_workspace", text="Import Scene…", icon="IMPORT")
+        for sentence in (draw.problem(), session.trouble(), context.window_manager.segwild.status):
+            if sentence:
+                text(layout.box(), context, sentence, icon="ERROR")
+
+
+class SEGWILD_PT_backend(_Panel):
+    bl_label = "Backend"
+    bl_order = 7
+
+    def draw(self, context: bpy.types.Context) -> None:
+        draw_backend(self.layout, context)
+
+
+class SEGWILD_PT_make(_Panel):
+    bl_label = "New Scene from Photos"
+    bl_order = 6
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout, settings = self.layout, context.scene.segwild
+        link = work.link_of(context)
+        course = link.courses.current if link is not None else None
+        live = course is not None and course.live
+        if not live:
+            layout.use_property_split = True
+            layout.use_property_decorate = False
+            layout.prop(settings, "photos_folder")
+            if settings.photos_folder:
+                layout.prop(settings, "workspace_folder", placeholder="beside the photos")
+            layout.prop(settings, "preset")
+            row = layout.row()
+            row.scale_y = 1.4
+            row.operator("segwild.make_scene", icon="PLAY")
+        if link is not None:
+            _draw_job(layout, context, link)
+        if not live and scenes.active(context) is not None:
+            row = layout.row(align=True)
+            row.operator("segwild.train")
+            row.operator("segwild.lift")
+
+
+class SEGWILD_PT_select(_Panel):
+    bl_label = "Select"
+    bl_order = 1
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return scenes.active(context) is not None
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout, state = self.layout, context.window_manager.segwild
+        row = layout.row()
+        row.scale_y = 1.4
+        on = prompts.running()
+        row.operator(
+            "segwild.prompt", text="Clicking…" if on else "Select Object", icon="RESTRICT_SELECT_OFF", depress=on
+        )
+        layout.row(align=True).prop(state, "prompt_mode", expand=True)
+        if state.prompt_mode == "BRUSH":
+            layout.prop(state, "brush_px")
+        if state.prompt_mode != "CLICK":
+            layout.prop(state, "through")
+        link = work.link_of(context)
+        if state.prompt_mode == "CLICK" and (link is None or not link.running):
+            text(layout, context, "Clicks need the backend. Box and brush work without it.", icon="INFO")
+            if environment.python() is not None and (link is None or link.backend is None):
+                layout.operator("segwild.start_backend", icon="PLAY")
+        if len(context.scene.segwild.prompts):
+            _draw_selection(layout, context)
+
+
+def _draw_selection(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
+    box, state = layout.box(), context.window_manager.segwild
+    marks = selection.marks()
+    added, beside = sum(mark.positive for mark in marks), sum(not mark.positive for mark in marks)
+    strokes = len(context.scene.segwild.prompts) - len(marks)
+    counts = [(added, "click", "clicks"), (beside, "beside", "beside"), (strokes, "stroke", "strokes")]
+    said = ", ".join(f"{count} {one if count == 1 else many}" for count, one, many in counts if count)
+    refusal = selection.refusal()
+    if selection.waiting():
+        box.label(text="Looking for the object…", icon="SORTTIME")
+    elif refusal is not None:
+        text(box, context, str(refusal), icon="ERROR")
+    else:
+        box.label(text=f"{len(selection.ids()):,} splats", icon="CHECKMARK")
+    box.label(text=said)
+    box.prop(state, "new_name", text="")
+    row = box.row(align=True)
+    row.operator("segwild.accept_prompts", icon="CHECKMARK")
+    row.operator("segwild.clear_prompts", text="", icon="X")
+
+
+def draw_backend(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
+    """The backend's state with its buttons."""
+    link = work.link_of(context)
+    active = link is not None and (link.backend is not None or link.ending)
+    shown = states.backend(
+        environment.status(),
+        link.status if active else None,
+        online=environment.online(),
+        remote=active and link.remote,
+    )
+    draw_shown(layout, context, shown)
+    if environment.status().state == "installing":
+        _draw_tail(layout, environment.tail())
+
+
+def _draw_job(layout: bpy.types.UILayout, context: bpy.types.Context, link: Link) -> None:
+    course = link.courses.current
+    shown = states.job(course)
+    if shown is None or course is None:
+        return
+    box = layout.box()
+    column = box.column(align=True)
+    icons = {"done": "CHECKMARK", "running": "PLAY", "failed": "ERROR", "cancelled": "PAUSE", "queued": "RADIOBUT_OFF"}
+    stages = course.stages()
+    if len(stages) > 1:
+        for name, state in stages:
+            row = column.row()
+            row.active = state != "queued"
+            row.label(text=name, icon=icons[state])
+    draw_shown(box, context, shown)
+    if course.live and not link.running:
+        text(box, context, "The backend is away. The job goes on when it is back.", icon="INFO")
+    if course.state == "done" and course.verb in work.MAKES_SPLATS:
+        box.operator("segwild.import_result", text="Import Again", icon="IMPORT")
+    if course.warnings:
+        header, body = box.panel("segwild_warnings", default_closed=True)
+        header.label(text=f"{len(course.warnings)} warning{'s' * (len(course.warnings) > 1)}", icon="INFO")
+        if body is not None:
+            for warning in course.warnings[-5:]:
+                items = (
+                    f" ({', '.join(warning.items[:5])}{', …' if len(warning.items) > 5 else ''})"
+                    if warning.items
+                    else ""
+                )
+                text(body, context, warning.sentence + items)
+
+
+def draw_shown(layout: bpy.types.UILayout, context: bpy.types.Context, shown: states.Shown) -> None:
+    """A state's icon and title, its sentences, its bar and its buttons."""
+    column = layout.column()
+    row = column.row()
+    row.alert = shown.alert
+    row.label(text=shown.title, icon=shown.icon)
+    for line in shown.lines:
+        text(column, context, line)
+    if shown.bar is not None:
+        column.progress(factor=shown.bar, text=shown.bar_text)
+    if not shown.buttons:
+        return
+    buttons = column.column(align=True) if len(shown.buttons) > 2 else column.row(align=True)
+    for operator, label, icon in shown.buttons:
+        buttons.operator(operator, text=label, icon=icon)
+
+
+def _draw_tail(layout: bpy.types.UILayout, lines: tuple[str, ...]) -> None:
+    if not lines:
+        return
+    header, body = layout.panel("segwild_tail", default_closed=True)
+    header.label(text="Log")
+    if body is not None:
+        column = body.column(align=True)
+        column.scale_y = 0.7
+        column.active = False
+        for line in lines[-6:]:
+            column.label(text=line[:120])
+
+
+def text(layout: bpy.types.UILayout, context: bpy.types.Context, sentence: str, icon: str = "NONE") -> None:
+    """A sentence over as many lines as the panel's width needs."""
+    scale = context.preferences.system.ui_scale
+    width = context.region.width / scale if context.region is not None else 300
+    lines = states.wrapped(sentence, max(16, int((width - MARGIN_PX) / CHARACTER_PX)))
+    column = layout.column(align=True)
+    column.scale_y = 0.8
+    for number, line in enumerate(lines):
+        column.label(text=line, icon=icon if number == 0 else "BLANK1" if icon != "NONE" else "NONE")
+
+
+_CLASSES = (SEGWILD_PT_scene, SEGWILD_PT_backend, SEGWILD_PT_make, SEGWILD_PT_select)
+
+
+def register() -> None:
+    for each in _CLASSES:
+        bpy.utils.register_class(each)
+
+
+def unregister() -> None:
+    for each in reversed(_CLASSES):
+        bpy.utils.unregister_class(each)

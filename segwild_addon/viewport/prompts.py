@@ -1,0 +1,364 @@
+"""Mouse and keys into prompts: the modal operator that selects by clicking, and its tool in the toolbar.
+
+It takes clicks over a 3D view and five keys; everything else goes on to Blender, so that orbiting, numpad views
+and Ctrl+Z work as ever while it runs.
+"""
+
+import bpy
+from bpy.app.handlers import persistent
+
+from .. import session
+from ..data import scenes
+from ..protocol.errors import SegWildError
+from . import markers, selection, strokes
+from .camera import of_region
+from .picking import pick
+
+TICK_SECS = 0.1  # how often a Return that waits for an answer looks for it
+STEP_PX = 2  # between points of a brushed path
+HELP = {
+    "CLICK": "Click: the object   Shift: not the object   Ctrl: remove a mark   B: box   C: brush   "
+    "Enter: make object   Esc: cancel",
+    "BOX": "Drag: add what is inside   Shift: take it out   B: back to clicks   Enter: make object   Esc: back",
+    "BRUSH": "Drag: add what is painted   Shift: take it out   [ ]: size   C: back to clicks   "
+    "Enter: make object   Esc: back",
+}
+
+_running: list["SEGWILD_OT_prompt"] = []  # at most one
+
+
+def running() -> bool:
+    """Whether clicks are being taken."""
+    return bool(_running)
+
+
+class SEGWILD_OT_prompt(bpy.types.Operator):
+    """Select an object by clicking on it. Click: the object. Shift-click: not the object. Ctrl-click: remove a mark.
+    B: box, C: brush. Enter makes the object, Esc cancels"""
+
+    bl_idname = "segwild.prompt"
+    bl_label = "Select Object"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        if context.mode != "OBJECT" or not scenes.all_scenes():
+            cls.poll_message_set("Import a SegWild scene and be in Object Mode")
+            return False
+        return True
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        if _running:
+            return {"PASS_THROUGH"}
+        self._drag = None  # region, region data, space, path, positive
+        self._held = False  # a press that was ours: so is its release
+        self._accepting = False
+        _running.append(self)
+        context.window_manager.modal_handler_add(self)
+        self._timer = context.window_manager.event_timer_add(TICK_SECS, window=context.window)
+        self._help(context)
+        selection.prepare()
+        if event.type == "LEFTMOUSE":  # the tool: this press is the first click
+            self._pressed(context, event)
+        selection.refresh()
+        return {"RUNNING_MODAL"}
+
+    def modal(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        if context.mode != "OBJECT" or not scenes.all_scenes():
+            return self._end(context, {"CANCELLED"})
+        if event.type == "TIMER":
+            return self._accepted(context) if self._accepting and not selection.waiting() else {"PASS_THROUGH"}
+        if event.type == "MOUSEMOVE":
+            return self._moved(context, event)
+        if event.type == "LEFTMOUSE":
+            if event.value == "RELEASE":
+                return self._released(context)
+            return self._pressed(context, event) if event.value in ("PRESS", "DOUBLE_CLICK") else {"PASS_THROUGH"}
+        if event.value != "PRESS" or event.ctrl or event.alt or event.oskey or under(context, event) is None:
+            return {"PASS_THROUGH"}
+        if event.type in ("RET", "NUMPAD_ENTER"):
+            self._accepting = True
+            return self._accepted(context) if not selection.waiting() else {"RUNNING_MODAL"}
+        if event.type == "ESC":
+            return self._escaped(context)
+        state = context.window_manager.segwild
+        if event.type in ("B", "C") and not event.shift:
+            mode = {"B": "BOX", "C": "BRUSH"}[event.type]
+            state.prompt_mode = "CLICK" if state.prompt_mode == mode else mode
+            self._help(context)
+            return {"RUNNING_MODAL"}
+        if event.type in ("LEFT_BRACKET", "RIGHT_BRACKET") and state.prompt_mode == "BRUSH":
+            state.brush_px = max(2, round(state.brush_px * (1.25 if event.type == "RIGHT_BRACKET" else 0.8)))
+            self._hover(context, event)
+            return {"RUNNING_MODAL"}
+        return {"PASS_THROUGH"}
+
+    def cancel(self, context: bpy.types.Context) -> None:
+        """Blender ends it: another file, or the end."""
+        self._end(context, {"CANCELLED"})
+
+    # Mouse.
+
+    def _pressed(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        found = under(context, event)
+        if found is None or event.alt:  # Alt orbits where a three-button mouse is emulated
+            return {"PASS_THROUGH"}
+        space, region, region_data = found
+        x, y = event.mouse_x - region.x + 0.5, event.mouse_y - region.y + 0.5
+        self._held, self._accepting = True, False
+        if context.window_manager.segwild.prompt_mode != "CLICK":
+            self._drag = (region, region_data, space, [(x, y)], not event.shift)
+            self._draw_drag(context)
+        elif event.ctrl:
+            if (index := markers.nearest(region, region_data, x, y)) is not None:
+                selection.remove(index)
+        else:
+            self._click(region, region_data, space, x, y, positive=not event.shift)
+        return {"RUNNING_MODAL"}
+
+    def _click(self, region, region_data, space, x: float, y: float, *, positive: bool) -> None:
+        try:
+            hit = pick(region, region_data, x, y, space)
+        except SegWildError as error:
+            self.report({"ERROR"}, str(error))
+            return
+        if hit is None:
+            self.report({"INFO"}, "There is nothing under the mouse.")
+        elif len(selection.prompts()) and hit.scene_uuid != selection.scene_uuid():
+            self.report({"WARNING"}, "This belongs to another scene. Make or cancel the present selection first.")
+        else:
+            selection.add_click(hit, positive)
+
+    def _moved(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        if self._drag is None:
+            self._hover(context, event)
+            return {"PASS_THROUGH"}
+        region, _, _, path, _ = self._drag
+        x, y = event.mouse_x - region.x + 0.5, event.mouse_y - region.y + 0.5
+        if context.window_manager.segwild.prompt_mode == "BOX":
+            path[1:] = [(x, y)]
+        elif abs(x - path[-1][0]) + abs(y - path[-1][1]) >= STEP_PX:
+            path.append((x, y))
+        self._draw_drag(context)
+        return {"RUNNING_MODAL"}
+
+    def _released(self, context: bpy.types.Context) -> set[str]:
+        held, self._held = self._held, False
+        if self._drag is not None:
+            drag, self._drag = self._drag, None
+            markers.drawing.clear()
+            self._stroke(context, *drag)
+        return {"RUNNING_MODAL"} if held else {"PASS_THROUGH"}
+
+    def _stroke(self, context: bpy.types.Context, region, region_data, space, path, positive: bool) -> None:
+        state = context.window_manager.segwild
+        view = of_region(region, region_data)
+        points = [(x, view.height - y) for x, y in path]
+        if state.prompt_mode == "BOX":
+            inside = strokes.rectangle(*points[0], *points[-1])
+        else:
+            inside = strokes.brushed(points, state.brush_px)
+        by_scene: dict[str, list] = {}
+        try:
+            for uuid, cloud in strokes.clouds_of(space):
+                by_scene.setdefault(uuid, []).append(cloud)
+        except SegWildError as error:
+            self.report({"ERROR"}, str(error))
+            return
+        found = {uuid: strokes.chosen(view, clouds, inside, through=state.through) for uuid, clouds in by_scene.items()}
+        uuid = selection.scene_uuid()
+        if not len(selection.prompts()) and len(found.get(uuid, ())) == 0:
+            uuid = max(found, key=lambda each: len(found[each]), default=uuid)
+        if len(found.get(uuid, ())):
+            selection.add_stroke(uuid, found[uuid], positive)
+        else:
+            session.redraw_views()
+            self.report({"INFO"}, "There is nothing inside.")
+
+    # What the mouse draws.
+
+    def _draw_drag(self, context: bpy.types.Context) -> None:
+        region, _, _, path, _ = self._drag
+        (x0, y0), (x1, y1) = path[0], path[-1]
+        if context.window_manager.segwild.prompt_mode == "BOX":
+            lines = [[(x0, y0), (x1, y0), (x1, y1), (x0, y1), (x0, y0)]]
+        else:
+            lines = [list(path), markers.circle(x1, y1, context.window_manager.segwild.brush_px)]
+        markers.drawing.clear()
+        markers.drawing[region.as_pointer()] = lines
+        region.tag_redraw()
+
+    def _hover(self, context: bpy.types.Context, event: bpy.types.Event) -> None:
+        """The brush's circle under the mouse."""
+        state, found = context.window_manager.segwild, under(context, event)
+        if markers.drawing:
+            markers.drawing.clear()
+            session.redraw_views()
+        if state.prompt_mode == "BRUSH" and found is not None:
+            region = found[1]
+            x, y = event.mouse_x - region.x, event.mouse_y - region.y
+            markers.drawing[region.as_pointer()] = [markers.circle(x, y, state.brush_px)]
+            region.tag_redraw()
+
+    # Ends.
+
+    def _accepted(self, context: bpy.types.Context) -> set[str]:
+        """Return was pressed and the selection is known."""
+        self._accepting = False
+        if not len(selection.ids()):
+            refusal = selection.refusal()
+            self.report({"WARNING"}, str(refusal) if refusal else "Nothing is selected. Click on an object first.")
+            return {"RUNNING_MODAL"}
+        try:
+            ob = selection.accept(context.window_manager.segwild.new_name)
+        except SegWildError as error:
+            self.report({"ERROR"}, str(error))
+            return {"RUNNING_MODAL"}
+        self.report({"INFO"}, f"Made {ob.name}.")
+        return self._end(context, {"FINISHED"})
+
+    def _escaped(self, context: bpy.types.Context) -> set[str]:
+        state = context.window_manager.segwild
+        if self._drag is not None:
+            self._drag = None
+        elif self._accepting:
+            self._accepting = False
+        elif state.prompt_mode != "CLICK":
+            state.prompt_mode = "CLICK"
+        else:
+            selection.clear()
+            return self._end(context, {"CANCELLED"})
+        markers.drawing.clear()
+        session.redraw_views()
+        self._help(context)
+        return {"RUNNING_MODAL"}
+
+    def _help(self, context: bpy.types.Context) -> None:
+        context.workspace.status_text_set(HELP[context.window_manager.segwild.prompt_mode])
+        session.redraw_panels()
+
+    def _end(self, context: bpy.types.Context, result: set[str]) -> set[str]:
+        _running.clear()
+        markers.drawing.clear()
+        context.window_manager.segwild.prompt_mode = "CLICK"
+        if context.workspace is not None:
+            context.workspace.status_text_set(None)
+        if self._timer is not None:
+            context.window_manager.event_timer_remove(self._timer)
+            self._timer = None
+        session.redraw_views()
+        return result
+
+
+class SEGWILD_OT_accept_prompts(bpy.types.Operator):
+    """Make an object of what is highlighted (Enter in the 3D view)"""
+
+    bl_idname = "segwild.accept_prompts"
+    bl_label = "Make Object"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        if not len(context.scene.segwild.prompts):
+            cls.poll_message_set("Select something first")
+            return False
+        return context.mode == "OBJECT"
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        if selection.waiting():
+            self.report({"INFO"}, "The selection is still being computed. Try again in a moment.")
+            return {"CANCELLED"}
+        try:
+            ob = selection.accept(context.window_manager.segwild.new_name)
+        except SegWildError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        self.report({"INFO"}, f"Made {ob.name}.")
+        return {"FINISHED"}
+
+
+class SEGWILD_OT_clear_prompts(bpy.types.Operator):
+    """Forget the clicks and strokes of this selection; objects stay as they are"""
+
+    bl_idname = "segwild.clear_prompts"
+    bl_label = "Clear"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return bool(len(context.scene.segwild.prompts))
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        selection.clear()
+        return {"FINISHED"}
+
+
+class SegwildSelectTool(bpy.types.WorkSpaceTool):
+    bl_space_type = "VIEW_3D"
+    bl_context_mode = "OBJECT"
+    bl_idname = "segwild.select_tool"
+    bl_label = "SegWild Select"
+    bl_description = (
+        "Select an object of a splat scene by clicking on it.\n"
+        "• Click: the object\n• Shift-click: not the object\n• Ctrl-click: remove a mark\n"
+        "• B, C: box, brush\n• Enter: make the object\n• Esc: cancel"
+    )
+    bl_icon = "ops.generic.select_circle"
+    bl_keymap = tuple(
+        ("segwild.prompt", {"type": "LEFTMOUSE", "value": "PRESS", **held}, None)
+        for held in ({}, {"shift": True}, {"ctrl": True})
+    )
+
+    def draw_settings(context, layout, tool) -> None:  # noqa: N805  (Blender calls it without an instance)
+        state = context.window_manager.segwild
+        layout.prop(state, "prompt_mode", expand=True)
+        if state.prompt_mode == "BRUSH":
+            layout.prop(state, "brush_px")
+        if state.prompt_mode != "CLICK":
+            layout.prop(state, "through")
+
+
+def under(context: bpy.types.Context, event: bpy.types.Event):
+    """The 3D view's space, window region and its RegionView3D under the mouse; None over anything else, also over
+    a sidebar, toolbar or header that lies on the view."""
+    for area in context.window.screen.areas:
+        if area.type != "VIEW_3D" or not _within(area, event):
+            continue
+        window = None
+        for region in area.regions:
+            if not _within(region, event) or min(region.width, region.height) <= 1:
+                continue
+            if region.type == "WINDOW":
+                window = region
+            elif region.type != "HUD" and region.alignment != "NONE":
+                return None
+        if window is not None:
+            return area.spaces.active, window, window.data
+    return None
+
+
+def _within(box, event: bpy.types.Event) -> bool:
+    return box.x <= event.mouse_x < box.x + box.width and box.y <= event.mouse_y < box.y + box.height
+
+
+_CLASSES = (SEGWILD_OT_prompt, SEGWILD_OT_accept_prompts, SEGWILD_OT_clear_prompts)
+
+
+@persistent
+def _before_load(*_: object) -> None:
+    _running.clear()
+    markers.drawing.clear()
+
+
+def register() -> None:
+    for each in _CLASSES:
+        bpy.utils.register_class(each)
+    bpy.app.handlers.load_pre.append(_before_load)
+    if not bpy.app.background:
+        bpy.utils.register_tool(SegwildSelectTool, after={"builtin.select_lasso"}, separator=True)
+
+
+def unregister() -> None:
+    if not bpy.app.background:
+        bpy.utils.unregister_tool(SegwildSelectTool)
+    bpy.app.handlers.load_pre.remove(_before_load)
+    for each in reversed(_CLASSES):
+        bpy.utils.unregister_class(each)
+    _running.clear()

@@ -1,0 +1,247 @@
+"""Prompts of the scene (clicks, strokes) into the splats they select: asked for, highlighted, made an object.
+
+The prompts are properties of the Blender scene, so that Blender's undo steps through them one by one. What they
+select is derived: answers are kept by the marks they belong to, and one that comes late belongs to marks that are
+no longer there.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Any
+
+import bpy
+import numpy as np
+from bpy.app.handlers import persistent
+from mathutils import Color
+
+from .. import session
+from ..client import Answered, Status
+from ..client.backend import Backend
+from ..client.link import Happened
+from ..data import scenes, segments
+from ..protocol.errors import InputError, SegWildError
+from ..protocol.events import SceneChanged
+from ..protocol.requests import Choose, Prepare
+from ..protocol.values import Mark
+from . import draw
+
+KEPT = 64  # answers: a Ctrl+Z shows the former selection at once
+STROKES_KEPT = 1000
+
+Marks = tuple[Mark, ...]
+
+_answers: OrderedDict[tuple[str, Marks], np.ndarray] = OrderedDict()
+_refusals: dict[tuple[str, Marks], SegWildError] = {}
+_strokes: OrderedDict[int, np.ndarray] = OrderedDict()  # by number, from 1: ids
+_asked: list[tuple[str, Marks]] = []  # at most one question is under way
+_shown: list[Any] = [None]  # what is highlighted: scene uuid
+
+
+def prompts() -> Any:
+    """The prompts of the open Blender scene, oldest first."""
+    return bpy.context.scene.segwild.prompts
+
+
+def scene_uuid() -> str:
+    """The SegWild scene that the prompts belong to."""
+    return bpy.context.scene.segwild.active_scene
+
+
+def marks() -> Marks:
+    """The clicks, as the backend wants them."""
+    return tuple(
+        Mark(tuple(each.position), tuple(each.eye), each.pixel, each.positive) for each in prompts() if not each.stroke
+    )
+
+
+def add_click(hit: Any, positive: bool) -> None:
+    """Put a mark on the surface that was hit. `hit` is picking's."""
+    bpy.context.scene.segwild.active_scene = hit.scene_uuid
+    each = prompts().add()
+    each.position, each.eye = [float(x) for x in hit.position], [float(x) for x in hit.eye]
+    each.pixel, each.positive, each.row = float(hit.pixel), positive, int(hit.row)
+    _changed("Select: Click" if positive else "Select: Click Beside")
+
+
+def add_stroke(uuid: str, ids: np.ndarray, positive: bool) -> None:
+    """Add rows (M,) int32 chosen by hand to the selection, or take them out."""
+    bpy.context.scene.segwild.active_scene = uuid
+    number = next(reversed(_strokes), 0) + 1
+    _strokes[number] = ids
+    while len(_strokes) > STROKES_KEPT:
+        _strokes.popitem(last=False)
+    each = prompts().add()
+    each.stroke, each.positive = number, positive
+    _changed("Select: Add by Hand" if positive else "Select: Remove by Hand")
+
+
+def remove(index: int) -> None:
+    prompts().remove(index)
+    _changed("Select: Remove Click")
+
+
+def clear() -> None:
+    """Forget all prompts."""
+    if len(prompts()):
+        prompts().clear()
+        _changed("Select: Clear")
+
+
+def _changed(message: str) -> None:
+    bpy.ops.ed.undo_push(message=message)
+    refresh()
+
+
+def waiting() -> bool:
+    """Whether the selection is not known yet."""
+    wanted = marks()
+    return _asks(wanted) and (scene_uuid(), wanted) not in _answers and refusal() is None and _link() is not None
+
+
+def refusal() -> SegWildError | None:
+    """Why the present clicks select nothing."""
+    return _refusals.get((scene_uuid(), marks()))
+
+
+def ids() -> np.ndarray:
+    """(M,) int32, ascending: what is selected as far as it is known."""
+    found = _answers.get((scene_uuid(), marks()), np.zeros(0, np.int32))
+    for each in prompts():
+        if each.stroke:
+            stroke = _strokes.get(each.stroke, np.zeros(0, np.int32))
+            found = np.union1d(found, stroke) if each.positive else np.setdiff1d(found, stroke)
+    return found.astype(np.int32, copy=False)
+
+
+def accept(name: str) -> bpy.types.Object:
+    """Make an object of what is selected, and forget the prompts. Raises InputError if nothing is selected."""
+    uuid, chosen = scene_uuid(), ids()
+    collection = scenes.find(uuid)
+    if collection is None or not len(chosen):
+        raise InputError("empty-object", "Nothing is selected.", "Click on an object first.")
+    color = _color(1 + len(scenes.members(collection, "SEGMENT")))
+    made = segments.make(collection, name.strip() or "Object", chosen, 0, color)
+    prompts().clear()
+    layer = bpy.context.view_layer
+    for other in layer.objects:
+        other.select_set(False)
+    made.select_set(True)
+    layer.objects.active = made
+    bpy.ops.ed.undo_push(message=f"Make {made.name}")
+    refresh()
+    return made
+
+
+def _color(number: int) -> tuple[float, float, float]:
+    """Distinct colours for objects one after the other: hues a golden section apart."""
+    color = Color()
+    color.hsv = (number * 0.618034) % 1.0, 0.65, 0.95
+    return tuple(color)
+
+
+def refresh() -> None:
+    """Bring the highlight up to the prompts, and ask for what is not known."""
+    uuid, wanted = scene_uuid(), marks()
+    key = uuid, wanted
+    if _asks(wanted) and not _asked and key not in _answers and key not in _refusals:
+        _ask(uuid, wanted)
+    if _shown[0] is not None and _shown[0] != uuid:
+        draw.highlight(_shown[0], None)
+    if not len(prompts()):
+        if _shown[0] == uuid:
+            draw.highlight(uuid, None)
+        _shown[0] = None
+    elif not waiting():  # until then the former highlight stays: it does not flicker
+        draw.highlight(uuid, ids())
+        _shown[0] = uuid
+    session.redraw_views()  # the markers
+
+
+def _asks(wanted: Marks) -> bool:
+    return any(mark.positive for mark in wanted)
+
+
+def _link() -> Any:
+    """The running backend of the scene; None if there is none."""
+    collection = scenes.find(scene_uuid())
+    found = session.known(collection.segwild.workspace) if collection is not None else None
+    return found if found is not None and found.running else None
+
+
+def _ask(uuid: str, wanted: Marks) -> None:
+    link = _link()
+    if link is None:
+        return
+    key = uuid, wanted
+    _asked.append(key)
+
+    def answered(answer: Answered) -> None:
+        _asked.clear()
+        if answer.error is not None:
+            _refusals.clear()
+            _refusals[key] = answer.error
+        else:
+            _answers[key] = answer.value
+            while len(_answers) > KEPT:
+                _answers.popitem(last=False)
+        refresh()  # asks again if the clicks are others by now
+
+    link.later(answered, _chosen, wanted)
+    session.wake()
+
+
+def prepare() -> None:
+    """Have the backend get ready, so that the first click does not wait."""
+    link = _link()
+    if link is not None:
+        link.ask(Prepare(), lambda answered: None)
+
+
+def _chosen(backend: Backend, wanted: Marks) -> np.ndarray:
+    """(M,) int32, ascending ids. Runs in a thread."""
+    rows = backend.array(backend.ask(Choose(wanted)).rows)
+    return np.flatnonzero(np.unpackbits(rows, bitorder="little")).astype(np.int32) + 1
+
+
+@persistent
+def _after_undo(*_: Any) -> None:
+    session.soon("selection", refresh)
+
+
+@persistent
+def _after_load(*_: Any) -> None:
+    _answers.clear()
+    _refusals.clear()
+    _strokes.clear()
+    _shown[0] = None
+    for scene in bpy.data.scenes:  # strokes of another session mean nothing
+        if any(each.stroke for each in scene.segwild.prompts):
+            scene.segwild.prompts.clear()
+
+
+def _heard(link: Any, item: Any) -> None:
+    """A backend that runs (again) is asked what it could not answer."""
+    if isinstance(item, Status) and item.state == "running":
+        _refusals.clear()
+        refresh()
+    elif isinstance(item, Happened) and isinstance(item.event, SceneChanged) and item.event.what == "gaussians":
+        _answers.clear()
+
+
+def register() -> None:
+    session.listeners.append(_heard)
+    bpy.app.handlers.undo_post.append(_after_undo)
+    bpy.app.handlers.redo_post.append(_after_undo)
+    bpy.app.handlers.load_post.append(_after_load)
+
+
+def unregister() -> None:
+    bpy.app.handlers.load_post.remove(_after_load)
+    bpy.app.handlers.redo_post.remove(_after_undo)
+    bpy.app.handlers.undo_post.remove(_after_undo)
+    _answers.clear()
+    _refusals.clear()
+    _strokes.clear()
+    _asked.clear()
+    _shown[0] = None
