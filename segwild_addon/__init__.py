@@ -14,6 +14,7 @@ _MODULES = (
     "viewport.prompts",
     "ui.preferences",
     "work",
+    "mirror",
     "operators.importing",
     "operators.exporting",
     "operators.cameras",

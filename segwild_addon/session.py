@@ -66,6 +66,11 @@ def soon(key: str, call: Callable[[], None], secs: float = 0.0) -> None:
     wake()
 
 
+def waits_for(key: str) -> bool:
+    """Whether something is still to be done `soon` under this key."""
+    return key in _soon
+
+
 def carry_out(key: str, steps: Iterator[Any], then: Callable[[Any, SegWildError | None], None]) -> None:
     """Long work in short steps, between which Blender draws. `then` gets the result or what went wrong."""
     _work[key] = steps, then

@@ -70,9 +70,10 @@ def write_workspace(
     segments: Mapping[str, tuple[np.ndarray, float]] | None = None,  # name -> rows, probability of each
     photos: int = 2,
     rank: int = 4,
+    seed: int = 0,
 ) -> dict[str, np.ndarray]:
     """A finished workspace; returns the arrays of its Gaussians."""
-    arrays = random_splats(count, degree)
+    arrays = random_splats(count, degree, seed)
     write_safetensors(root / "splats" / "base.safetensors", arrays, {"content": "gaussians"})
     stamp = hashlib.blake2b((root / "splats" / "base.safetensors").read_bytes(), digest_size=16).hexdigest()
     scene = {"format": 1, "made": {}, "scene_from_capture": None}

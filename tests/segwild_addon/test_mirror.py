@@ -1,0 +1,134 @@
+"""Whatever is done to objects in Blender, the workspace ends up with the same ones."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from segwild_addon.client import Address
+
+COUNT = 2500
+
+
+@pytest.fixture
+def mirrored(nothing_is_left: None, blender: Any, fake: Any, make_workspace: Any) -> Iterator[SimpleNamespace]:
+    from segwild_addon import mirror, session
+    from segwild_addon.data import scenes, segments
+    from segwild_addon.data.steps import finished
+
+    root, arrays = make_workspace("fake", count=COUNT, segments={"lamp": (np.arange(40), 0.9)})
+    fake.objects, fake.next_id = {"lamp": 1}, 1
+    scene = finished(scenes.importing(root, lambda sentence: None))
+    link = session.link(root)
+
+    def until(condition: Callable[[], Any], secs: float = 20.0) -> Any:
+        end = time.monotonic() + secs
+        while time.monotonic() < end:
+            session.pump()
+            if value := condition():
+                return value
+            time.sleep(0.01)
+        raise AssertionError((fake.objects, mirror._told))
+
+    def quiet() -> None:
+        """Nothing is left to tell."""
+        mirror.changed()
+        until(lambda: not session.waits_for("mirror") and not any(told.asking for told in mirror._told.values()))
+
+    link.start(Address("127.0.0.1", fake.port, fake.token))
+    until(lambda: link.running)
+    yield SimpleNamespace(
+        mirror=mirror, scenes=scenes, segments=segments, scene=scene, fake=fake, until=until, quiet=quiet, root=root
+    )
+
+
+def lamp(mirrored: SimpleNamespace) -> Any:
+    return next(ob for ob in mirrored.scenes.members(mirrored.scene, "SEGMENT") if ob.segwild.label == 1)
+
+
+def test_nothing_is_told_of_what_is_the_same(mirrored: SimpleNamespace) -> None:
+    mirrored.quiet()
+    assert mirrored.fake.objects == {"lamp": 1}
+    assert not [each for each in mirrored.fake.asked if each[1] == "/v1/ask"]
+
+
+def test_made_renamed_and_deleted(mirrored: SimpleNamespace, blender: Any) -> None:
+    mirrored.quiet()
+    ob = mirrored.segments.make(mirrored.scene, "bench", np.array([101, 102], np.int32), 0)
+    mirrored.mirror.changed()
+    mirrored.until(lambda: ob.segwild.label == 2)
+    assert mirrored.fake.objects == {"lamp": 1, "bench": 2}
+    ob.name = "seat"
+    mirrored.mirror.changed()
+    mirrored.until(lambda: mirrored.fake.objects == {"lamp": 1, "seat": 2})
+    blender.data.objects.remove(lamp(mirrored))
+    mirrored.mirror.changed()
+    mirrored.until(lambda: mirrored.fake.objects == {"seat": 2})
+
+
+def test_an_object_that_undo_brings_back_is_told_again(mirrored: SimpleNamespace, blender: Any) -> None:
+    mirrored.quiet()
+    ob = lamp(mirrored)
+    collections = list(ob.users_collection)
+    for collection in collections:
+        collection.objects.unlink(ob)
+    mirrored.mirror.changed()
+    mirrored.until(lambda: not mirrored.fake.objects)
+    for collection in collections:
+        collection.objects.link(ob)
+    mirrored.mirror.changed()
+    mirrored.until(lambda: mirrored.fake.objects)
+    assert ob.segwild.label == mirrored.fake.objects["lamp"]
+
+
+def test_other_rows_are_told(mirrored: SimpleNamespace) -> None:
+    mirrored.quiet()
+    mirrored.segments.make(mirrored.scene, "half", np.arange(1, 21, dtype=np.int32), 0)
+    mirrored.mirror.changed()
+    mirrored.until(lambda: set(mirrored.fake.objects) == {"lamp", "half"})
+    mirrored.quiet()
+    kept = [each for each in mirrored.fake.asked if each[1] == "/v1/ask"]
+    assert len(kept) == 2  # the new one, and what is left of the lamp
+    mirrored.quiet()
+    assert len([each for each in mirrored.fake.asked if each[1] == "/v1/ask"]) == 2
+
+
+def test_an_object_of_the_workspace_that_blender_never_had_is_left_alone(mirrored: SimpleNamespace) -> None:
+    mirrored.fake.objects = {"lamp": 1, "hidden": 7}
+    table = mirrored.root / "segments.json"
+    row = table.read_text().split('"objects": [')[1].split("}")[0] + "}"
+    second = row.replace('"lamp"', '"hidden"').replace(": 1,", ": 7,", 1)
+    table.write_text(table.read_text().replace(row, f"{row}, {second}"))
+    mirrored.quiet()
+    made = mirrored.segments.make(mirrored.scene, "hidden", np.array([101], np.int32), 0)
+    mirrored.mirror.changed()
+    mirrored.until(lambda: made.segwild.label)
+    assert mirrored.fake.objects["hidden"] == 7  # another object's name is not taken
+    assert made.name == "hidden 2"
+
+
+def test_a_refusal_is_told_once(mirrored: SimpleNamespace, blender: Any) -> None:
+    mirrored.quiet()
+    mirrored.fake.fault, mirrored.fake.fault_path = "error", "/v1/ask"
+    lamp(mirrored).name = "light"
+    mirrored.quiet()
+    assert len([each for each in mirrored.fake.asked if each[1] == "/v1/ask"]) == 1
+    assert "could not follow" in blender.context.window_manager.segwild.status
+
+
+def test_a_workspace_that_was_trained_again_is_left_alone(
+    mirrored: SimpleNamespace, blender: Any, make_workspace: Any
+) -> None:
+    mirrored.quiet()
+    make_workspace("fake", count=COUNT, seed=5)
+    mirrored.fake.tell("SceneChanged", what="gaussians", snapshot=None)
+    mirrored.until(lambda: "trained again" in blender.context.window_manager.segwild.status)
+    ob = mirrored.segments.make(mirrored.scene, "bench", np.array([101, 102], np.int32), 0)
+    mirrored.quiet()
+    assert ob.segwild.label == 0
+    assert not [each for each in mirrored.fake.asked if each[1] == "/v1/ask"]

@@ -1,0 +1,149 @@
+"""Clicks become questions, answers a highlight, and a Return an object: each for the clicks it belongs to."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from segwild_addon.client import Address
+
+COUNT = 2500  # as the fake has it
+
+
+@pytest.fixture
+def clicking(nothing_is_left: None, blender: Any, fake: Any, make_workspace: Any) -> Iterator[SimpleNamespace]:
+    """An imported scene whose backend is the fake, and what was highlighted."""
+    from segwild_addon import session
+    from segwild_addon.data import scenes
+    from segwild_addon.data.steps import finished
+    from segwild_addon.viewport import draw, selection
+
+    root, _ = make_workspace("fake", count=COUNT)
+    scene = finished(scenes.importing(root, lambda sentence: None))
+    shown: list[Any] = []
+    real = draw.highlight
+    draw.highlight = lambda uuid, ids: shown.append(None if ids is None else ids.tolist())
+    link = session.link(root)
+
+    def until(condition: Callable[[], Any]) -> Any:
+        end = time.monotonic() + 20
+        while time.monotonic() < end:
+            session.pump()
+            if value := condition():
+                return value
+            time.sleep(0.01)
+        raise AssertionError((link.status, shown, selection.refusal()))
+
+    def click(x: float, positive: bool = True) -> None:
+        hit = SimpleNamespace(
+            position=np.array([x, 0, 0]), eye=np.array([0, 0, 5.0]), pixel=0.01, row=1, scene_uuid=scene.segwild.uuid
+        )
+        selection.add_click(hit, positive)
+
+    def connect() -> None:
+        link.start(Address("127.0.0.1", fake.port, fake.token))
+        until(lambda: link.running)
+
+    yield SimpleNamespace(
+        selection=selection, scene=scene, shown=shown, until=until, click=click, connect=connect, link=link, fake=fake
+    )
+    draw.highlight = real
+
+
+def test_a_click_is_answered_highlighted_and_made_an_object(clicking: SimpleNamespace, blender: Any) -> None:
+    clicking.connect()
+    clicking.click(1.0)
+    assert clicking.selection.waiting()
+    clicking.until(lambda: not clicking.selection.waiting())
+    assert clicking.selection.ids().tolist() == [1, 3]  # the fake's rows 0 and 2
+    assert clicking.shown[-1] == [1, 3]
+    before = len(clicking.scene.objects)
+    ob = clicking.selection.accept("Lion")
+    assert ob.name == "Lion"
+    assert len(ob.data.points) == 2
+    assert len(clicking.scene.objects) == before + 1
+    assert blender.context.view_layer.objects.active == ob
+    assert not len(clicking.selection.prompts())
+    assert clicking.shown[-1] is None
+
+
+def test_removing_a_click_shows_the_former_answer_without_asking(clicking: SimpleNamespace) -> None:
+    clicking.connect()
+    clicking.click(1.0)
+    clicking.until(lambda: not clicking.selection.waiting())
+    clicking.click(2.0, positive=False)
+    clicking.until(lambda: not clicking.selection.waiting())
+    asked = len([each for each in clicking.fake.asked if each[1] == "/v1/ask"])
+    clicking.selection.remove(1)
+    assert not clicking.selection.waiting()
+    assert len(clicking.selection.marks()) == 1
+    assert len([each for each in clicking.fake.asked if each[1] == "/v1/ask"]) == asked
+
+
+def test_a_late_answer_does_not_speak_for_other_clicks(clicking: SimpleNamespace) -> None:
+    clicking.connect()
+    clicking.fake.fault, clicking.fake.fault_path = "hang", "/v1/ask"
+    clicking.click(1.0)
+    clicking.click(2.0)
+    clicking.selection.clear()
+    assert not clicking.selection.waiting()
+    assert clicking.selection.ids().size == 0
+    clicking.fake.fault = None
+    clicking.link.restart()  # answers the question that hangs
+    clicking.until(lambda: clicking.link.running)
+    clicking.click(3.0)
+    clicking.until(lambda: not clicking.selection.waiting())
+    assert clicking.selection.refusal() is None
+    assert clicking.shown[-1] == [1, 3]
+
+
+def test_clicks_without_a_backend_wait_for_nothing_and_are_answered_when_it_comes(clicking: SimpleNamespace) -> None:
+    clicking.click(1.0)
+    assert not clicking.selection.waiting()
+    assert clicking.selection.ids().size == 0
+    clicking.connect()
+    clicking.until(lambda: clicking.selection.ids().size)
+    assert clicking.shown[-1] == [1, 3]
+
+
+@pytest.mark.parametrize("fault", ["error", "garbage", "nonsense"])
+def test_a_refusal_is_told_once_and_not_asked_again_and_again(clicking: SimpleNamespace, fault: str) -> None:
+    clicking.connect()
+    clicking.fake.fault, clicking.fake.fault_path = fault, "/v1/ask"
+    clicking.click(1.0)
+    refusal = clicking.until(clicking.selection.refusal)
+    assert refusal.sentence
+    asked = len([each for each in clicking.fake.asked if each[1] == "/v1/ask"])
+    end = time.monotonic() + 0.3
+    clicking.until(lambda: time.monotonic() > end)
+    assert len([each for each in clicking.fake.asked if each[1] == "/v1/ask"]) == asked
+    clicking.fake.fault = None
+    clicking.click(2.0)
+    clicking.until(lambda: clicking.selection.ids().size)
+
+
+def test_strokes_add_and_take_out_without_a_backend(clicking: SimpleNamespace) -> None:
+    uuid = clicking.scene.segwild.uuid
+    clicking.selection.add_stroke(uuid, np.arange(1, 11, dtype=np.int32), True)
+    clicking.selection.add_stroke(uuid, np.arange(5, 8, dtype=np.int32), False)
+    clicking.selection.add_stroke(uuid, np.array([6], np.int32), True)
+    assert clicking.shown[-1] == [1, 2, 3, 4, 6, 8, 9, 10]
+    clicking.selection.remove(1)
+    assert clicking.shown[-1] == list(range(1, 11))
+    assert len(clicking.selection.accept("").data.points) == 10
+    from segwild_addon.protocol.errors import InputError
+
+    with pytest.raises(InputError):
+        clicking.selection.accept("again")
+
+
+def test_strokes_of_another_file_are_forgotten(clicking: SimpleNamespace, blender: Any, tmp_path: Any) -> None:
+    clicking.selection.add_stroke(clicking.scene.segwild.uuid, np.array([1], np.int32), True)
+    blender.ops.wm.save_as_mainfile(filepath=str(tmp_path / "file.blend"))
+    blender.ops.wm.open_mainfile(filepath=str(tmp_path / "file.blend"))
+    assert not len(clicking.selection.prompts())
