@@ -27,6 +27,7 @@ _MODULES = (
     "ui.panels",
     "ui.lists",
     "ui.light",
+    "ui.export",
 )
 
 

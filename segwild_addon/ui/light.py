@@ -56,7 +56,10 @@ class SEGWILD_PT_light(bpy.types.Panel):
             grading.prop(facts, name)
         row = layout.row(align=True)
         row.operator("segwild.copy_light", icon="COPYDOWN")
-        row.operator("segwild.reset_light", icon="LOOP_BACK")
+        row.operator("segwild.reset_look", text="Reset", icon="LOOP_BACK")
+        row = layout.row(align=True)
+        row.operator("segwild.bake_look", text="Bake")
+        row.operator("segwild.original_colours", text="Unbake")
 
 
 def target(context: bpy.types.Context) -> bpy.types.Object | None:
@@ -128,31 +131,11 @@ class SEGWILD_OT_copy_light(bpy.types.Operator):
         return {"FINISHED"}
 
 
-class SEGWILD_OT_reset_light(bpy.types.Operator):
-    """Show the selected objects as they were trained: neutral light, no grading"""
-
-    bl_idname = "segwild.reset_light"
-    bl_label = "Reset"
-    bl_options = {"REGISTER", "UNDO"}
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        return target(context) is not None
-
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        for ob in {target(context), *context.selected_objects}:
-            if ob.segwild.kind in scenes.SPLAT_KINDS:
-                for name in LIGHT:
-                    ob.segwild.property_unset(name)
-                    setattr(ob.segwild, name, getattr(ob.segwild, name))  # unsetting alone tells nobody
-        return {"FINISHED"}
-
-
 LIGHT = (
     *("look_a", "look_b", "look_mix", "look_strength"),
     *("exposure", "tint", "saturation", "opacity", "sh_degree"),
 )
-_CLASSES = (SegwildLight, SEGWILD_PT_light, SEGWILD_OT_copy_light, SEGWILD_OT_reset_light)
+_CLASSES = (SegwildLight, SEGWILD_PT_light, SEGWILD_OT_copy_light)
 
 
 def register() -> None:

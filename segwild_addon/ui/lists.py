@@ -72,16 +72,27 @@ class SEGWILD_PT_objects(bpy.types.Panel):
         return scenes.active(context) is not None
 
     def draw(self, context: bpy.types.Context) -> None:
-        layout = self.layout
-        row = layout.row()
-        row.template_list(
+        layout, scene = self.layout, scenes.active(context)
+        layout.template_list(
             "SEGWILD_UL_objects", "", bpy.data, "objects", context.window_manager.segwild_light, "object_index", rows=5
         )
-        draw_buttons(layout, row.column(align=True))
-
-
-def draw_buttons(layout: bpy.types.UILayout, column: bpy.types.UILayout) -> None:
-    column.operator("segwild.show_all", text="", icon="HIDE_OFF")
+        row = layout.row(align=True)
+        row.operator("segwild.show_all", icon="HIDE_OFF")
+        row.operator("segwild.join", text="Join", icon="SELECT_EXTEND")
+        row = layout.row(align=True)
+        row.operator("segwild.dissolve_object", text="Dissolve", icon="LOOP_BACK")
+        row.operator("object.delete", text="Delete", icon="TRASH").confirm = False
+        header, body = layout.panel("segwild_repair", default_closed=True)
+        header.label(text="Splats")
+        if body is not None:
+            column = body.column(align=True)
+            for operator in ("make_object", "erase_splats", "restore_splats"):
+                column.operator(f"segwild.{operator}")
+            column = body.column(align=True)
+            for operator in ("recover_rows", "apply_transform", "mark_asset"):
+                column.operator(f"segwild.{operator}")
+            if scene.library is not None:
+                body.label(text="A linked scene cannot be edited", icon="LINKED")
 
 
 def short(count: int) -> str:

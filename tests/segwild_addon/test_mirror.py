@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,12 +16,12 @@ COUNT = 2500
 
 
 @pytest.fixture
-def mirrored(nothing_is_left: None, blender: Any, fake: Any, make_workspace: Any) -> Iterator[SimpleNamespace]:
+def mirrored(nothing_is_left: None, blender: Any, fake: Any, make_workspace: Any) -> SimpleNamespace:
     from segwild_addon import mirror, session
     from segwild_addon.data import scenes, segments
     from segwild_addon.data.steps import finished
 
-    root, arrays = make_workspace("fake", count=COUNT, segments={"lamp": (np.arange(40), 0.9)})
+    root, _ = make_workspace("fake", count=COUNT, segments={"lamp": (np.arange(40), 0.9)})
     fake.objects, fake.next_id = {"lamp": 1}, 1
     scene = finished(scenes.importing(root, lambda sentence: None))
     link = session.link(root)
@@ -42,7 +42,7 @@ def mirrored(nothing_is_left: None, blender: Any, fake: Any, make_workspace: Any
 
     link.start(Address("127.0.0.1", fake.port, fake.token))
     until(lambda: link.running)
-    yield SimpleNamespace(
+    return SimpleNamespace(
         mirror=mirror, scenes=scenes, segments=segments, scene=scene, fake=fake, until=until, quiet=quiet, root=root
     )
 

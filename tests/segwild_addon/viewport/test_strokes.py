@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -83,7 +84,7 @@ def test_objects_are_taken_where_they_stand() -> None:
 )
 def test_a_brush_takes_what_its_path_comes_near(path: Any, radius: float, point: tuple[float, float]) -> None:
     samples = [path[0]]
-    for (x0, y0), (x1, y1) in zip(path, path[1:], strict=False):
+    for (x0, y0), (x1, y1) in itertools.pairwise(path):
         samples += [(x0 + t * (x1 - x0), y0 + t * (y1 - y0)) for t in np.linspace(0, 1, 400)]
     distance = float(np.min(np.hypot(*(np.array(samples) - point).T)))
     if abs(distance - radius) > 0.5:  # the samples are that coarse
