@@ -14,6 +14,8 @@ from backend.stages import capture
 from segwild_addon.protocol.errors import InputError
 from segwild_addon.protocol.requests import Capture, Import
 
+_BEGUN = "import begun"  # noted before the Gaussians are written
+
 
 def run(request: Import, progress: Progress) -> dict[str, Any]:
     """Rows keep the file's order; means move into the scene's frame, so that exports come back in the file's.
@@ -35,6 +37,7 @@ def run(request: Import, progress: Progress) -> dict[str, Any]:
         capture.run(Capture(photos=request.cameras, out=request.out, hold_out=0), progress)
     workspace = Workspace.create(request.out)
     gaussians = transformed(gaussians, workspace.scene_from_capture())
+    workspace.record(_BEGUN, file=str(request.file.resolve()))
     gaussians.save(workspace.splats)
     summary = {
         "file": str(request.file.resolve()),
@@ -51,6 +54,8 @@ def _refuse_to_overwrite(root: Path) -> None:
     if not workspace.exists():
         return
     Workspace.open(root)
+    if workspace.made(_BEGUN) is not None and workspace.made("import") is None:
+        return  # its Gaussians are of an import that was cut short
     for file, what in ((workspace.splats, "Gaussians"), (workspace.checkpoint, "an unfinished training")):
         if file.exists():
             raise InputError(

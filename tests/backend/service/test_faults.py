@@ -277,63 +277,6 @@ def fill(path: Path) -> None:
             assert error.errno == errno.ENOSPC  # noqa: PT017
 
 
-STAGES: tuple[tuple[str, dict[str, Any]], ...] = (
-    ("train", {"preset": "quick", "iterations": 60, "long_side": 64, "cap": 1500, "restart": True}),
-    ("lift", {}),
-    ("segment", {"name": "it", "view": "p0", "click": ["32,24,+"]}),
-    ("render", {"out": "renders"}),
-    ("export", {"out": "exports/a.ply"}),
-)
-
-
-@pytest.mark.parametrize(
-    ("verb", "request_"),
-    [
-        pytest.param(*stage, id=stage[0], marks=[] if stage[0] in ("train", "export") else [pytest.mark.slow])
-        for stage in STAGES
-    ],
-)
-def test_a_full_disk_is_a_sentence_in_every_stage(
-    photographed: Workspace, small_disk: Path, verb: str, request_: dict[str, Any]
-) -> None:
-    """The stages themselves: the service refuses to start one when so little is free."""
-    import shutil
-
-    from backend.stages import train
-    from segwild_addon.protocol import requests
-
-    if verb != "train":
-        from backend.progress import Quiet
-
-        train.run(requests.Train(photographed.root, preset="quick", iterations=40, long_side=64, cap=1500), Quiet())
-    root = small_disk / "scene"
-    shutil.copytree(photographed.root, root)
-    filler = small_disk / "filler"
-    fill(filler)
-    before = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
-    order = {"workspace": str(root), "verb": verb, "request": {"workspace": str(root), **request_}, "snapshot_secs": 0}
-    paths = {name: str(root / order["request"][name]) for name in ("out",) if name in request_}
-    order["request"] |= paths
-    import json
-
-    with subprocess.Popen(
-        [sys.executable, "-P", "-m", "backend.jobs.worker"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    ) as worker:
-        assert worker.stdin is not None
-        assert worker.stdout is not None
-        worker.stdin.write(json.dumps(order) + "\n")
-        worker.stdin.flush()
-        lines = [json.loads(line) for line in worker.stdout]
-    assert lines[-1].get("code") == "disk-full", lines[-1]
-    for path, content in before.items():
-        assert path.read_bytes() == content, path
-    filler.unlink()
-
-
 def test_the_service_on_a_full_disk_says_so_and_recovers(
     serve: Callable[..., Any], blobs: Any, small_disk: Path
 ) -> None:
