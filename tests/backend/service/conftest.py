@@ -44,7 +44,7 @@ class Served:
     def headers(self, **more: str) -> dict[str, str]:
         return {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"} | more
 
-    def connection(self, timeout: float = 60.0) -> http.client.HTTPConnection:
+    def connection(self, timeout: float = 240.0) -> http.client.HTTPConnection:
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
 
     def call(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
