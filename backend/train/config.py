@@ -33,6 +33,8 @@ class Regularisers:
     needle: float = 0.05  # more: fewer long needles, which make cut-outs ragged
     needle_ratio: float = 6.0  # largest over middle scale that is still free
     scale: float = 0.01  # more: smaller Gaussians
+    sky: float = 0.15  # more: fewer Gaussians in front of plain sky, which no photo can place
+    response: float = 0.1  # more: what all rows share explains the light, not each row for itself
     entropy: float = 0.05  # more: opacities pushed to 0 or 1, so that rows belong to one object
 
 

@@ -158,6 +158,10 @@ class Training:
                 extent=self.extent,
                 ramp=float(np.clip((fraction - ENTROPY_FROM) / 0.2, 0, 1)),
             )
+            loss = loss + config.regularisers.response * self.rows["response"].square().sum() / len(self.rows)
+            if view.sky is not None:
+                sky = torch.from_numpy(view.sky).to(self.device)
+                loss = loss + config.regularisers.sky * (rendered.alpha * sky).mean()
         if not math.isfinite(loss.item()):
             raise self._diverged("the loss is not a number")
         loss.backward()

@@ -9,6 +9,7 @@ import numpy as np
 
 from backend.capture.pictures import read_mask, read_picture, resized
 from backend.scene import Camera, Photo, Workspace
+from backend.train import plain_sky
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,6 +20,7 @@ class View:
     camera: Camera
     pixels: np.ndarray  # (H, W, 3) uint8
     ignored: np.ndarray | None  # (H, W) bool, pixels the person masked out
+    sky: np.ndarray | None = None  # (H, W) bool, where nothing but sky is; None: nowhere
 
     @property
     def colors(self) -> np.ndarray:
@@ -35,11 +37,13 @@ class Views:
 
     def __init__(self, workspace: Workspace, photos: list[Photo], long_side: int, masks: Path | None = None) -> None:
         self._full: dict[str, View] = {}
+        seen = _seen_points(workspace)
         for photo in photos:
             assert photo.camera is not None  # callers pass used photos
             camera = photo.camera.fitted(long_side)
             pixels = resized(read_picture(workspace.picture_file(photo.name)), camera.width, camera.height)
-            self._full[photo.name] = View(photo.name, camera, pixels, _ignored(workspace, photo, masks, camera))
+            ignored, sky = _ignored(workspace, photo, masks, camera), _sky(pixels, camera, seen[photo.name])
+            self._full[photo.name] = View(photo.name, camera, pixels, ignored, sky)
         self.names = [photo.name for photo in photos]
         self._divisor = 1
         self._level: dict[str, View] = {}
@@ -55,14 +59,34 @@ class Views:
             camera = full.camera.resized(
                 max(1, round(full.camera.width / divisor)), max(1, round(full.camera.height / divisor))
             )
-            ignored = full.ignored
-            if ignored is not None:
-                shares = resized(
-                    np.repeat(ignored[..., None], 3, 2).astype(np.uint8) * 255, camera.width, camera.height
-                )
-                ignored = shares[..., 0] > 127
-            self._level[name] = View(name, camera, resized(full.pixels, camera.width, camera.height), ignored)
+            masks = (_mask_resized(mask, camera) for mask in (full.ignored, full.sky))
+            pixels = resized(full.pixels, camera.width, camera.height)
+            self._level[name] = View(name, camera, pixels, *masks)
         return self._level[name]
+
+
+def _mask_resized(mask: np.ndarray | None, camera: Camera) -> np.ndarray | None:
+    if mask is None:
+        return None
+    shares = resized(np.repeat(mask[..., None], 3, 2).astype(np.uint8) * 255, camera.width, camera.height)
+    return shares[..., 0] > 127
+
+
+def _seen_points(workspace: Workspace) -> dict[str, np.ndarray]:
+    """(M, 3) float64 sparse points that each photo sees, scene frame."""
+    points = workspace.points()
+    return {
+        photo.name: points.positions[points.seen_point[points.seen_photo == row]].astype(np.float64)
+        for row, photo in enumerate(workspace.photos())
+    }
+
+
+def _sky(pixels: np.ndarray, camera: Camera, points: np.ndarray) -> np.ndarray | None:
+    """(H, W) bool at the view's size; None if there is none."""
+    small = camera.fitted(plain_sky.LONG_SIDE)
+    colors = resized(pixels, small.width, small.height).astype(np.float32) / 255
+    found = plain_sky.plain_sky(colors, small, small.project(points)[0])
+    return _mask_resized(found, camera) if found.any() else None
 
 
 def _ignored(workspace: Workspace, photo: Photo, masks: Path | None, camera: Camera) -> np.ndarray | None:

@@ -107,13 +107,13 @@ def test_resumed_equals_uninterrupted(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_training_explains_the_photos_and_their_exposures(tmp_path: Path) -> None:
     made = workspace(tmp_path / "w")
     views = Views(made, made.used_photos(), 64)
-    first = Training(made, configured(short(iterations=250)), views, Quiet())
+    first = Training(made, configured(short(iterations=400)), views, Quiet())
     start = first._one_step()
-    result = train.run(short(workspace=made.root, iterations=250), Quiet())
+    result = train.run(short(workspace=made.root, iterations=400), Quiet())
     assert result["loss"] < 0.75 * start
     assert np.isfinite(made.gaussians().means).all()
     plain = workspace(tmp_path / "plain")
-    without = train.run(short(workspace=plain.root, iterations=250, appearance=False), Quiet())
+    without = train.run(short(workspace=plain.root, iterations=400, appearance=False), Quiet())
     assert result["loss"] < without["loss"]
 
 
@@ -220,5 +220,5 @@ def test_a_training_on_cuda_explains_the_photos(tmp_path: Path) -> None:
         pytest.skip("needs a CUDA device")
     made, plain = workspace(tmp_path / "w"), workspace(tmp_path / "plain")
     result = train.run(short(workspace=made.root, iterations=250, device="cuda"), Quiet())
-    expected = train.run(short(workspace=plain.root, iterations=250, device="cpu"), Quiet())
+    expected = train.run(short(workspace=plain.root, iterations=400, device="cpu"), Quiet())
     assert result["loss"] == pytest.approx(expected["loss"], rel=0.1)
