@@ -15,7 +15,7 @@ import numpy as np
 from backend.scene import Gaussians, Workspace
 from backend.scene.files import read_arrays, write_arrays
 from backend.scene.gaussians import FIELDS, concatenate
-from backend.segment.cutter import MODES, Cut
+from backend.segment.cutter import MODES, REST, Cut
 from backend.segment.objects import Object, cut_file
 from segwild_addon.protocol.errors import InputError
 
@@ -23,7 +23,7 @@ from segwild_addon.protocol.errors import InputError
 def keep(workspace: Workspace, item: Object, made: Cut) -> None:
     """A cut that an object had is replaced."""
     arrays = {name: getattr(made.parts, name) for name in FIELDS}
-    arrays |= {"parents": made.parents, "inside": made.inside.astype(np.uint8), "given": made.given}
+    arrays |= {"parents": made.parents, "sides": made.sides, "given": made.given, "dropped": made.dropped}
     with workspace.changing():
         write_arrays(
             cut_file(workspace, item.id), arrays, {"content": "cut", "mode": made.mode, "rows": _digest(item.rows)}
@@ -41,10 +41,10 @@ def load(workspace: Workspace, item: Object) -> Cut | None:
             return None
         (mode,) = (mode for mode in MODES if mode == facts["mode"])
         parts = Gaussians(**{name: arrays[name] for name in FIELDS})
-        parents, inside, given = arrays["parents"], arrays["inside"].astype(bool), arrays["given"]
-        if parents.shape != (len(parts),) or inside.shape != (len(parts),):
+        parents, given, dropped = (arrays[name].astype(np.int64) for name in ("parents", "given", "dropped"))
+        if parents.shape != (len(parts),) or arrays["sides"].shape != (len(parts),):
             raise ValueError("sizes disagree")
-        return Cut(mode, parts, parents.astype(np.int64), inside, given.astype(np.int64))
+        return Cut(mode, parts, parents, arrays["sides"], given, dropped)
     except (KeyError, ValueError, InputError) as error:
         raise _damaged(item.name, path) from error
 
@@ -99,7 +99,7 @@ def part_of(
         mine[rows] = True
         kept &= mine
         if made is not None:
-            kept[made.given] = kept[made.hidden] = False
+            kept[made.given] = kept[made.dropped] = kept[made.hidden] = False
     if without is not None:
         rows, made = without
         rest[rows] = False
@@ -117,7 +117,7 @@ def part_of(
         divided[made.hidden] = True
     if without is not None and without[1] is not None:
         made = without[1]
-        wanted = ~made.inside & mine[made.parents] & ~divided[made.parents]
+        wanted = (made.sides == REST) & mine[made.parents] & ~divided[made.parents]
         pieces.append(made.parts.take(wanted))
         parents.append(made.parents[wanted])
     return Part(
@@ -126,14 +126,17 @@ def part_of(
 
 
 def applied(scene: Gaussians, rows: np.ndarray, made: Cut | None) -> tuple[Gaussians, np.ndarray]:
-    """The whole scene with divided rows replaced by all their parts, and which of its rows are the object's."""
+    """The whole scene with divided rows replaced by all their parts, and which of its rows are the object's.
+
+    What is nobody's is there too: it is dropped only where the object and the rest are parted.
+    """
     if made is None:
         return scene, rows
     shown = np.ones(len(scene), bool)
     shown[made.hidden] = False
     mine = np.zeros(len(scene), bool)
     mine[rows] = True
-    mine[made.given] = False
+    mine[made.given] = mine[made.dropped] = False
     return concatenate([scene.take(shown), made.parts]), np.flatnonzero(np.concatenate([mine[shown], made.inside]))
 
 

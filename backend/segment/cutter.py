@@ -1,8 +1,9 @@
 """A selection and its outlines into a cut: Gaussians that stick out of an object, divided at its edge.
 
 A selection holds whole Gaussians, and some of them are needles that reach far beyond the object. What crosses the
-outline is split there: the inner part becomes the object's, the outer part the rest's. Nothing is lost: parts are
-appended rows with a parent, and the parents stay where they are, hidden. After Seg-Wild's Spiky Gaussian Cutter
+outline is split there: the inner part becomes the object's, the outer part the rest's, or
+nobody's if it looks like the object. Nothing is lost: parts are rows with a parent, to be appended, and the parents
+stay where they are, hidden. After Seg-Wild's Spiky Gaussian Cutter
 (ACM MM 2025), corrected: every direction is walked alike, directions are mapped as directions, and by default a
 plane divides a Gaussian into two that recombine to it exactly.
 """
@@ -15,9 +16,12 @@ from typing import Literal
 
 import numpy as np
 from scipy.ndimage import distance_transform_edt
+from scipy.spatial import cKDTree
 
+from backend.features.colour import lab
 from backend.features.neutral import Neutral
 from backend.render import Seen
+from backend.render.harmonics import C0
 from backend.scene import Camera, Gaussians
 from backend.scene.gaussians import FIELDS, concatenate
 from backend.scene.transforms import matrices_from_quats
@@ -27,10 +31,15 @@ from backend.segment.split import Moments, halves, shortened, shrunk
 
 Mode = Literal["exact", "axis", "literal"]
 MODES: tuple[Mode, ...] = ("exact", "axis", "literal")
+REST, OBJECT, NOBODY = 0, 1, 2
 _LONG_SIDE = 480  # pixels of guessed outlines
 _LEAST_PX = 60  # a selection that shows less has no outline
 _SEEN_PX = 0.5  # of blending weight: less is not seen
+_SEEN_SHARE = 0.05  # of the weight it would have alone
 _NEAR = 0.01  # world units
+_MOSTLY = 0.5  # of a row's mass
+_SOLID = 0.3  # opacity of rows that say what a place looks like ...
+_AROUND = 8  # ... of which so many are asked
 
 
 @dataclass(frozen=True)
@@ -40,6 +49,7 @@ class Cutting:
     mode: Mode = "exact"
     views: int = 8  # photos whose outlines are guessed; more: surer planes, more time
     agree: int = 2  # guessed outlines that must say so; a drawn one is believed alone
+    outvoted: float = 0.5  # a row goes if so many views have it outside per view that does not; less: more go
     leak: float = 0.02  # of a Gaussian's mass may lie on the wrong side; less: more is cut
     least: float = 0.05  # a smaller part goes to the other side whole
     spacings: float = 2.0  # three deviations must be longer than so many spacings; less: small ones are cut too
@@ -55,8 +65,14 @@ class Cut:
     mode: Mode
     parts: Gaussians  # (P,) rows to append, colours as their parents'
     parents: np.ndarray  # (P,) int64, the row each part is of
-    inside: np.ndarray  # (P,) bool: the object's, or the rest's
+    sides: np.ndarray  # (P,) uint8: whose each part is, REST, OBJECT or NOBODY
     given: np.ndarray  # (G,) int64, rows of the object that lie outside of it whole: the rest's
+    dropped: np.ndarray  # (D,) int64, such rows that look like the object: nobody's
+
+    @property
+    def inside(self) -> np.ndarray:
+        """(P,) bool: the object's parts."""
+        return self.sides == OBJECT
 
     @property
     def hidden(self) -> np.ndarray:
@@ -115,7 +131,7 @@ def cut(
     witnesses = [_Witness(scene, rows, whole, outline) for outline in outlines]
     large = 3 * scene.scales[rows].max(1) > settings.spacings * spacing[rows]
     if not witnesses or not len(rows):
-        return _assembled(scene, settings.mode, [], rows[:0])
+        return _assembled(scene, chosen, settings.mode, [], rows[:0])
     outside = _outside(witnesses, whole, settings)
     given = rows[outside]
     if settings.mode == "exact":
@@ -125,7 +141,7 @@ def cut(
     wholly_out = [places for part, places, inside in pieces if part is None and not inside]
     given = np.union1d(given, rows[np.concatenate(wholly_out)]) if wholly_out else given
     kept = [(part, rows[places], inside) for part, places, inside in pieces if part is not None]
-    return _assembled(scene, settings.mode, kept, given)
+    return _assembled(scene, chosen, settings.mode, kept, given)
 
 
 # A piece: its shape (None: the row as it is), whose part it is (places in the selection), and its side.
@@ -133,14 +149,41 @@ _Piece = tuple[Moments | None, np.ndarray, bool]
 
 
 def _assembled(
-    scene: Gaussians, mode: Mode, pieces: Sequence[tuple[Moments | None, np.ndarray, bool]], given: np.ndarray
+    scene: Gaussians,
+    chosen: np.ndarray,
+    mode: Mode,
+    pieces: Sequence[tuple[Moments, np.ndarray, bool]],
+    given: np.ndarray,
 ) -> Cut:
-    parts = [part.colored_like(scene, rows) for part, rows, _ in pieces if part is not None]
-    parents = [rows for _, rows, _ in pieces] or [np.zeros(0, np.int64)]
-    sides = [np.full(len(rows), inside) for _, rows, inside in pieces] or [np.zeros(0, bool)]
+    parts = [part.colored_like(scene, rows) for part, rows, _ in pieces]
     none = scene.take(np.zeros(0, np.int64))
     together = concatenate(parts) if parts else Gaussians(*(getattr(none, name) for name in FIELDS))
-    return Cut(mode, together, np.concatenate(parents), np.concatenate(sides), given)
+    parents = np.concatenate([rows for _, rows, _ in pieces] or [np.zeros(0, np.int64)])
+    inside = np.concatenate([np.full(len(rows), inside) for _, rows, inside in pieces] or [np.zeros(0, bool)])
+    fits = _fits_rest(scene, chosen, np.concatenate([together.means, scene.means[given]]), np.append(parents, given))
+    sides = np.where(inside, OBJECT, np.where(fits[: len(parents)], REST, NOBODY)).astype(np.uint8)
+    left = fits[len(parents) :]
+    return Cut(mode, together, parents, sides, given[left], given[~left])
+
+
+def _fits_rest(scene: Gaussians, chosen: np.ndarray, points: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """(M,) bool: the rest looks more like the rows than the object does, around points (M, 3).
+
+    What sticks out of a frog is green. In its place it is hardly seen, but a scene without the frog would keep it as
+    a ghost: such parts are nobody's.
+    """
+    solid = scene.opacities > _SOLID
+    sources = [np.flatnonzero(~chosen & solid), np.flatnonzero(chosen & solid)]
+    if not len(rows) or not all(len(source) for source in sources):
+        return np.ones(len(rows), bool)
+    colors = lab(np.clip(scene.sh0[:, 0] * C0 + 0.5, 0, 1))
+    unlike = []
+    for source in sources:
+        k = min(_AROUND, len(source))
+        _, found = cKDTree(scene.means[source].astype(np.float64)).query(points.astype(np.float64), k=k)
+        around = colors[source[found.reshape(-1, k)]]
+        unlike.append(np.median(np.linalg.norm(around - colors[rows][:, None], axis=2), 1))
+    return unlike[0] <= unlike[1]
 
 
 class _Witness:
@@ -149,24 +192,28 @@ class _Witness:
     def __init__(self, scene: Gaussians, rows: np.ndarray, whole: Moments, outline: Outline) -> None:
         self.outline = outline
         seen = Seen(scene, outline.camera)
-        self.mass = seen.mass()[rows]
+        inside, mass = seen.accumulate(outline.mask.astype(np.float32)[..., None])
+        self.mass = mass[rows]
+        self._shown_inside = inside[rows, 0] / np.maximum(self.mass, 1e-9)
         self._depth = seen.depth()
         self._margin = 2 * np.sqrt(np.trace(whole.covariances, axis1=1, axis2=2))
         prints = Footprints.of(whole, outline.camera)
-        self.sees = (self.mass >= _SEEN_PX) & self._in_front(prints, np.arange(len(rows)), margin=False)
+        # What shines through a crack of what is in front of it says nothing.
+        alone = 2 * np.pi * whole.opacities * np.sqrt(np.maximum(np.linalg.det(prints.covariances), 0))
+        self.sees = outline.known(prints.pixels) & (self.mass >= np.maximum(_SEEN_PX, _SEEN_SHARE * alone))
 
-    def _in_front(self, prints: Footprints, places: np.ndarray, *, margin: bool) -> np.ndarray:
-        """(M,) bool: the centres are in the frame and not behind another surface.
+    def _in_front(self, prints: Footprints, places: np.ndarray) -> np.ndarray:
+        """(M,) bool: the centres are in the frame and not behind another surface, or only a little.
 
-        With a margin, what is a little behind counts too: a tail in the ground is cut, one behind a lamp post is not.
+        A tail in the ground is cut, one behind a lamp post is not: there the mask ends and the object goes on.
         """
         known = self.outline.known(prints.pixels) & (prints.depths > _NEAR)
         pixels = np.nan_to_num(prints.pixels)
         column = np.clip(pixels[:, 0].astype(int), 0, self._depth.shape[1] - 1)
         row = np.clip(pixels[:, 1].astype(int), 0, self._depth.shape[0] - 1)
         surface = np.nan_to_num(self._depth[row, column], nan=np.inf)
-        slack = 3 * prints.depth_deviations + 0.02 * prints.depths
-        return known & (prints.depths <= surface + slack + (self._margin[places] if margin else 0))
+        slack = 3 * prints.depth_deviations + 0.02 * prints.depths + self._margin[places]
+        return known & (prints.depths <= surface + slack)
 
     def crossing(
         self, parts: Moments, places: np.ndarray, settings: Cutting
@@ -179,18 +226,22 @@ class _Witness:
         found = crossings.found & np.isfinite(offsets)
         normals, offsets = np.where(found[:, None], normals, (0.0, 0.0, 1.0)), np.where(found, offsets, 0.0)
         outer = halves(parts, normals, offsets)[1]
-        shown = self._in_front(Footprints.of(outer, self.outline.camera), places, margin=True)
+        shown = self._in_front(Footprints.of(outer, self.outline.camera), places)
         share = self.outline.shares(prints)
         leaks = (share < 1 - settings.leak) & (share > settings.leak)
         return self.sees[places] & found & shown & leaks, normals, offsets
 
     def beyond(self, whole: Moments, settings: Cutting) -> np.ndarray:
-        """(M,) bool: rows that are seen, and outside whole."""
-        return self.sees & (self.outline.shares(Footprints.of(whole, self.outline.camera)) < settings.least)
+        """(M,) bool: rows that are seen, and outside whole, what is seen of them too."""
+        shares = self.outline.shares(Footprints.of(whole, self.outline.camera))
+        return self.sees & (shares < _MOSTLY) & (self._shown_inside < settings.least)
 
 
 def _outside(witnesses: Sequence[_Witness], whole: Moments, settings: Cutting) -> np.ndarray:
-    """(M,) bool: rows that most of the views that see them have outside whole."""
+    """(M,) bool: rows that several views have outside whole, and not too many otherwise.
+
+    Whatever is before or behind the object is inside in some views, but nothing of the object is outside in any.
+    """
     out, other = np.zeros(len(whole)), np.zeros(len(whole))
     enough = min(settings.agree, len(witnesses))
     for witness in witnesses:
@@ -198,7 +249,7 @@ def _outside(witnesses: Sequence[_Witness], whole: Moments, settings: Cutting) -
         beyond = witness.beyond(whole, settings)
         out += word * beyond
         other += word * (witness.sees & ~beyond)
-    return (out >= enough) & (out > other)
+    return (out >= enough) & (out >= settings.outvoted * other)
 
 
 def _divided(whole: Moments, wanted: np.ndarray, witnesses: Sequence[_Witness], settings: Cutting) -> list[_Piece]:

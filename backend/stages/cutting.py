@@ -21,9 +21,9 @@ from segwild_addon.protocol.errors import InputError
 def cut_object(workspace: Workspace, name: str, mode: Mode, progress: Progress) -> dict[str, Any]:
     """Cut an object along the masks that were drawn for it and those found from its rows; an older cut is replaced.
 
-    Returns the `mode`, how many Gaussians were `divided` into how many `parts`, how many were `given` away whole,
-    the `outlines` by photo, and `time_secs`. Raises InputError if no photo shows the object, and then changes
-    nothing.
+    Returns the `mode`, how many Gaussians were `divided` into how many `parts`, how many were `given` away whole or,
+    looking like the object, `dropped`, the `outlines` by photo, and `time_secs`. Raises InputError if no photo shows
+    the object, and then changes nothing.
     """
     began = time.monotonic()
     item = objects.find(workspace, name)
@@ -53,6 +53,7 @@ def cut_object(workspace: Workspace, name: str, mode: Mode, progress: Progress) 
         "divided": len(made.hidden),
         "parts": len(made.parts),
         "given": len(made.given),
+        "dropped": len(made.dropped),
         "outlines": [outline.name for outline in outlines],
         "time_secs": round(time.monotonic() - began, 2),
     }

@@ -9,7 +9,7 @@ from backend.render import Seen
 from backend.scene import Gaussians
 from backend.scene.gaussians import FIELDS
 from backend.segment import cuts, objects
-from backend.segment.cutter import Cut
+from backend.segment.cutter import OBJECT, REST, Cut
 from backend.segment.shown import Shown
 from backend.segment.split import Moments, halves
 from segwild_addon.protocol.errors import InputError
@@ -21,7 +21,14 @@ def divided(scene: Gaussians, rows: np.ndarray, given: np.ndarray) -> Cut:
     inner, outer, _ = halves(whole, np.tile([1.0, 0, 0], (len(rows), 1)), whole.means[:, 0])
     parts = [half.colored_like(scene, rows) for half in (inner, outer)]
     fields = {name: np.concatenate([getattr(part, name) for part in parts]) for name in FIELDS}
-    return Cut("exact", Gaussians(**fields), np.tile(rows, 2), np.repeat([True, False], len(rows)), given)
+    return Cut(
+        "exact",
+        Gaussians(**fields),
+        np.tile(rows, 2),
+        np.repeat([OBJECT, REST], len(rows)).astype(np.uint8),
+        given,
+        rows[:0],
+    )
 
 
 @pytest.fixture
@@ -46,7 +53,7 @@ def test_a_cut_comes_back_and_goes_without_a_trace(blobs, red) -> None:
     for name in FIELDS:
         assert np.array_equal(getattr(found.parts, name), getattr(made.parts, name))
     assert np.array_equal(found.parents, made.parents)
-    assert np.array_equal(found.inside, made.inside)
+    assert np.array_equal(found.sides, made.sides)
     assert np.array_equal(found.given, made.given)
     assert cuts.revert(blobs.workspace, red)
     assert not cuts.revert(blobs.workspace, red)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -10,7 +12,8 @@ from backend.scene import Gaussians
 from backend.scene.gaussians import FIELDS, concatenate
 from backend.scene.transforms import quats_from_matrices
 from backend.segment import metrics
-from backend.segment.cutter import MODES, Cut, Cutting, cut, outlines_of
+from backend.segment.cuts import part_of
+from backend.segment.cutter import MODES, NOBODY, REST, Cut, Cutting, cut, outlines_of
 from backend.segment.graph import scene_graph
 from backend.segment.outline import Outline
 from tests.backend.conftest import BLUE, CENTRES, RADIUS, RED, Blobs
@@ -57,7 +60,7 @@ def alone(scene: Gaussians, labels: np.ndarray, made: Cut | None) -> Gaussians:
         return scene.take(own)
     own = own.copy()
     own[made.hidden] = False
-    own[made.given] = False
+    own[made.given] = own[made.dropped] = False
     return concatenate([scene.take(own), made.parts.take(made.inside)])
 
 
@@ -106,10 +109,12 @@ def test_a_needle_nobody_sees_is_left_alone(spiky, outlines) -> None:
     fields = {name: getattr(needle, name) for name in FIELDS}
     fields |= {"means": np.array([CENTRES[BLUE]], np.float32), "log_scales": needle.log_scales - np.float32(np.log(3))}
     hidden = Gaussians(**fields)
-    scene, labels = concatenate([scene, hidden]), np.append(labels, RED)
+    scales = scene.log_scales + np.where(labels == BLUE, np.log(2), 0).astype(np.float32)[:, None]  # no cracks
+    scene = concatenate([replace(scene, log_scales=scales), hidden])
+    labels = np.append(labels, RED)
     made = cut(scene, labels == RED, scene_graph(scene).spacing, outlines)
     assert len(scene) - 1 not in made.hidden
-    assert len(scene) - 1 not in made.given
+    assert len(scene) - 1 not in np.concatenate([made.given, made.dropped])
 
 
 def test_a_row_outside_of_every_outline_is_the_rests(spiky, outlines) -> None:
@@ -120,6 +125,20 @@ def test_a_row_outside_of_every_outline_is_the_rests(spiky, outlines) -> None:
     chosen[stray] = True
     made = cut(scene, chosen, scene_graph(scene).spacing, outlines)
     assert stray in made.given
+
+
+def test_what_looks_like_the_object_leaves_no_ghost(spiky, outlines) -> None:
+    """A scene without the ball shows nothing red; grey ground that was selected with it stays."""
+    scene, labels = spiky
+    chosen = (labels == RED) | ((labels == 0) & (np.linalg.norm(scene.means[:, :2] - CENTRES[RED][:2], axis=1) < 0.4))
+    made = cut(scene, chosen, scene_graph(scene).spacing, outlines)
+    assert (labels[made.parents[made.sides == NOBODY]] == RED).all()
+    assert (labels[made.parents[made.sides == REST]] == 0).mean() > 0.9
+    assert len(made.given) > 20
+    assert (labels[made.given] == 0).all()
+    rest = part_of(len(scene), without=(np.flatnonzero(chosen), made)).of(scene)
+    picture = Seen(rest, outlines[0].camera).picture(rest)[0]
+    assert (picture[..., 0] - picture[..., 1]).max() < 0.15
 
 
 def test_without_outlines_nothing_is_cut(spiky) -> None:

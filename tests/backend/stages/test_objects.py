@@ -48,7 +48,13 @@ def test_cut_is_shown_and_taken_back(blobs, tmp_path) -> None:
     whole, made = len(red.rows), cuts.load(blobs.workspace, red)
     file = tmp_path / "red.ply"
     export.run(Export(blobs.workspace.root, file, object="red"), Quiet())
-    shown = whole - len(np.intersect1d(red.rows, made.hidden)) - len(made.given) + int(made.inside.sum())
+    shown = (
+        whole
+        - len(np.intersect1d(red.rows, made.hidden))
+        - len(made.given)
+        - len(made.dropped)
+        + int(made.inside.sum())
+    )
     assert len(PlyData.read(file)["vertex"]) == shown
     assert answered(blobs, "revert", "red")["reverted"]
     export.run(Export(blobs.workspace.root, file, object="red"), Quiet())
