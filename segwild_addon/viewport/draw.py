@@ -189,7 +189,7 @@ def _draw_region(context: bpy.types.Context) -> None:
         every=every,
         highlight=Highlight(tuple(np.array(settings.highlight_color) ** (1 / DISPLAY_GAMMA))),
     )
-    _painter.merge(picture, view)
+    _painter.merge(picture, view, _background(context))
     if not moving:
         # Reading a pixel waits for the graphics card.
         framebuffer.read_color(0, 0, 1, 1, 4, 0, "FLOAT")
@@ -206,6 +206,22 @@ def _matrices(objects: list[bpy.types.Object]) -> list[bytes]:
 
 def _anything_before(context: bpy.types.Context, space: bpy.types.SpaceView3D) -> bool:
     return any(hides(ob) and ob.visible_in_viewport_get(space) for ob in context.view_layer.objects)
+
+
+def _background(context: bpy.types.Context) -> np.ndarray:
+    """(3,) display colour of an empty view; where it is a picture or a light, a dark grey stands for it."""
+    shading = context.space_data.shading
+    if shading.type in ("SOLID", "WIREFRAME"):
+        if shading.background_type == "VIEWPORT":
+            return np.array(shading.background_color) ** (1 / DISPLAY_GAMMA)
+        if shading.background_type == "THEME":
+            gradients = context.preferences.themes[0].view_3d.space.gradients
+            color = np.array(gradients.high_gradient)
+            return color if gradients.background_type == "SINGLE_COLOR" else (color + gradients.gradient) / 2
+    world = context.scene.world
+    if world is not None and shading.type != "MATERIAL":
+        return np.clip(np.array(world.color), 0, 1) ** (1 / DISPLAY_GAMMA)
+    return np.full(3, 0.25)
 
 
 def _depth_texture(width: int, height: int) -> Any:

@@ -34,7 +34,7 @@ class Stroke:
 class Highlight:
     """How marked rows are tinted; display colours."""
 
-    color: tuple[float, float, float] = (1.0, 0.35, 0.05)
+    color: Sequence[float] = (1.0, 0.35, 0.05)
     strength: float = 0.55  # 0 leaves them as they are, 1 covers them
 
 
@@ -46,7 +46,6 @@ def view_block(
     degree: int = 0,
     depth_ratio: float = 0.0,  # pixels of the depth picture per pixel; 0: nothing hides splats
     highlight: Highlight = Highlight(),
-    gamma: float = DISPLAY_GAMMA,
 ) -> np.ndarray:
     """(24,) float32, the block SegwildView of the shaders."""
     a, b = view.depth_terms
@@ -59,7 +58,7 @@ def view_block(
             *clamps(view),
             *(a, b, depth_ratio, swell),
             *(*highlight.color, highlight.strength),
-            *(count, every, HARMONIC_TEXELS[degree], gamma),
+            *(count, every, HARMONIC_TEXELS[degree], DISPLAY_GAMMA),
         ],
         np.float32,
     )
@@ -123,8 +122,12 @@ class Painter:
             gpu.state.blend_set("NONE")
         return framebuffer, *textures
 
-    def merge(self, picture: Any, view: View, gamma: float = DISPLAY_GAMMA) -> None:
-        """Lay a picture over the framebuffer that is bound, as light linear to what is shown."""
+    def merge(self, picture: Any, view: View, background: Sequence[float] = (0.0, 0.0, 0.0)) -> None:
+        """Lay a picture over the framebuffer of a 3D view, which is bound.
+
+        `background` is the display colour that is expected there: over it, the picture blends exactly as within
+        itself; over another colour about so.
+        """
         import gpu
 
         program = self._program("merge")
@@ -132,7 +135,7 @@ class Painter:
         gpu.state.depth_test_set("NONE")
         gpu.state.depth_mask_set(False)
         program.bind()
-        program.uniform_block("view", self._block(-1, view_block(view, gamma=gamma)))
+        program.uniform_block("view", self._block(-1, view_block(view, highlight=Highlight(background, 0.0))))
         program.uniform_sampler("picture", picture)
         self._batch("merge").draw(program)
         gpu.state.blend_set("NONE")

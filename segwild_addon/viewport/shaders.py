@@ -33,7 +33,7 @@ struct SegwildView {
   vec4 size;       /* width, height, 1 if orthographic, nearest z */
   vec4 clamp;      /* lowest and highest x/z, lowest and highest y/z */
   vec4 depth;      /* a, b of a + b/z or a + b*z; pixels of the depth picture per pixel, 0 without one; swell */
-  vec4 highlight;  /* r, g, b, strength */
+  vec4 highlight;  /* r, g, b, strength; for the merge the background */
   vec4 rows;       /* count, every n-th, harmonic texels a row, gamma */
 };
 """
@@ -181,7 +181,9 @@ void main() {
 }
 """
 
-# Straight colour to linear light, as Blender's views expect; of a smaller picture the four nearest are mixed.
+# Blender lays what is written over its view in linear light, which would make every faint rim glow. So that value is
+# written which comes out as the display colours blended, over a background of the colour that is expected there; of
+# a smaller picture the four nearest pixels are mixed.
 _MERGE_FRAGMENT = """
 void main() {
   ivec2 size = textureSize(picture, 0);
@@ -194,7 +196,14 @@ void main() {
                mix(texelFetch(picture, clamp(low + ivec2(0, 1), ivec2(0), last), 0),
                    texelFetch(picture, clamp(low + ivec2(1, 1), ivec2(0), last), 0), part.x), part.y);
   if (c.a < 0.001) discard;
-  merged = vec4(pow(clamp(c.rgb / c.a, 0.0, 1.0), vec3(view.rows.w)) * c.a, c.a);
+  vec3 gamma = vec3(view.rows.w);
+  vec3 background = view.highlight.rgb;
+  vec3 wanted = pow(clamp(c.rgb, vec3(0.0), vec3(c.a)) + (1.0 - c.a) * background, gamma);
+  vec3 there = pow(background, gamma);
+  /* No light can be taken away but by keeping less of what is there. */
+  vec3 most = wanted / max(there, vec3(1e-6));
+  float kept = min(1.0 - c.a, min(most.r, min(most.g, most.b)));
+  merged = vec4(max(wanted - kept * there, 0.0), 1.0 - kept);
 }
 """
 

@@ -66,10 +66,13 @@ class Driver:
         )
         return str(self._wait(self._said, "Blender's window", 120)["started"])
 
-    def run(self, source: str, *, secs: float = ANSWER_SECS) -> Any:
-        """Execute Python in Blender; returns what it leaves in `result`. Raises BlenderError."""
+    def run(self, source: str, *, view: bool = True, secs: float = ANSWER_SECS) -> Any:
+        """Execute Python in Blender; returns what it leaves in `result`. Raises BlenderError.
+
+        The first 3D view is the context, unless not `view`: so files must be loaded.
+        """
         self._number += 1
-        self._order(tell={"id": self._number, "run": textwrap.dedent(source)})
+        self._order(tell={"id": self._number, "run": textwrap.dedent(source), "view": view})
         while True:
             answer = self._wait(self._said, "an answer of Blender", secs)
             if answer.get("id") == self._number:

@@ -1,14 +1,16 @@
 """Runs inside Blender: does what lines of JSON on its standard input ask for, in a timer, as a script would.
 
-A line {"id": N, "run": SOURCE} is executed; what it leaves in `result` (JSON) is printed as one marked line, or the
-end of the traceback in `error`.
+A line {"id": N, "run": SOURCE, "view": BOOL} is executed, with the first 3D view as context if `view` is true; what it
+leaves in `result` (JSON) is printed as one marked line, or the end of the traceback in `error`. The source has `bpy`,
+`addon(NAME)` for a module of the add-on, and `view_context()`.
 """
 
+import contextlib
+import importlib
 import json
 import queue
 import sys
 import threading
-import time
 import traceback
 
 import bpy
@@ -35,6 +37,12 @@ def view_context():
     return {"window": window, "area": area, "region": region, "space_data": area.spaces.active}
 
 
+def addon(name):
+    """A module of the add-on, which is a package of another name where it is installed."""
+    package = "bl_ext.user_default.segwild" if "bl_ext.user_default.segwild" in sys.modules else "segwild_addon"
+    return importlib.import_module(f"{package}.{name}")
+
+
 def tick():
     try:
         order = orders.get_nowait()
@@ -42,7 +50,8 @@ def tick():
         return 0.02
     space.pop("result", None)
     try:
-        with bpy.context.temp_override(**view_context()):
+        # Loading a file ends the context: those orders come without one.
+        with bpy.context.temp_override(**view_context()) if order["view"] else contextlib.nullcontext():
             exec(compile(order["run"], "<test>", "exec"), space)
         say(id=order["id"], result=space.get("result"))
     except Exception:
@@ -55,7 +64,7 @@ def started():
     bpy.app.timers.register(tick, persistent=True)
 
 
-space.update(view_context=view_context, time=time)
+space.update(addon=addon, view_context=view_context)
 bpy.context.preferences.view.show_splash = False
 # A clean picture: no smooth changes of view, no pop-ups that swallow keys.
 bpy.context.preferences.view.smooth_view = 0

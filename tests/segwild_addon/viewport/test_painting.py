@@ -181,16 +181,24 @@ def test_layers_are_laid_over_each_other(painter):
     assert alpha > 0.97
 
 
-def test_the_merge_undoes_blenders_display_curve(painter):
-    """A colour shown at 0.5 must be written as the light 0.5^2.2, weighted with alpha."""
+@pytest.mark.parametrize("background", [(0.0, 0.0, 0.0), (0.24, 0.24, 0.24), (0.9, 0.5, 0.1)])
+@pytest.mark.parametrize("color", [(0.5, 0.5, 0.5), (0.05, 0.0, 0.1), (1.0, 1.0, 1.0)])
+def test_the_merge_blends_what_is_shown_and_not_light(painter, color, background):
+    """Blender shows the root of what is written; over the background that must be the display colours' mean."""
     view = view_from((0, -5, 0), width=40, height=30)
-    _, picture = painter.paint([stroke(layer_of(one_splat(2.5, color=(0.5, 0.5, 0.5))), view, np.eye(4))], view)
-    target = gpu.types.GPUOffScreen(40, 30, format="RGBA16F")
+    framebuffer, picture = painter.paint([stroke(layer_of(one_splat(2.5, color=color)), view, np.eye(4))], view)
+    painted = pixels(framebuffer, view).copy()
+    light = np.array(background) ** 2.2
+    target = gpu.types.GPUOffScreen(40, 30, format="RGBA32F")
     with target.bind():
-        framebuffer = gpu.state.active_framebuffer_get()
-        framebuffer.clear(color=(0, 0, 0, 0))
-        painter.merge(picture, view)
-        got = pixels(framebuffer, view)[15, 20]
-    assert got[3] == pytest.approx(0.9, abs=0.01)
-    assert got[0] / got[3] == pytest.approx(0.5**2.2, abs=0.004)
+        over = gpu.state.active_framebuffer_get()
+        over.clear(color=(*light, 1))
+        painter.merge(picture, view, background)
+        got = pixels(over, view)[..., :3] ** (1 / 2.2)
     target.free()
+    expected = painted[..., :3] + (1 - painted[..., 3:]) * background
+    loosest = 0.01 if min(background) > 0 else 0.004
+    # One alpha serves three channels: where one is darkened most, the others are made up for by light.
+    assert np.abs(got - expected).max() < loosest
+    assert painted[15, 20, 3] > 0.8
+    assert 0 < painted[15, 35, 3] < 0.6
