@@ -12,7 +12,7 @@ import pytest
 
 from .driver import SOURCE, Driver, command
 
-WINDOW = ("--window-geometry", "0", "0", "1000", "700")
+WINDOW = ("--window-geometry", "0", "0", "960", "800")  # of full height: a lower one lies at the bottom
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
