@@ -76,7 +76,7 @@ def archive(folder: Path, path: Path) -> None:
 def validator() -> list[str] | None:
     """The command of Blender's own tool, or None where there is no Blender."""
     if command := os.environ.get("SEGWILD_BLENDER"):
-        return [*shlex.split(command), "--command", "extension"]
+        return [*shlex.split(command), "blender", "--command", "extension"]
     spec = importlib.util.find_spec("bpy")  # found, not imported: that would start Blender
     for folder in spec.submodule_search_locations or [] if spec else []:
         for tool in sorted(Path(folder).glob("*/scripts/addons_core/bl_pkg/cli/blender_ext.py")):

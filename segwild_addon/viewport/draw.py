@@ -117,7 +117,8 @@ def preview(scene_uuid: str, arrays: Mapping[str, np.ndarray] | None, place: Any
 
 def redraw() -> None:
     """Have all 3D views drawn again."""
-    for manager in bpy.data.window_managers:
+    # While an add-on is being installed there is no file to look at.
+    for manager in getattr(bpy.data, "window_managers", ()):
         for window in manager.windows:
             for area in window.screen.areas:
                 if area.type == "VIEW_3D":

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from .driver import SOURCE, Driver, command
+from .driver import Driver, command
 
 WINDOW = ("--window-geometry", "0", "0", "960", "800")  # of full height: a lower one lies at the bottom
 
@@ -37,15 +37,25 @@ def running(folder: Path) -> Iterator[Driver]:
     driver = Driver(folder)
     try:
         driver.start(*WINDOW)
+        archive = _archive(folder)
         driver.run(f"""
-            import sys
-            sys.path.insert(0, {str(SOURCE)!r})
-            import segwild_addon
-            segwild_addon.register()
+            bpy.ops.extensions.package_install_files(
+                filepath={str(archive)!r}, repo='user_default', enable_on_install=True)
+            assert hasattr(bpy.types.Object, 'segwild')
         """)
         yield driver
     finally:
         driver.close()
+
+
+def _archive(folder: Path) -> Path:
+    """The extension as a person installs it."""
+    from backend.packaging import extension
+
+    extension.stage(folder / "segwild")
+    extension.check(folder / "segwild")
+    extension.archive(folder / "segwild", folder / "segwild.zip")
+    return folder / "segwild.zip"
 
 
 @pytest.fixture

@@ -21,7 +21,6 @@ import numpy as np
 from PIL import Image
 
 HERE = Path(__file__).parent
-SOURCE = HERE.parents[1]
 ANSWER_SECS = 60.0
 
 
