@@ -47,15 +47,20 @@ class Encoded:
 
     def usable(self) -> np.ndarray:
         """(N,) bool, rows that can be shown; harmonics are made finite where they are read."""
-        good = ~np.isnan(self.opacity_logits) & (self.log_scales <= LARGEST_LOG).all(axis=1)
-        for array in (self.means, self.quats, self.sh0[:, 0]):
-            with np.errstate(invalid="ignore"):
-                good &= (np.abs(array) <= LARGEST).all(axis=1)
+        good = ~np.isnan(self.opacity_logits)
+        with np.errstate(invalid="ignore"):
+            if not self.log_scales.max(initial=0) <= LARGEST_LOG:
+                good &= (self.log_scales <= LARGEST_LOG).all(axis=1)
+            for array in (self.means, self.quats, self.sh0[:, 0]):
+                # The usual case without a table of truth values; NaN fails every comparison.
+                if not (array.max(initial=0) <= LARGEST and array.min(initial=0) >= -LARGEST):
+                    good &= (np.abs(array) <= LARGEST).all(axis=1)
         return good
 
     def scales(self, chosen: Any) -> np.ndarray:
         """(M, 3) float32, linear standard deviations."""
-        return np.exp(np.maximum(self.log_scales[chosen], np.float32(FLATTEST_LOG)))
+        scales = np.maximum(self.log_scales[chosen], np.float32(FLATTEST_LOG))
+        return np.exp(scales, out=scales)
 
     def rotations(self, chosen: Any) -> np.ndarray:
         """(M, 4) float32, unit length; (1, 0, 0, 0) where the file has none."""
@@ -73,17 +78,18 @@ class Encoded:
         """(M, 3) float32, coefficient k + 1 of every row; what is not finite or absurd is zero."""
         array = self.shN[chosen, k]
         with np.errstate(invalid="ignore"):
-            good = np.abs(array) <= LARGEST
-        return array if good.all() else np.where(good, array, np.float32(0))
+            if array.max(initial=0) <= LARGEST and array.min(initial=0) >= -LARGEST:
+                return array
+            return np.where(np.abs(array) <= LARGEST, array, np.float32(0))
 
     def rows(self, chosen: Any, ids: np.ndarray | None = None) -> Rows:
         """The chosen rows decoded at once."""
         count = len(self.means[chosen])
-        sh = np.empty((count, self.shN.shape[1], 3), np.float32)
-        for k in range(sh.shape[1]):
-            sh[:, k] = self.harmonic(k, chosen)
+        sh = np.empty((self.shN.shape[1], count, 3), np.float32)
+        for k in range(len(sh)):
+            sh[k] = self.harmonic(k, chosen)
         means = np.ascontiguousarray(self.means[chosen])
-        return rows(means, self.scales(chosen), self.rotations(chosen), self.base(chosen), sh, ids)
+        return rows(means, self.scales(chosen), self.rotations(chosen), self.base(chosen), sh.swapaxes(0, 1), ids)
 
 
 def unit(quats: np.ndarray) -> np.ndarray:

@@ -59,13 +59,13 @@ def turned(sh: np.ndarray, turn: np.ndarray) -> np.ndarray:
         band = slice(degree * degree - 1, (degree + 1) ** 2 - 1)
         matrix[band, band] = _band(turn, degree)
     matrix = matrix.astype(np.float32)
-    result = np.empty(sh.shape, np.float32)
+    result = np.empty((beyond, count, 3), np.float32)
     for start in range(0, count, _CHUNK_ROWS):
         part = slice(start, start + _CHUNK_ROWS)
-        # Coefficients last: one product of two plain matrices.
-        channels = np.ascontiguousarray(sh[part].swapaxes(1, 2)).reshape(-1, beyond)
-        result[part] = (channels @ matrix.T).reshape(-1, 3, beyond).swapaxes(1, 2)
-    return result
+        # One product of two plain matrices.
+        coefficients = np.ascontiguousarray(sh[part].swapaxes(0, 1)).reshape(beyond, -1)
+        result[:, part] = (matrix @ coefficients).reshape(beyond, -1, 3)
+    return result.swapaxes(0, 1)
 
 
 def _band(turn: np.ndarray, degree: int) -> np.ndarray:

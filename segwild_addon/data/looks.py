@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from ..protocol.errors import InputError
-from .rows import Rows
+from .rows import Rows, by_coefficient
 from .safetensors import mapped
 from .workspace import Folder
 
@@ -82,7 +82,7 @@ class Light:
         lit = base_rgb @ self.gain.T + shift.astype(np.float32)
         if self.per_row is not None:
             lit += self.per_row / np.float32(C0)
-        return lit, sh @ self.gain.T if sh.shape[1] else sh
+        return lit, (by_coefficient(sh) @ self.gain.T).swapaxes(0, 1) if sh.shape[1] else sh
 
 
 class Looks:

@@ -24,7 +24,7 @@ _COLOUR = ("f_dc_0", "f_dc_1", "f_dc_2")
 _SIZES = ("scale_0", "scale_1", "scale_2")
 _TURN = ("rot_0", "rot_1", "rot_2", "rot_3")
 _REQUIRED = (*_POSITION, *_COLOUR, "opacity", *_SIZES, *_TURN)
-_CHUNK_ROWS = 1 << 16
+_CHUNK_ROWS = 1 << 14  # a few megabytes
 
 
 def read(path: Path) -> Encoded:
@@ -90,7 +90,8 @@ def writing(path: Path, rows: Rows, *, with_ids: bool = False) -> Steps[int]:
                 floats = table["floats"]
                 floats[:, 0:3] = rows.positions[part]
                 floats[:, 6:9] = rows.base[part, :3]
-                floats[:, 9 : 9 + 3 * bases] = rows.sh[part].swapaxes(1, 2).reshape(len(part), -1)
+                for k in range(bases):
+                    floats[:, 9 + k : 9 + 3 * bases : bases] = rows.sh[:, k][part]
                 floats[:, -8] = logits(rows.base[part, 3])
                 floats[:, -7:-4] = log_sizes(rows.scales[part])
                 floats[:, -4:] = rows.rotations[part]

@@ -18,7 +18,9 @@ class Rows:
     scales: np.ndarray  # (N, 3) float32, linear standard deviations
     rotations: np.ndarray  # (N, 4) float32, wxyz, unit length
     base: np.ndarray  # (N, 4) float32, raw SH constant term r g b, then opacity in 0..1
-    sh: np.ndarray  # (N, K-1, 3) float32, SH coefficients of degree 1 and up, K in {1, 4, 9, 16}
+    # (N, K-1, 3) float32, SH coefficients of degree 1 and up, K in {1, 4, 9, 16}. In memory best a coefficient after
+    # the other, as Blender has them: a view of (K-1, N, 3), see `by_coefficient`.
+    sh: np.ndarray
     ids: np.ndarray  # (N,) int32, row in the workspace + 1; 0: unknown there
     labels: np.ndarray  # (N,) int32, id of the segment; 0: rest
     erased: np.ndarray  # (N,) float32, opacity before the row was erased; 0: it is not erased
@@ -53,16 +55,22 @@ class Rows:
 
     def take(self, chosen: np.ndarray) -> Rows:
         """The chosen rows, by index or mask (N,) bool, as copies."""
-        return Rows(**{field.name: getattr(self, field.name)[chosen] for field in fields(self)})
+        taken = {field.name: getattr(self, field.name)[chosen] for field in fields(self) if field.name != "sh"}
+        return Rows(**taken, sh=by_coefficient(self.sh)[:, chosen].swapaxes(0, 1))
 
     def with_degree(self, degree: int) -> Rows:
         """Harmonics cut off at a lower degree, or filled with zeros to a higher one."""
         bases = (degree + 1) ** 2 - 1
         if bases <= self.sh.shape[1]:
             return replace(self, sh=self.sh[:, :bases])
-        sh = np.zeros((len(self), bases, 3), np.float32)
-        sh[:, : self.sh.shape[1]] = self.sh
-        return replace(self, sh=sh)
+        sh = np.zeros((bases, len(self), 3), np.float32)
+        sh[: self.sh.shape[1]] = self.sh.swapaxes(0, 1)
+        return replace(self, sh=sh.swapaxes(0, 1))
+
+
+def by_coefficient(sh: np.ndarray) -> np.ndarray:
+    """(N, K-1, 3) harmonics as (K-1, N, 3), contiguous; no copy if they lie in memory like that."""
+    return np.ascontiguousarray(sh.swapaxes(0, 1))
 
 
 def rows(
@@ -98,7 +106,9 @@ def concatenate(parts: Sequence[Rows]) -> Rows:
     if len(parts) == 1:
         return parts[0]
     parts = [part.with_degree(degree) for part in parts]
-    return Rows(**{field.name: np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Rows)})
+    names = [field.name for field in fields(Rows) if field.name != "sh"]
+    joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+    return Rows(**joined, sh=np.concatenate([by_coefficient(part.sh) for part in parts], axis=1).swapaxes(0, 1))
 
 
 def by_id(rows: Rows) -> Rows:

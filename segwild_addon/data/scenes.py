@@ -201,12 +201,14 @@ def _importing(source: Folder, scene: bpy.types.Collection, warn: Warn) -> Steps
         warn(f"{int((~shown).sum())} of {count} Gaussians are NaN, infinite or absurd and are not shown.")
     yield 0.02
     segments = yield from within(_segments(source, warn), 0.02, 0.06)
+    yield 0.08
     try:
         labels = workspace.labels(segments, count)
     except SegWildError as error:
         warn(f"{error} The scene is imported without objects.")
         segments, labels = [], np.zeros(count, np.int32)
-    labels[~shown] = -1
+    if not shown.all():
+        labels[~shown] = -1
     yield 0.08
     parts = [(0, f"{source.name} rest", None, None)]
     parts += [(segment.id, segment.name, segment.color, segment.look) for segment in segments]
@@ -217,6 +219,7 @@ def _importing(source: Folder, scene: bpy.types.Collection, warn: Warn) -> Steps
         if label and not len(rows):
             warn(f"All Gaussians of {name!r} belong more probably to other objects; it is not shown.")
             continue
+        yield 0.08 + 0.88 * done / max(count, 1)
         making = splats.creating(name, len(rows), splats.decoding(gaussians, rows, label))
         ob = yield from within(making, 0.08 + 0.88 * done / max(count, 1), 0.88 * len(rows) / max(count, 1))
         done += len(rows)

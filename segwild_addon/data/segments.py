@@ -30,7 +30,12 @@ def make(
 
     A segment that gives its last row away is removed. Raises InputError if none of the rows is there.
     """
-    picked = [(ob, np.isin(splats.read_ids(ob), ids[ids > 0])) for ob in scenes.splat_objects(scene)]
+    wanted = np.zeros(int(ids.max(initial=0)) + 2, bool)
+    wanted[ids[ids > 0]] = True
+    picked = []
+    for ob in scenes.splat_objects(scene):
+        own = splats.read_ids(ob)
+        picked.append((ob, wanted[np.minimum(own, len(wanted) - 1)]))
     return make_of_rows(scene, name, picked, label, color)
 
 
@@ -223,7 +228,7 @@ def selected_rows(ob: bpy.types.Object) -> np.ndarray:
 
 
 def _in_scene(ob: bpy.types.Object, mask: np.ndarray) -> Rows:
-    return moved(splats.read(ob).take(mask), placed(ob))
+    return moved(splats.read(ob, mask), placed(ob))
 
 
 def _labelled(rows: Rows, label: int) -> Rows:

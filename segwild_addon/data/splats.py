@@ -117,6 +117,7 @@ def filling(cloud: bpy.types.PointCloud, columns: Sequence[Column]) -> Steps[Non
     # Adding an attribute may move the others in memory: first all are made, then each is looked up again.
     for name in names:
         _attribute(cloud, name, _type_of(name))
+        yield 0.0
     for number, (name, array) in enumerate(columns):
         _write(cloud, name, array())
         yield (number + 1) / len(columns)
@@ -131,8 +132,35 @@ def write(ob: bpy.types.Object, rows: Rows) -> None:
 
 def keep(ob: bpy.types.Object, chosen: np.ndarray) -> None:
     """Only the chosen rows (N,) bool stay; attributes of other programs stay with them."""
-    table = {name: (kind, array[chosen]) for name, (kind, array) in _table(ob).items()}
-    _rewrite(ob, table, int(chosen.sum()))
+    if ob.data.users > 1:
+        ob.data = ob.data.copy()
+    count = int(chosen.sum())
+    old = ob.data
+    new = old if compat.can_resize() else compat.sized(old.name, count)
+    names = [attribute.name for attribute in old.attributes if attribute.domain == "POINT"]
+    kinds = {name: old.attributes[name].data_type for name in names}
+    if new is not old:
+        for name in names:
+            _attribute(new, name, kinds[name])
+    buffers: dict[tuple[int, type], np.ndarray] = {}  # fresh memory for every column would cost more than the copying
+    for name in names if len(chosen) else ():
+        kind, width = kinds[name], _WIDTHS.get(kinds[name], 1)
+        if kind == "STRING":
+            continue
+        dtype = _DTYPES.get(kind, np.float32)
+        buffer = buffers.setdefault((width, dtype), np.empty((len(chosen), width), dtype))
+        key = _KEYS.get(kind, "value")
+        old.attributes[name].data.foreach_get(key, buffer.reshape(-1))
+        np.compress(chosen, buffer, axis=0, out=buffer[:count])
+        if new is old:
+            old.attributes[name].data.foreach_set(key, buffer.reshape(-1))
+        elif count:
+            new.attributes[name].data.foreach_set(key, buffer[:count].reshape(-1))
+    if new is old:
+        old.resize(count)
+    else:
+        _replace(ob, new)
+    ob.data.update_tag()
 
 
 def extend(ob: bpy.types.Object, rows: Rows) -> None:
@@ -164,8 +192,12 @@ def resize(ob: bpy.types.Object, count: int) -> None:
     if compat.can_resize():
         ob.data.resize(count)
         return
+    _replace(ob, compat.sized(ob.data.name, count))
+
+
+def _replace(ob: bpy.types.Object, new: bpy.types.PointCloud) -> None:
+    """Give the object another cloud in place of its own, under the same name."""
     old = ob.data
-    new = compat.sized(old.name, count)
     for material in old.materials:
         new.materials.append(material)
     name = old.name
@@ -175,8 +207,8 @@ def resize(ob: bpy.types.Object, count: int) -> None:
     new.name = name
 
 
-def read(ob: bpy.types.Object) -> Rows:
-    """All rows of the object. Raises InputError if it holds no splats."""
+def read(ob: bpy.types.Object, chosen: np.ndarray | None = None) -> Rows:
+    """The rows of the object, all or those chosen (N,) bool. Raises InputError if it holds no splats."""
     count = len(ob.data.points) if ob.type == "POINTCLOUD" else 0
     if ob.type != "POINTCLOUD" or (count and BASE not in ob.data.attributes):
         raise InputError(
@@ -189,21 +221,26 @@ def read(ob: bpy.types.Object) -> Rows:
     while bases < _SH_MAX and harmonic(bases) in attributes:
         bases += 1
     bases = max(known for known in SH_COUNTS if known <= bases)
-    sh = np.empty((count, bases, 3), np.float32)
-    for k in range(bases):
-        sh[:, k] = column(ob, harmonic(k), 3)
-    rotations = column(ob, "rotation", 4)
+
+    def part(name: str, width: int = 1) -> np.ndarray:
+        array = column(ob, name, width)
+        return array if chosen is None else array[chosen]
+
+    rotations = part("rotation", 4)
     if "rotation" not in attributes:
         rotations[:, 0] = 1
+    sh = np.empty((bases, len(rotations), 3), np.float32)
+    for k in range(bases):
+        sh[k] = part(harmonic(k), 3)
     return Rows(
-        column(ob, "position", 3),
-        column(ob, "scale", 3),
+        part("position", 3),
+        part("scale", 3),
         rotations,
-        column(ob, BASE, 4),
-        sh,
-        column(ob, IDS),
-        column(ob, LABELS),
-        column(ob, ERASED),
+        part(BASE, 4),
+        sh.swapaxes(0, 1),
+        part(IDS),
+        part(LABELS),
+        part(ERASED),
     )
 
 
