@@ -1,7 +1,8 @@
 """A photo into the pixels that show plain sky, found without a network.
 
-Sky is what no photo has a feature on: smooth, above the horizon, joined to the upper edge of the photo. A
-smooth wall that fills the upper edge is taken for sky too; nothing could be triangulated there either.
+Sky is what no photo has a feature on: smooth, above the horizon, joined to the upper edge of the photo, and
+blue, or brighter than most of the rest. A bright smooth wall that fills the upper edge is taken for sky too;
+nothing could be triangulated there either. The sky of a night is missed.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ STEP_MAX = 0.035  # of the colour range between neighbours
 LEAST_SHARE = 0.01  # of the photo; less is not worth a decision
 AROUND_POINT = 6  # pixels around a sparse point that are no sky: walls are full of points
 LEAK = 2  # pixels: ways narrower than twice that lead from the sky into something else
-ELEVATION_MIN = -0.34  # sine of the angle above the horizon; up is wrong by as much as photographers look up
+BLUE_MIN = 0.1  # blue over red: what may be darker than the rest
+ELEVATION_MIN = -0.05  # sine of the angle above the horizon, as far as up is known
 
 
 def plain_sky(
@@ -42,8 +44,12 @@ def plain_sky(
     open_sky = ndimage.binary_erosion((step < STEP_MAX) & above & empty, iterations=LEAK, border_value=1)
     parts, count = ndimage.label(open_sky)
     sizes = np.bincount(parts.ravel(), minlength=count + 1)
-    kept = np.zeros(count + 1, bool)
-    kept[np.unique(parts[0])] = True
-    kept &= sizes >= LEAST_SHARE * height * width
-    kept[0] = False
-    return kept[parts]
+    brightness = colors.mean(-1)
+    found = np.zeros((height, width), bool)
+    for part in np.unique(parts[0]):
+        inside = parts == part
+        if part and sizes[part] >= LEAST_SHARE * height * width:
+            red, _, blue = np.median(colors[inside], axis=0)
+            if blue - red > BLUE_MIN or np.median(brightness[inside]) >= np.median(brightness):
+                found |= inside
+    return found

@@ -1,4 +1,4 @@
-"""Plain sky is found in drawn scenes; walls, water below, and skies full of features are not sky."""
+"""Plain sky is found in drawn scenes; walls and dark rooms are not sky, and it ends where the house begins."""
 
 from __future__ import annotations
 
@@ -61,3 +61,12 @@ def test_points_beyond_the_picture_do_no_harm() -> None:
     colors, _ = scene()
     beyond = np.array([[-5.0, 3.0], [1e9, 4.0], [3.0, -1e9], [WIDTH + 0.5, 2.0], [np.nan, 1.0]])
     np.testing.assert_array_equal(plain_sky(colors, camera(), beyond), plain_sky(colors, camera(), NONE))
+
+
+def test_a_dark_room_has_no_sky_but_a_deep_blue_one_is_sky() -> None:
+    colors, sky = scene()
+    bright = np.where(sky[..., None], colors, 0.5 + 0.5 * colors)
+    room = np.where(sky[..., None], np.float32([0.12, 0.1, 0.08]), bright).astype(np.float32)
+    assert not plain_sky(room, camera(), NONE).any()
+    blue = np.where(sky[..., None], np.float32([0.1, 0.2, 0.4]), bright).astype(np.float32)
+    assert plain_sky(blue, camera(), NONE).sum() > 0.85 * sky.sum()
