@@ -35,7 +35,6 @@ REST, OBJECT, NOBODY = 0, 1, 2
 _LONG_SIDE = 480  # pixels of guessed outlines
 _LEAST_PX = 60  # a selection that shows less has no outline
 _SEEN_PX = 0.5  # of blending weight: less is not seen
-_SEEN_SHARE = 0.05  # of the weight it would have alone
 _NEAR = 0.01  # world units
 _MOSTLY = 0.5  # of a row's mass
 _SOLID = 0.3  # opacity of rows that say what a place looks like ...
@@ -49,8 +48,9 @@ class Cutting:
     mode: Mode = "exact"
     views: int = 8  # photos whose outlines are guessed; more: surer planes, more time
     agree: int = 2  # guessed outlines that must say so; a drawn one is believed alone
-    outvoted: float = 0.5  # a row goes if so many views have it outside per view that does not; less: more go
+    outvoted: float = 1 / 3  # a row goes if so many views have it outside per view that does not; less: more go
     leak: float = 0.02  # of a Gaussian's mass may lie on the wrong side; less: more is cut
+    sticks_px: float = 4.0  # two deviations must reach so far beyond the outline; less: rims are cut too, and erode
     least: float = 0.05  # a smaller part goes to the other side whole
     spacings: float = 2.0  # three deviations must be longer than so many spacings; less: small ones are cut too
     passes: int = 2  # an inner part that still sticks out is cut again, so often; more: shorter tails, thinner rims
@@ -198,12 +198,11 @@ class _Witness:
         self._depth = seen.depth()
         self._margin = 2 * np.sqrt(np.trace(whole.covariances, axis1=1, axis2=2))
         prints = Footprints.of(whole, outline.camera)
-        # What shines through a crack of what is in front of it says nothing.
-        alone = 2 * np.pi * whole.opacities * np.sqrt(np.maximum(np.linalg.det(prints.covariances), 0))
-        self.sees = outline.known(prints.pixels) & (self.mass >= np.maximum(_SEEN_PX, _SEEN_SHARE * alone))
+        self._would_show = self._in_front(prints, np.zeros(len(rows)))
+        self.sees = outline.known(prints.pixels) & (self.mass >= _SEEN_PX)
 
-    def _in_front(self, prints: Footprints, places: np.ndarray) -> np.ndarray:
-        """(M,) bool: the centres are in the frame and not behind another surface, or only a little.
+    def _in_front(self, prints: Footprints, margin: np.ndarray) -> np.ndarray:
+        """(M,) bool: the centres are in the frame and not behind another surface, or only by a margin (world units).
 
         A tail in the ground is cut, one behind a lamp post is not: there the mask ends and the object goes on.
         """
@@ -212,7 +211,7 @@ class _Witness:
         column = np.clip(pixels[:, 0].astype(int), 0, self._depth.shape[1] - 1)
         row = np.clip(pixels[:, 1].astype(int), 0, self._depth.shape[0] - 1)
         surface = np.nan_to_num(self._depth[row, column], nan=np.inf)
-        slack = 3 * prints.depth_deviations + 0.02 * prints.depths + self._margin[places]
+        slack = 3 * prints.depth_deviations + 0.02 * prints.depths + margin
         return known & (prints.depths <= surface + slack)
 
     def crossing(
@@ -226,15 +225,19 @@ class _Witness:
         found = crossings.found & np.isfinite(offsets)
         normals, offsets = np.where(found[:, None], normals, (0.0, 0.0, 1.0)), np.where(found, offsets, 0.0)
         outer = halves(parts, normals, offsets)[1]
-        shown = self._in_front(Footprints.of(outer, self.outline.camera), places)
+        shown = self._in_front(Footprints.of(outer, self.outline.camera), self._margin[places])
         share = self.outline.shares(prints)
         leaks = (share < 1 - settings.leak) & (share > settings.leak)
-        return self.sees[places] & found & shown & leaks, normals, offsets
+        reach = 2 * np.sqrt(np.einsum("mi,mij,mj->m", crossings.normals, prints.covariances, crossings.normals))
+        with np.errstate(invalid="ignore"):
+            far = reach - ((prints.pixels - crossings.pixels) * crossings.normals).sum(1) > settings.sticks_px
+        return self.sees[places] & found & shown & leaks & far, normals, offsets
 
     def beyond(self, whole: Moments, settings: Cutting) -> np.ndarray:
-        """(M,) bool: rows that are seen, and outside whole, what is seen of them too."""
+        """(M,) bool: rows of which all that is seen is outside, or which are outside where nothing would hide them."""
         shares = self.outline.shares(Footprints.of(whole, self.outline.camera))
-        return self.sees & (shares < _MOSTLY) & (self._shown_inside < settings.least)
+        shown = self.sees & (shares < _MOSTLY) & (self._shown_inside < settings.least)
+        return shown | (self._would_show & (shares < settings.least))
 
 
 def _outside(witnesses: Sequence[_Witness], whole: Moments, settings: Cutting) -> np.ndarray:
@@ -248,7 +251,7 @@ def _outside(witnesses: Sequence[_Witness], whole: Moments, settings: Cutting) -
         word = enough if witness.outline.drawn else 1
         beyond = witness.beyond(whole, settings)
         out += word * beyond
-        other += word * (witness.sees & ~beyond)
+        other += witness.sees & ~beyond
     return (out >= enough) & (out >= settings.outvoted * other)
 
 
