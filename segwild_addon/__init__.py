@@ -23,6 +23,7 @@ _MODULES = (
     "operators.backend",
     "operators.training",
     "operators.visibility",
+    "operators.rendering",
     "ui.thumbnails",
     "ui.panels",
     "ui.lists",
