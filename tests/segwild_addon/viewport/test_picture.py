@@ -10,14 +10,14 @@ gpu = pytest.importorskip("gpu")
 if not hasattr(gpu, "init"):
     pytest.skip("this Blender has graphics in its window only; 5.2 has them without", allow_module_level=True)
 
-from segwild_addon.data import scenes, splats
-from segwild_addon.data.rows import rows
-from segwild_addon.protocol.errors import InputError
-from segwild_addon.viewport import occluders, picture
-from segwild_addon.viewport.camera import of_camera
-from segwild_addon.viewport.stock import SHARED, Stock
+from segwild_addon.data import scenes, splats  # noqa: E402
+from segwild_addon.data.rows import rows  # noqa: E402
+from segwild_addon.protocol.errors import InputError  # noqa: E402
+from segwild_addon.viewport import occluders, picture  # noqa: E402
+from segwild_addon.viewport.camera import of_camera  # noqa: E402
+from segwild_addon.viewport.stock import SHARED, Stock  # noqa: E402
 
-from . import reference
+from . import reference  # noqa: E402
 
 SIZE = 64, 48
 
