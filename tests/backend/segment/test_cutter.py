@@ -131,7 +131,7 @@ def test_what_looks_like_the_object_leaves_no_ghost(spiky, outlines) -> None:
     """A scene without the ball shows nothing red; grey ground that was selected with it stays."""
     scene, labels = spiky
     chosen = (labels == RED) | ((labels == 0) & (np.linalg.norm(scene.means[:, :2] - CENTRES[RED][:2], axis=1) < 0.4))
-    made = cut(scene, chosen, scene_graph(scene).spacing, outlines)
+    made = cut(scene, chosen, scene_graph(scene).spacing, outlines, Cutting(sticks_px=0.5))
     assert (labels[made.parents[made.sides == NOBODY]] == RED).all()
     assert (labels[made.parents[made.sides == REST]] == 0).mean() > 0.9
     assert len(made.given) > 20
