@@ -1,7 +1,8 @@
 """A backend of a few hundred lines that can misbehave. Standard library only.
 
 In process: `with FakeBackend(folder) as fake:` and `fake.fault = "hang"`. As a program it takes the words of
-`segwild serve`; `FAKE_FAULT` in its environment names one of `PROCESS_FAULTS` or `HTTP_FAULTS`. The contract
+`segwild serve`; `FAKE_FAULT` in its environment names one of `PROCESS_FAULTS` or `HTTP_FAULTS`, `FAKE_JOB_SECS` says how
+long a job takes. The contract
 test holds it to what the real service does.
 """
 
@@ -47,7 +48,7 @@ class FakeBackend:
         self.jobs: dict[str, dict[str, Any]] = {}
         self.objects: dict[str, int] = {}
         self.next_id = 0
-        self.job_secs = 0.3
+        self.job_secs = float(os.environ.get("FAKE_JOB_SECS", "0.3"))
         self.news = threading.Condition()
         self.closing = threading.Event()
         handler = type("Handler", (_Handler,), {"fake": self})

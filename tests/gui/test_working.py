@@ -1,0 +1,348 @@
+"""A person at work: the sidebar, clicks on an object, undo, light, export; and a backend that dies meanwhile."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from .driver import SOURCE, Driver
+from .views import look_from, part, regions, settled
+
+FAKE = SOURCE / "tests" / "segwild_addon" / "client" / "fake_backend.py"
+EYE = (0.0, -2.6, 1.3)
+RED, BLUE, GROUND = (-0.45, 0.0, 0.28), (0.45, 0.1, 0.28), (0.0, -0.6, 0.0)
+# What waits for a backend waits a second or more; a redraw in software may take this long all the same.
+WAITS_SECS = 0.7
+
+
+@pytest.fixture
+def workspace(sample: Path, tmp_path: Path) -> Path:
+    """A copy that the test may change, without the objects it has."""
+    if (sample / "splats" / "base.safetensors").stat().st_size > 1_000_000:
+        pytest.skip("the places that are clicked are those of the two blobs, not of SEGWILD_SAMPLE")
+    root = tmp_path / "scene.segwild"
+    shutil.copytree(sample, root)
+    shutil.rmtree(root / "segments")
+    (root / "segments.json").unlink()
+    return root
+
+
+@pytest.fixture
+def imported(blender: Driver, workspace: Path) -> Driver:
+    blender.run(f"""
+        assert bpy.ops.segwild.import_workspace(directory={str(workspace)!r}) == {{'FINISHED'}}
+        for ob in bpy.data.objects:
+            ob.hide_set(ob.type == 'CAMERA')
+    """)
+    look_from(blender, EYE, (0, 0, 0.2))
+    settled(blender)
+    return blender
+
+
+@pytest.fixture
+def service(workspace: Path) -> Iterator[dict[str, Any]]:
+    """The real backend of the workspace, outside Blender."""
+    environment = os.environ | {"PYTHONPATH": str(SOURCE), "SEGWILD_TOKEN": "word"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "backend", "serve", str(workspace)], stdout=subprocess.PIPE, env=environment, text=True
+    )
+    try:
+        assert process.stdout is not None
+        yield json.loads(process.stdout.readline()) | {"process": process}
+    finally:
+        process.terminate()
+        process.wait(30)
+        process.stdout.close()
+
+
+def connect(blender: Driver, port: int) -> None:
+    blender.run(f"bpy.ops.segwild.connect_backend(host='127.0.0.1', port={port}, token='word')")
+    blender.until("result = all(link.running for link in addon('session').links.values())")
+
+
+def screen_of(blender: Driver, point: tuple[float, float, float]) -> tuple[float, float]:
+    """Where a point of the world is on the screen."""
+    (region,) = regions(blender)
+    x, y, z = np.array(region["matrix"])[:3] @ (*point, 1.0)
+    return (
+        region["left"] + region["fx"] * x / z + region["cx"],
+        region["top"] + region["fy"] * y / z + region["cy"],
+    )
+
+
+def selected(blender: Driver) -> list[int]:
+    """The ids that are selected, when the backend has answered."""
+    blender.until("result = not addon('viewport.selection').waiting()")
+    refusal = blender.run("result = str(addon('viewport.selection').refusal() or '')")
+    assert not refusal
+    return blender.run("result = addon('viewport.selection').ids().tolist()")
+
+
+def no_traceback(blender: Driver) -> None:
+    assert "Traceback" not in blender.log()
+    assert not blender.run("result = addon('session').trouble()")
+
+
+def test_clicks_make_an_object_that_can_be_lit_undone_and_exported(
+    imported: Driver, workspace: Path, service: dict[str, Any], tmp_path: Path
+) -> None:
+    connect(imported, service["port"])
+    imported.run("bpy.ops.segwild.prompt('INVOKE_DEFAULT')")
+    before = part(imported.shot("unselected"), regions(imported)[0])
+
+    imported.click(*screen_of(imported, RED))
+    imported.until("result = len(bpy.context.scene.segwild.prompts) == 1")
+    first = selected(imported)
+    red = set(range(2, 3001, 3))  # rows 1, 4, 7 …, their ids one more
+    assert len(red & set(first)) > 0.8 * len(red)
+    settled(imported)
+    after = part(imported.shot("selected"), regions(imported)[0])
+    assert np.abs(after - before).max() > 0.2  # the highlight, and a marker
+
+    imported.click(*screen_of(imported, GROUND), "shift")
+    imported.until("result = len(bpy.context.scene.segwild.prompts) == 2")
+    assert not imported.run("result = bpy.context.scene.segwild.prompts[1].positive")
+    selected(imported)
+    imported.key("ctrl+z")
+    imported.until("result = len(bpy.context.scene.segwild.prompts) == 1")
+    assert selected(imported) == first
+    imported.key("ctrl+shift+z")
+    imported.until("result = len(bpy.context.scene.segwild.prompts) == 2")
+    imported.click(*screen_of(imported, GROUND), "ctrl")  # removes the marker there
+    imported.until("result = len(bpy.context.scene.segwild.prompts) == 1")
+    look_from(imported, (1.5, -2.2, 1.0), (0, 0, 0.2))  # from elsewhere the marks are the same
+    assert selected(imported) == first
+
+    imported.move(*screen_of(imported, RED))
+    imported.key("Return")
+    made = imported.until("result = [ob.name for ob in bpy.data.objects if ob.segwild.kind == 'SEGMENT']")
+    assert made == ["Object"]
+    assert imported.run("result = len(bpy.data.objects['Object'].data.points)") == len(first)
+    assert not imported.run("result = addon('viewport.prompts').running()")
+    imported.until("result = bpy.data.objects['Object'].segwild.label")  # the workspace has it too
+    table = json.loads((workspace / "segments.json").read_text())
+    assert [row["name"] for row in table["objects"]] == ["Object"]
+
+    settled(imported)
+    plain = part(imported.shot("made"), regions(imported)[0])
+    imported.run("bpy.data.objects['Object'].segwild.exposure = 1.5; bpy.ops.ed.undo_push(message='Exposure')")
+    settled(imported)
+    bright = part(imported.shot("brighter"), regions(imported)[0])
+    assert (bright - plain).max() > 0.1
+    imported.run("bpy.ops.ed.undo()")
+    settled(imported)
+    assert np.abs(part(imported.shot("undone"), regions(imported)[0]) - plain).max() < 0.02
+
+    file = tmp_path / "object.ply"
+    imported.run(f"bpy.ops.segwild.export_ply(filepath={str(file)!r}, scope='SELECTED')")
+    from backend.formats import read_splat
+
+    assert len(read_splat(file)) == len(first)
+    imported.run("bpy.ops.ed.undo(); bpy.ops.ed.undo()")  # the object is gone again, and so it is in the workspace
+    imported.until("result = 'Object' not in bpy.data.objects")
+    end = time.monotonic() + 20
+    while json.loads((workspace / "segments.json").read_text())["objects"] and time.monotonic() < end:
+        imported.run("result = 0")
+        time.sleep(0.1)
+    assert not json.loads((workspace / "segments.json").read_text())["objects"]
+    no_traceback(imported)
+
+
+def test_a_box_and_a_brush_select_without_a_backend(imported: Driver) -> None:
+    imported.run("bpy.ops.segwild.prompt('INVOKE_DEFAULT')")
+    x, y = screen_of(imported, BLUE)
+    imported.move(x, y)
+    imported.key("b")
+    imported.until("result = bpy.context.window_manager.segwild.prompt_mode == 'BOX'")
+    drag(imported, (x - 60, y - 60), (x + 60, y + 60))
+    imported.until("result = len(bpy.context.scene.segwild.prompts) == 1")
+    boxed = selected(imported)
+    blue = set(range(3, 3001, 3))
+    assert len(boxed) > 50
+    assert len(blue & set(boxed)) > 0.9 * len(boxed)
+    imported.key("c")
+    imported.x("keydown", "shift")
+    drag(imported, (x, y - 40), (x, y + 40))
+    imported.x("keyup", "shift")
+    imported.until("result = len(bpy.context.scene.segwild.prompts) == 2")
+    left = selected(imported)
+    assert 0 < len(left) < len(boxed)
+    imported.shot("painted")
+    imported.key("Escape")
+    assert imported.run("result = bpy.context.window_manager.segwild.prompt_mode") == "CLICK"
+    imported.key("Escape")
+    imported.until("result = not addon('viewport.prompts').running()")
+    assert imported.run("result = len(bpy.context.scene.segwild.prompts)") == 0
+    no_traceback(imported)
+
+
+def drag(blender: Driver, start: tuple[float, float], end: tuple[float, float]) -> None:
+    blender.move(*start)
+    blender.x("mousedown", "1")
+    for part_ in np.linspace(0, 1, 6):
+        blender.x("mousemove", *(str(round(a + part_ * (b - a))) for a, b in zip(start, end, strict=True)))
+        time.sleep(0.05)
+    blender.x("mouseup", "1")
+
+
+def test_orbiting_and_the_sidebar_are_left_to_blender(imported: Driver) -> None:
+    imported.run("bpy.ops.segwild.prompt('INVOKE_DEFAULT')")
+    x, y = screen_of(imported, RED)
+    before = imported.run("result = list(bpy.context.space_data.region_3d.view_rotation)")
+    imported.move(x, y)
+    imported.x("mousedown", "2")
+    for step in range(5):
+        imported.x("mousemove", str(round(x + 20 * step)), str(round(y)))
+        time.sleep(0.05)
+    imported.x("mouseup", "2")
+    assert imported.run("result = list(bpy.context.space_data.region_3d.view_rotation)") != before
+    imported.run("bpy.context.space_data.show_region_ui = True")
+    time.sleep(0.5)
+    left, top = imported.run("""
+        side = next(region for region in bpy.context.area.regions if region.type == 'UI')
+        result = [side.x + side.width // 2, bpy.context.window.height - side.y - side.height // 2]
+    """)
+    imported.click(left, top)
+    assert imported.run("result = len(bpy.context.scene.segwild.prompts)") == 0
+    imported.move(x, y)
+    imported.key("Escape")
+    imported.until("result = not addon('viewport.prompts').running()")
+
+
+def test_the_sidebar_shows_every_state(imported: Driver, tmp_path: Path) -> None:
+    """Drawn for real: a mistake in a panel is a traceback."""
+    imported.run("bpy.context.space_data.show_region_ui = True")
+    time.sleep(0.5)
+    open_tab(imported)
+    for name, state in STATES.items():
+        imported.run(f"""
+            Status = addon('client').Status
+            environment, work = addon('environment'), addon('work')
+            environment._state['status'] = {state.get("environment", "environment._state['status']")}
+            course = addon('client.course').Course
+            link = addon('session').link(work.workspace_of(bpy.context))
+            {state.get("link", "pass")}
+            addon('session').redraw_panels()
+        """)
+        time.sleep(0.3)
+        imported.shot(f"panel-{name}")
+    imported.run("""
+        link = addon('session').link(addon('work').workspace_of(bpy.context))
+        link.backend, link.status = None, addon('client').Status('stopped')
+        link.courses.clear()
+        addon('environment')._state['status'] = addon('client').ABSENT
+    """)
+    no_traceback(imported)
+
+
+STATES: dict[str, dict[str, str]] = {
+    "absent": {"environment": "addon('client').ABSENT"},
+    "installing": {
+        "environment": "Status('installing', 'Step 3 of 4: torch.', done=700_000_000, total=1_900_000_000)",
+    },
+    "failed": {
+        "environment": "Status('failed', 'The connection to the package index failed. (step torch, log install.log)', "
+        "'Check the connection and try again: what is there is kept.', 'no-connection')",
+    },
+    "stopped": {"environment": "Status('stopped')"},
+    "starting": {"link": "link.backend, link.status = PRETEND, Status('starting', 'The backend is starting.')"},
+    "running": {"link": "link.backend, link.status = PRETEND, Status('running')"},
+    "training": {
+        "link": "link.courses._known['j'] = course('j', 'run', 'running', 1, 'Training', 'Training', 700, 2800, 95.0, "
+        "'loss 0.081')"
+    },
+    "lost": {
+        "link": "link.status = Status('lost', 'The system ended the backend (SIGKILL, most likely because memory ran "
+        "out).', 'See its log.', 'backend-died', 4.0)"
+    },
+    "job-failed": {
+        "link": "link.status = Status('running'); link.courses._known['j'] = course('j', 'run', 'failed', 1, "
+        "'Matching photos', 'Cameras', error=addon('protocol.values').Failure('no-cameras', 'Only 2 of 14 photos could "
+        "be placed.', 'Take more photos of the same place, with more overlap.'))"
+    },
+    "done": {"link": "link.courses._known['j'] = course('j', 'run', 'done', 1, 'Lifting features', 'Features')"},
+    "wrong-version": {
+        "link": "link.status = Status('failed', 'The backend speaks version 2 of the protocol, this program version 1.', "
+        "'Update whichever is older.', 'wrong-version')"
+    },
+}
+for _state in STATES.values():
+    if "PRETEND" in _state.get("link", ""):
+        _pretend = "type('Pretend', (), {'listening': False, 'news': __import__('queue').Queue()})()"
+        _state["link"] = _state["link"].replace("PRETEND", _pretend)
+
+
+def open_tab(blender: Driver) -> None:
+    """Click on the tab SegWild: the last one that there is room for."""
+    x, top, bottom = blender.run("""
+        side = next(region for region in bpy.context.area.regions if region.type == 'UI')
+        height = bpy.context.window.height
+        result = [side.x + side.width - 12, height - side.y - side.height, height - side.y]
+    """)
+    for y in range(round(top) + 20, round(bottom) - 20, 25):
+        blender.click(x, y)
+        if blender.run("""
+            side = next(region for region in bpy.context.area.regions if region.type == 'UI')
+            result = side.active_panel_category == 'SegWild'
+        """):
+            return
+    raise AssertionError("there is no tab SegWild")
+
+
+def test_blender_stays_alive_when_its_backend_is_killed_in_a_job(imported: Driver, workspace: Path) -> None:
+    """The backend is a child of Blender's, the fake one, for the real one may need another system's Python."""
+    shutil.copy(FAKE, workspace.parent / "fake_backend.py")
+    imported.run(f"""
+        from pathlib import Path
+        session, client = addon('session'), addon('client')
+        link = session.link({str(workspace)!r})
+        launch = client.Launch(('python3', '-I', {str(workspace.parent / "fake_backend.py")!r}),
+            Path({str(workspace)!r}), Path({str(workspace.parent / "backend.log")!r}),
+            environment={{'FAKE_JOB_SECS': '600'}})
+        link.start(launch)
+        session.wake()
+        real, session.worst = session.pump, 0.0
+        import time
+        def pump(budget_secs=session.BUDGET_SECS):
+            began = time.monotonic()
+            try:
+                return real(budget_secs)
+            finally:
+                session.worst = max(session.worst, time.monotonic() - began)
+        session.pump = pump
+    """)
+    imported.until("result = link.running")
+    imported.run("link.submit('objects', lambda answered: None)")
+    imported.until("result = link.courses.current is not None and link.courses.current.state == 'running'")
+    imported.run("""
+        pids = []
+        link.later(lambda answered: pids.append(answered.value['pid']), addon('client.backend').Backend.health)
+    """)
+    pid = imported.until("result = pids[0] if pids else 0")
+    imported.run(f"import os, signal; os.kill({pid}, signal.SIGKILL)")
+    imported.until("result = link.status.state == 'lost'")
+    assert "SIGKILL" in imported.run("result = link.status.sentence")
+    imported.until("result = link.running")  # again, by itself
+    again = imported.run("pids.clear(); link.later(lambda answered: pids.append(answered.value['pid']), "
+                         "addon('client.backend').Backend.health)")
+    assert again is None
+    pid = imported.until("result = pids[0] if pids else 0")
+    imported.run(f"os.kill({pid}, signal.SIGSTOP)")  # it hangs: nothing of Blender may
+    imported.run("[link.later(lambda answered: None, addon('client.backend').Backend.health) for _ in range(10)]")
+    imported.until("result = link.status.state == 'lost'", secs=60)
+    began = time.monotonic()
+    imported.run("link.stop()")
+    assert time.monotonic() - began < 5
+    imported.until("result = not link.ending", secs=60)
+    assert imported.run("session.pump = real; result = session.worst") < WAITS_SECS
+    no_traceback(imported)
