@@ -69,6 +69,12 @@ def busy(context: bpy.types.Context) -> bool:
     return course is not None and course.live and link is not None and link.running
 
 
+def possible(context: bpy.types.Context) -> bool:
+    """Whether a backend is installed here, or in use."""
+    link = link_of(context)
+    return environment.python() is not None or (link is not None and link.backend is not None)
+
+
 def look_for_backend() -> None:
     """Find out which backend is installed. Returns at once."""
     known = preferences()

@@ -31,6 +31,9 @@ class SEGWILD_OT_make_scene(_Job):
         if not context.scene.segwild.photos_folder:
             cls.poll_message_set("Choose the folder of your photos first")
             return False
+        if not work.possible(context):
+            cls.poll_message_set("This needs the backend: see the panel Backend")
+            return False
         return not work.busy(context)
 
     def execute(self, context: bpy.types.Context) -> set[str]:

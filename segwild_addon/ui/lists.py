@@ -73,9 +73,8 @@ class SEGWILD_PT_objects(bpy.types.Panel):
 
     def draw(self, context: bpy.types.Context) -> None:
         layout, scene = self.layout, scenes.active(context)
-        layout.template_list(
-            "SEGWILD_UL_objects", "", bpy.data, "objects", context.window_manager.segwild_light, "object_index", rows=5
-        )
+        light, rows = context.window_manager.segwild_light, min(8, max(3, len(scenes.splat_objects(scene)) + 1))
+        layout.template_list("SEGWILD_UL_objects", "", bpy.data, "objects", light, "object_index", rows=rows)
         row = layout.row(align=True)
         row.operator("segwild.show_all", icon="HIDE_OFF")
         row.operator("segwild.join", text="Join", icon="SELECT_EXTEND")

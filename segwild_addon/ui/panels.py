@@ -8,8 +8,9 @@ from ..data import scenes
 from ..viewport import draw, prompts, selection
 from . import states
 
-CHARACTER_PX = 6.6  # of the interface's font, at scale 1, on average
-MARGIN_PX = 60
+CHARACTER_PX = 6.1  # of the interface's font, at scale 1, on average
+MARGIN_PX = 64  # tabs, and the edges of a panel and of a box in it
+ICON_PX = 20
 
 
 class _Panel(bpy.types.Panel):
@@ -33,9 +34,37 @@ class SEGWILD_PT_scene(_Panel):
             count = sum(len(ob.data.points) for ob in scenes.splat_objects(scene))
             row.label(text=f"{count:,} splats")
         layout.operator("segwild.import_workspace", text="Import Scene…", icon="IMPORT")
+        if scene is not None:  # else the whole panels are in sight
+            _draw_short(layout, context)
         for sentence in (draw.problem(), session.trouble(), context.window_manager.segwild.status):
             if sentence:
                 text(layout.box(), context, sentence, icon="ERROR")
+
+
+def _draw_short(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
+    """The backend in one row and the job in one bar; whatever went wrong in full."""
+    shown = _backend(context)
+    if shown.alert:
+        draw_shown(layout.box(), context, shown)
+    else:
+        row = layout.row(align=True)
+        row.label(text=f"Backend: {shown.title}", icon=shown.icon)
+        if shown.buttons:
+            operator, _, icon = shown.buttons[0]
+            row.operator(operator, text="", icon=icon)
+        if shown.bar is not None:
+            layout.progress(factor=shown.bar, text=shown.bar_text)
+    link = work.link_of(context)
+    course = link.courses.current if link is not None else None
+    if course is None or course.state == "done":
+        return
+    job = states.job(course)
+    if job is not None and job.alert:
+        draw_shown(layout.box(), context, job)
+    elif job is not None and course.live:
+        row = layout.row(align=True)
+        row.progress(factor=job.bar or 0.0, text=states.short(course))
+        row.operator("segwild.cancel_job", text="", icon="X")
 
 
 class SEGWILD_PT_backend(_Panel):
@@ -126,17 +155,20 @@ def _draw_selection(layout: bpy.types.UILayout, context: bpy.types.Context) -> N
 
 def draw_backend(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
     """The backend's state with its buttons."""
+    draw_shown(layout, context, _backend(context))
+    if environment.status().state == "installing":
+        _draw_tail(layout, environment.tail())
+
+
+def _backend(context: bpy.types.Context) -> states.Shown:
     link = work.link_of(context)
     active = link is not None and (link.backend is not None or link.ending)
-    shown = states.backend(
+    return states.backend(
         environment.status(),
         link.status if active else None,
         online=environment.online(),
         remote=active and link.remote,
     )
-    draw_shown(layout, context, shown)
-    if environment.status().state == "installing":
-        _draw_tail(layout, environment.tail())
 
 
 def _draw_job(layout: bpy.types.UILayout, context: bpy.types.Context, link: Link) -> None:
@@ -183,7 +215,8 @@ def draw_shown(layout: bpy.types.UILayout, context: bpy.types.Context, shown: st
         column.progress(factor=shown.bar, text=shown.bar_text)
     if not shown.buttons:
         return
-    buttons = column.column(align=True) if len(shown.buttons) > 2 else column.row(align=True)
+    wide = len(shown.buttons) > 2 or any(len(label) > 14 for _, label, _ in shown.buttons)
+    buttons = column.column(align=True) if wide else column.row(align=True)
     for operator, label, icon in shown.buttons:
         buttons.operator(operator, text=label, icon=icon)
 
@@ -205,7 +238,8 @@ def text(layout: bpy.types.UILayout, context: bpy.types.Context, sentence: str, 
     """A sentence over as many lines as the panel's width needs."""
     scale = context.preferences.system.ui_scale
     width = context.region.width / scale if context.region is not None else 300
-    lines = states.wrapped(sentence, max(16, int((width - MARGIN_PX) / CHARACTER_PX)))
+    room = width - MARGIN_PX - (ICON_PX if icon != "NONE" else 0)
+    lines = states.wrapped(sentence, max(16, int(room / CHARACTER_PX)))
     column = layout.column(align=True)
     column.scale_y = 0.8
     for number, line in enumerate(lines):

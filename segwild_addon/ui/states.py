@@ -105,12 +105,12 @@ def _linked(link: Status | None, *, remote: bool, device: str) -> Shown:
         return Shown("SORTTIME", "Connecting…" if remote else "Starting…", lines, buttons=(end,))
     if state == "lost":
         wait = f"Trying again within {link.retry_secs:.0f} s." if link is not None and link.retry_secs else ""
-        return Shown("ERROR", "Lost", (*lines, *filter(None, (wait,))), buttons=(RESTART, end, LOG), alert=True)
+        return Shown("ERROR", "Backend Lost", (*lines, *filter(None, (wait,))), buttons=(RESTART, end, LOG), alert=True)
     if state == "failed":
         if link is not None and link.code == "wrong-version":
             update = ("segwild.install_backend", "Update…", "FILE_REFRESH")
             return Shown("ERROR", "Versions Do Not Match", lines, buttons=(update, USE, end), alert=True)
-        return Shown("ERROR", "Not Running", lines, buttons=(RESTART, end, LOG, COPY), alert=True)
+        return Shown("ERROR", "Backend Failed", lines, buttons=(RESTART, end, LOG, COPY), alert=True)
     return Shown("PAUSE", "Stopped", (ALONE,), buttons=(START, CONNECT))
 
 
@@ -141,6 +141,12 @@ def job(course: Course | None) -> Shown | None:
         again = ("segwild.retry_job", "Go On", "PLAY")
         return Shown("PAUSE", f"{title}: Cancelled", ("What was finished is kept.",), buttons=(again,))
     return Shown("CHECKMARK", f"{title}: Done")
+
+
+def short(course: Course) -> str:
+    """A job that is under way, in a few words."""
+    left = duration(course.eta_secs)
+    return f"{course.phase or VERBS.get(course.verb, 'Waiting')}{f', {left} left' if left else ''}"
 
 
 def _size(count: int) -> str:

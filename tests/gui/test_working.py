@@ -70,9 +70,26 @@ def connect(blender: Driver, port: int) -> None:
     blender.until("result = all(link.running for link in addon('session').links.values())")
 
 
+def above(blender: Driver) -> int:
+    """Pixels of the screen above Blender's window, which stands on its lower edge."""
+    return blender.shot("screen").shape[0] - blender.run("result = bpy.context.window.height")
+
+
+def view_of(blender: Driver) -> dict[str, Any]:
+    """The one window region, as a rectangle of the screen, and its camera."""
+    (region,) = regions(blender)
+    return region | {"top": region["top"] + above(blender)}
+
+
+def picture(blender: Driver, name: str) -> np.ndarray:
+    """(H, W, 3) 0..1: the view when it has settled."""
+    settled(blender)
+    return part(blender.shot(name), view_of(blender))
+
+
 def screen_of(blender: Driver, point: tuple[float, float, float]) -> tuple[float, float]:
     """Where a point of the world is on the screen."""
-    (region,) = regions(blender)
+    region = view_of(blender)
     x, y, z = np.array(region["matrix"])[:3] @ (*point, 1.0)
     return (
         region["left"] + region["fx"] * x / z + region["cx"],
@@ -98,15 +115,14 @@ def test_clicks_make_an_object_that_can_be_lit_undone_and_exported(
 ) -> None:
     connect(imported, service["port"])
     imported.run("bpy.ops.segwild.prompt('INVOKE_DEFAULT')")
-    before = part(imported.shot("unselected"), regions(imported)[0])
+    before = picture(imported, "unselected")
 
     imported.click(*screen_of(imported, RED))
     imported.until("result = len(bpy.context.scene.segwild.prompts) == 1")
     first = selected(imported)
     red = set(range(2, 3001, 3))  # rows 1, 4, 7 …, their ids one more
     assert len(red & set(first)) > 0.8 * len(red)
-    settled(imported)
-    after = part(imported.shot("selected"), regions(imported)[0])
+    after = picture(imported, "selected")
     assert np.abs(after - before).max() > 0.2  # the highlight, and a marker
 
     imported.click(*screen_of(imported, GROUND), "shift")
@@ -118,6 +134,8 @@ def test_clicks_make_an_object_that_can_be_lit_undone_and_exported(
     assert selected(imported) == first
     imported.key("ctrl+shift+z")
     imported.until("result = len(bpy.context.scene.segwild.prompts) == 2")
+    selected(imported)
+    settled(imported)
     imported.click(*screen_of(imported, GROUND), "ctrl")  # removes the marker there
     imported.until("result = len(bpy.context.scene.segwild.prompts) == 1")
     look_from(imported, (1.5, -2.2, 1.0), (0, 0, 0.2))  # from elsewhere the marks are the same
@@ -133,21 +151,18 @@ def test_clicks_make_an_object_that_can_be_lit_undone_and_exported(
     table = json.loads((workspace / "segments.json").read_text())
     assert [row["name"] for row in table["objects"]] == ["Object"]
 
-    settled(imported)
-    plain = part(imported.shot("made"), regions(imported)[0])
+    plain = picture(imported, "made")
     imported.run("bpy.data.objects['Object'].segwild.exposure = 1.5; bpy.ops.ed.undo_push(message='Exposure')")
-    settled(imported)
-    bright = part(imported.shot("brighter"), regions(imported)[0])
+    bright = picture(imported, "brighter")
     assert (bright - plain).max() > 0.1
     imported.run("bpy.ops.ed.undo()")
-    settled(imported)
-    assert np.abs(part(imported.shot("undone"), regions(imported)[0]) - plain).max() < 0.02
+    assert np.abs(picture(imported, "undone") - plain).max() < 0.02
 
     file = tmp_path / "object.ply"
     imported.run(f"bpy.ops.segwild.export_ply(filepath={str(file)!r}, scope='SELECTED')")
-    from backend.formats import read_splat
+    from backend.formats import reader_of
 
-    assert len(read_splat(file)) == len(first)
+    assert len(reader_of(file)(file)) == len(first)
     imported.run("bpy.ops.ed.undo(); bpy.ops.ed.undo()")  # the object is gone again, and so it is in the workspace
     imported.until("result = 'Object' not in bpy.data.objects")
     end = time.monotonic() + 20
@@ -164,15 +179,15 @@ def test_a_box_and_a_brush_select_without_a_backend(imported: Driver) -> None:
     imported.move(x, y)
     imported.key("b")
     imported.until("result = bpy.context.window_manager.segwild.prompt_mode == 'BOX'")
-    drag(imported, (x - 60, y - 60), (x + 60, y + 60))
+    drag(imported, (x - 40, y - 40), (x + 40, y + 40))
     imported.until("result = len(bpy.context.scene.segwild.prompts) == 1")
     boxed = selected(imported)
     blue = set(range(3, 3001, 3))
     assert len(boxed) > 50
-    assert len(blue & set(boxed)) > 0.9 * len(boxed)
+    assert len(blue & set(boxed)) > 0.8 * len(boxed)
     imported.key("c")
     imported.x("keydown", "shift")
-    drag(imported, (x, y - 40), (x, y + 40))
+    drag(imported, (x, y - 30), (x, y + 30))
     imported.x("keyup", "shift")
     imported.until("result = len(bpy.context.scene.segwild.prompts) == 2")
     left = selected(imported)
@@ -206,26 +221,28 @@ def test_orbiting_and_the_sidebar_are_left_to_blender(imported: Driver) -> None:
         time.sleep(0.05)
     imported.x("mouseup", "2")
     assert imported.run("result = list(bpy.context.space_data.region_3d.view_rotation)") != before
-    imported.run("bpy.context.space_data.show_region_ui = True")
-    time.sleep(0.5)
+    open_sidebar(imported)
     left, top = imported.run("""
         side = next(region for region in bpy.context.area.regions if region.type == 'UI')
         result = [side.x + side.width // 2, bpy.context.window.height - side.y - side.height // 2]
     """)
-    imported.click(left, top)
+    imported.click(left, top + above(imported))
     assert imported.run("result = len(bpy.context.scene.segwild.prompts)") == 0
     imported.move(x, y)
     imported.key("Escape")
     imported.until("result = not addon('viewport.prompts').running()")
 
 
-def test_the_sidebar_shows_every_state(imported: Driver, tmp_path: Path) -> None:
+@pytest.mark.parametrize("scene", [False, True])
+def test_the_sidebar_shows_every_state(blender: Driver, workspace: Path, scene: bool) -> None:
     """Drawn for real: a mistake in a panel is a traceback."""
-    imported.run("bpy.context.space_data.show_region_ui = True")
-    time.sleep(0.5)
-    open_tab(imported)
+    blender.run(f"bpy.context.scene.segwild.photos_folder = {str(workspace.parent / 'scene')!r}")
+    if scene:
+        blender.run(f"bpy.ops.segwild.import_workspace(directory={str(workspace)!r})")
+    open_sidebar(blender)
+    open_tab(blender)
     for name, state in STATES.items():
-        imported.run(f"""
+        blender.run(f"""
             Status = addon('client').Status
             environment, work = addon('environment'), addon('work')
             environment._state['status'] = {state.get("environment", "environment._state['status']")}
@@ -235,14 +252,19 @@ def test_the_sidebar_shows_every_state(imported: Driver, tmp_path: Path) -> None
             addon('session').redraw_panels()
         """)
         time.sleep(0.3)
-        imported.shot(f"panel-{name}")
-    imported.run("""
+        blender.shot(f"panel-{name}{'-scene' * scene}")
+    blender.run("""
         link = addon('session').link(addon('work').workspace_of(bpy.context))
         link.backend, link.status = None, addon('client').Status('stopped')
         link.courses.clear()
         addon('environment')._state['status'] = addon('client').ABSENT
     """)
-    no_traceback(imported)
+    no_traceback(blender)
+
+
+def open_sidebar(blender: Driver) -> None:
+    blender.run("bpy.context.space_data.show_region_ui = True")
+    blender.until("result = max(region.width for region in bpy.context.area.regions if region.type == 'UI') > 50")
 
 
 STATES: dict[str, dict[str, str]] = {
@@ -272,8 +294,8 @@ STATES: dict[str, dict[str, str]] = {
     },
     "done": {"link": "link.courses._known['j'] = course('j', 'run', 'done', 1, 'Lifting features', 'Features')"},
     "wrong-version": {
-        "link": "link.status = Status('failed', 'The backend speaks version 2 of the protocol, this program version 1.', "
-        "'Update whichever is older.', 'wrong-version')"
+        "link": "link.status = Status('failed', 'The backend speaks version 2 of the protocol, this program "
+        "version 1.', 'Update whichever is older.', 'wrong-version')"
     },
 }
 for _state in STATES.values():
@@ -290,7 +312,7 @@ def open_tab(blender: Driver) -> None:
         result = [side.x + side.width - 12, height - side.y - side.height, height - side.y]
     """)
     for y in range(round(top) + 20, round(bottom) - 20, 25):
-        blender.click(x, y)
+        blender.click(x, y + above(blender))
         if blender.run("""
             side = next(region for region in bpy.context.area.regions if region.type == 'UI')
             result = side.active_panel_category == 'SegWild'
@@ -333,8 +355,10 @@ def test_blender_stays_alive_when_its_backend_is_killed_in_a_job(imported: Drive
     imported.until("result = link.status.state == 'lost'")
     assert "SIGKILL" in imported.run("result = link.status.sentence")
     imported.until("result = link.running")  # again, by itself
-    again = imported.run("pids.clear(); link.later(lambda answered: pids.append(answered.value['pid']), "
-                         "addon('client.backend').Backend.health)")
+    again = imported.run(
+        "pids.clear(); link.later(lambda answered: pids.append(answered.value['pid']), "
+        "addon('client.backend').Backend.health)"
+    )
     assert again is None
     pid = imported.until("result = pids[0] if pids else 0")
     imported.run(f"os.kill({pid}, signal.SIGSTOP)")  # it hangs: nothing of Blender may
