@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from .driver import SOURCE, Driver
+from .driver import Driver
 from .views import look_from, part, regions, settled
 
+SOURCE = Path(__file__).parents[2]
 FAKE = SOURCE / "tests" / "segwild_addon" / "client" / "fake_backend.py"
 EYE = (0.0, -2.6, 1.3)
 RED, BLUE, GROUND = (-0.45, 0.0, 0.28), (0.45, 0.1, 0.28), (0.0, -0.6, 0.0)
@@ -105,6 +106,12 @@ def selected(blender: Driver) -> list[int]:
     return blender.run("result = addon('viewport.selection').ids().tolist()")
 
 
+def names_in(workspace: Path) -> list[str]:
+    """The objects of the workspace."""
+    table = workspace / "segments.json"
+    return [row["name"] for row in json.loads(table.read_text())["objects"]] if table.exists() else []
+
+
 def no_traceback(blender: Driver) -> None:
     assert "Traceback" not in blender.log()
     assert not blender.run("result = addon('session').trouble()")
@@ -148,8 +155,7 @@ def test_clicks_make_an_object_that_can_be_lit_undone_and_exported(
     assert imported.run("result = len(bpy.data.objects['Object'].data.points)") == len(first)
     assert not imported.run("result = addon('viewport.prompts').running()")
     imported.until("result = bpy.data.objects['Object'].segwild.label")  # the workspace has it too
-    table = json.loads((workspace / "segments.json").read_text())
-    assert [row["name"] for row in table["objects"]] == ["Object"]
+    assert names_in(workspace) == ["Object"]
 
     plain = picture(imported, "made")
     imported.run("bpy.data.objects['Object'].segwild.exposure = 1.5; bpy.ops.ed.undo_push(message='Exposure')")
@@ -166,10 +172,9 @@ def test_clicks_make_an_object_that_can_be_lit_undone_and_exported(
     imported.run("bpy.ops.ed.undo(); bpy.ops.ed.undo()")  # the object is gone again, and so it is in the workspace
     imported.until("result = 'Object' not in bpy.data.objects")
     end = time.monotonic() + 20
-    while json.loads((workspace / "segments.json").read_text())["objects"] and time.monotonic() < end:
-        imported.run("result = 0")
+    while names_in(workspace) and time.monotonic() < end:
         time.sleep(0.1)
-    assert not json.loads((workspace / "segments.json").read_text())["objects"]
+    assert not names_in(workspace)
     no_traceback(imported)
 
 

@@ -82,8 +82,7 @@ def test_an_object_that_undo_brings_back_is_told_again(mirrored: SimpleNamespace
     for collection in collections:
         collection.objects.link(ob)
     mirrored.mirror.changed()
-    mirrored.until(lambda: mirrored.fake.objects)
-    assert ob.segwild.label == mirrored.fake.objects["lamp"]
+    mirrored.until(lambda: mirrored.fake.objects.get("lamp") == ob.segwild.label)
 
 
 def test_other_rows_are_told(mirrored: SimpleNamespace) -> None:

@@ -1,8 +1,8 @@
 """A backend of a few hundred lines that can misbehave. Standard library only.
 
 In process: `with FakeBackend(folder) as fake:` and `fake.fault = "hang"`. As a program it takes the words of
-`segwild serve`; in its environment `FAKE_FAULT` names one of `PROCESS_FAULTS` or `HTTP_FAULTS`, and `FAKE_JOB_SECS` says
-how long a job takes. The contract test holds it to what the real service does.
+`segwild serve`; in its environment `FAKE_FAULT` names one of `PROCESS_FAULTS` or `HTTP_FAULTS`, and `FAKE_JOB_SECS`
+says how long a job takes. The contract test holds it to what the real service does.
 """
 
 from __future__ import annotations
