@@ -57,26 +57,30 @@ class Encoded:
                     good &= (np.abs(array) <= LARGEST).all(axis=1)
         return good
 
+    def positions(self, chosen: Any) -> np.ndarray:
+        """(M, 3) float32."""
+        return _of(self.means, chosen)
+
     def scales(self, chosen: Any) -> np.ndarray:
         """(M, 3) float32, linear standard deviations."""
-        scales = np.maximum(self.log_scales[chosen], np.float32(FLATTEST_LOG))
+        scales = np.maximum(_of(self.log_scales, chosen), np.float32(FLATTEST_LOG))
         return np.exp(scales, out=scales)
 
     def rotations(self, chosen: Any) -> np.ndarray:
         """(M, 4) float32, unit length; (1, 0, 0, 0) where the file has none."""
-        return unit(self.quats[chosen])
+        return unit(_of(self.quats, chosen))
 
     def base(self, chosen: Any) -> np.ndarray:
         """(M, 4) float32, raw SH constant term and opacity in 0..1."""
-        logits = np.clip(self.opacity_logits[chosen], np.float32(-80), np.float32(SOLID_LOGIT))
+        logits = np.clip(_of(self.opacity_logits, chosen), np.float32(-80), np.float32(SOLID_LOGIT))
         base = np.empty((len(logits), 4), np.float32)
-        base[:, :3] = self.sh0[chosen, 0]
+        base[:, :3] = _of(self.sh0[:, 0], chosen)
         base[:, 3] = 1 / (1 + np.exp(-logits))
         return base
 
     def harmonic(self, k: int, chosen: Any) -> np.ndarray:
         """(M, 3) float32, coefficient k + 1 of every row; what is not finite or absurd is zero."""
-        array = self.shN[chosen, k]
+        array = _of(self.shN[:, k], chosen)
         with np.errstate(invalid="ignore"):
             if array.max(initial=0) <= LARGEST and array.min(initial=0) >= -LARGEST:
                 return array
@@ -84,17 +88,31 @@ class Encoded:
 
     def rows(self, chosen: Any, ids: np.ndarray | None = None) -> Rows:
         """The chosen rows decoded at once."""
-        count = len(self.means[chosen])
+        count = len(_of(self.means[:, 0], chosen))
         sh = np.empty((self.shN.shape[1], count, 3), np.float32)
         for k in range(len(sh)):
             sh[k] = self.harmonic(k, chosen)
-        means = np.ascontiguousarray(self.means[chosen])
-        return rows(means, self.scales(chosen), self.rotations(chosen), self.base(chosen), sh.swapaxes(0, 1), ids)
+        return rows(
+            np.ascontiguousarray(self.positions(chosen)),
+            self.scales(chosen),
+            self.rotations(chosen),
+            self.base(chosen),
+            sh.swapaxes(0, 1),
+            ids,
+        )
+
+
+def _of(array: np.ndarray, chosen: Any) -> np.ndarray:
+    """The rows of a slice or of indices, which numpy's brackets would take four times as long for."""
+    return np.take(array, chosen, axis=0) if isinstance(chosen, np.ndarray) else array[chosen]
 
 
 def unit(quats: np.ndarray) -> np.ndarray:
     """Quaternions (N, 4) of any norm to float32 of norm 1; (1, 0, 0, 0) for no rotation at all."""
-    # Divided by the largest component first: squares of tiny ones would vanish, of large ones overflow.
+    squares = np.einsum("ij,ij->i", quats, quats)
+    if squares.min(initial=1) > 1e-30 and squares.max(initial=1) < 1e30:
+        return (quats / np.sqrt(squares)[:, None]).astype(np.float32, copy=False)
+    # Divided by the largest component first: squares of tiny ones vanish, of large ones overflow.
     largest = np.abs(quats).max(axis=1, keepdims=True, initial=0)
     if not largest.all():
         quats = np.where(largest > 0, quats, np.array([1, 0, 0, 0], quats.dtype))

@@ -90,7 +90,7 @@ def decoding(gaussians: Encoded, chosen: np.ndarray, label: int, *, known: bool 
     # Where all rows are wanted, a slice spares the gathering.
     some = slice(None) if len(chosen) == len(gaussians) else chosen
     found: list[Column] = [
-        ("position", lambda: gaussians.means[some]),
+        ("position", lambda: gaussians.positions(some)),
         ("scale", lambda: gaussians.scales(some)),
         ("rotation", lambda: gaussians.rotations(some)),
         (BASE, lambda: gaussians.base(some)),
