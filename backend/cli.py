@@ -39,7 +39,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             with _turn(request):
                 result = stage.run(request, progress)
-        except SegWildError as error:
+        except (KeyboardInterrupt, Cancelled):
+            progress.__exit__()
+            errors.print("Stopped. What was finished is kept; run the same command to go on.")
+            return 130
+        except Exception as trouble:
+            error = _told(trouble)
+            if error is None:
+                raise
             progress.__exit__()
             print_error(error, errors)
             if as_json:
@@ -47,15 +54,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     json.dumps({"error": error.code, "sentence": error.sentence, "hint": error.hint}) + "\n"
                 )
             return 1
-        except (KeyboardInterrupt, Cancelled):
-            progress.__exit__()
-            errors.print("Stopped. What was finished is kept; run the same command to go on.")
-            return 130
     if as_json:
         sys.stdout.write(json.dumps(result) + "\n")
     else:
         print_result(result, output)
     return 0
+
+
+def _told(error: Exception) -> SegWildError | None:
+    """What a person is told; None for a mistake of ours, which is shown as it is."""
+    from backend.jobs.trouble import as_ours
+
+    return error if isinstance(error, SegWildError) else as_ours(error)
 
 
 def _turn(request: Any) -> AbstractContextManager[None]:

@@ -26,6 +26,7 @@ import pycolmap
 
 from backend.capture.model import export
 from backend.capture.pairs import nearest_pairs
+from backend.lifeline import end_with_starter
 
 EXHAUSTIVE_UP_TO = 200  # photos
 NEAREST = 40  # photos matched with each one in larger collections
@@ -215,6 +216,7 @@ def main() -> int:
     # Libraries print where they like: keep the original standard output for messages alone.
     messages = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
+    end_with_starter()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     reporter = Reporter(messages)
     verb, job = sys.argv[1], json.loads(Path(sys.argv[2]).read_text(encoding="utf-8"))

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from backend.jobs.children import Child, told
+from backend.lifeline import end_with_starter
 from segwild_addon.protocol import codec, requests
 from segwild_addon.protocol.errors import ProtocolError, ResourceError, SegWildError
 
@@ -108,12 +109,26 @@ class Interactive:
             if self._stopping.wait(max(0.0, self._started_at + RESTART_SECS - time.monotonic())):
                 raise _ending()
             self._started_at = time.monotonic()
-            self._child = child = Child("backend.jobs.interactive", self.log)
+            started: queue.Queue[Child | Exception] = queue.Queue()
+            threading.Thread(target=self._keep, args=(started,), name="answers", daemon=True).start()
+            child = started.get()
+            if isinstance(child, Exception):
+                raise child
             child.send({"workspace": str(self.workspace)})
-            threading.Thread(target=self._deliver, args=(child,), name="answers", daemon=True).start()
+            self._child = child
         if self._stopping.is_set():
             raise _ending()
         return self._child
+
+    def _keep(self, started: queue.Queue[Child | Exception]) -> None:
+        """Start a process and live as long as it does: it ends with the thread that started it."""
+        try:
+            child = Child("backend.jobs.interactive", self.log)
+        except Exception as error:
+            started.put(error)
+            return
+        started.put(child)
+        self._deliver(child)
 
     def _deliver(self, child: Child) -> None:
         while (line := child.lines.get()) is not None:
@@ -141,6 +156,7 @@ def _ending() -> ResourceError:
 
 def main() -> None:
     """Answer until standard input ends."""
+    end_with_starter()
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what libraries print goes to the log
     lines: queue.Queue[str] = queue.Queue()

@@ -13,7 +13,6 @@ and one last line `{"result": {…}}`, `{"error": CLASS, "code": …, "sentence"
 
 from __future__ import annotations
 
-import errno
 import importlib
 import json
 import math
@@ -26,7 +25,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-from backend.jobs.children import LESS_MEMORY, told
+from backend.jobs.children import told
+from backend.jobs.trouble import as_ours
+from backend.lifeline import end_with_starter
 from backend.progress import Cancelled
 from backend.scene.arrays import handed_out
 from backend.scene.lock import Locked, locked
@@ -97,6 +98,7 @@ def _finite(value: Any) -> Any:
 
 def main() -> None:
     """Run the job that standard input names. The exit status says nothing; the last line does."""
+    end_with_starter()
     out = _claimed_output()
     cancelled = threading.Event()
     job = json.loads(sys.stdin.readline())
@@ -115,25 +117,13 @@ def main() -> None:
         reporter.say(told(error))
     except Locked:
         reporter.say(told(_BUSY))
-    except MemoryError:
-        reporter.say(told(_NO_MEMORY))
-    except RuntimeError as error:
-        if not any(sign in str(error) for sign in ("allocate memory", "out of memory")):  # torch's
+    except Exception as error:
+        ours = as_ours(error)
+        if ours is None:
             raise
-        reporter.say(told(_NO_MEMORY))
-    except OSError as error:
-        if error.errno == errno.ENOMEM:
-            reporter.say(told(_NO_MEMORY))
-            return
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        where = f": {error.filename}" if error.filename else ""
-        reporter.say(
-            told(ResourceError("disk-full", f"The disk is full{where}.", "Free some space and start the job again."))
-        )
+        reporter.say(told(ours))
 
 
-_NO_MEMORY = ResourceError("out-of-memory", "Memory ran out.", LESS_MEMORY)
 _BUSY = ResourceError(
     "worker-busy",
     "Another program is writing into the scene: a command, or the worker of an earlier service.",

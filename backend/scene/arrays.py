@@ -5,11 +5,12 @@ A file never changes once it has its name, so that whoever still reads an older 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import os
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 
@@ -31,21 +32,29 @@ def handed_out(root: Path, group: str, array: np.ndarray, *, kept: int) -> Array
     path = root / FOLDER / f"{group}-{digest}.npy"
     with written_whole(path) as file:
         file.write(encoded.getbuffer())
+    _date_last(path, group)
     _remove_old(path, group, kept)
     return ArrayRef(f"{FOLDER}/{path.name}", cast(DType, array.dtype.name), array.shape, digest)
 
 
-def _remove_old(newest: Path, group: str, kept: int) -> None:
-    def age(entry: os.DirEntry[Any]) -> int:
-        try:
-            return entry.stat().st_mtime_ns
-        except FileNotFoundError:
-            return 0
+def _date_last(newest: Path, group: str) -> None:
+    """Make it the youngest of its group: the clock may have been set back since the others were written."""
+    youngest = max((_age(file) for file in newest.parent.glob(f"{group}-*") if file != newest), default=0)
+    if youngest >= _age(newest):
+        with contextlib.suppress(OSError):
+            os.utime(newest, ns=(youngest + 1, youngest + 1))
 
-    entries = [entry for entry in os.scandir(newest.parent) if entry.name.startswith(f"{group}-")]
-    for entry in sorted(entries, key=age)[: max(0, len(entries) - kept)]:
-        if entry.name != newest.name:
-            try:
-                os.unlink(entry.path)
-            except OSError:  # on Windows, someone still reads it
-                continue
+
+def _age(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
+
+
+def _remove_old(newest: Path, group: str, kept: int) -> None:
+    files = sorted(newest.parent.glob(f"{group}-*"), key=_age)
+    for file in files[: max(0, len(files) - kept)]:
+        if file != newest:
+            with contextlib.suppress(OSError):  # on Windows, someone still reads it
+                file.unlink()

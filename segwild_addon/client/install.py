@@ -2,7 +2,8 @@
 
 A virtual environment of its own Python, so that nothing is ever installed into the Python that runs this.
 Steps that are done are not done again, and downloads that were complete are kept, so that an installation
-that was cancelled or cut off goes on. `Installer.status` may be read at any time without waiting.
+that failed goes on. One that was cut off in the middle of a step begins anew with what was downloaded.
+`Installer.status` may be read at any time without waiting.
 """
 
 from __future__ import annotations
@@ -34,6 +35,22 @@ NEEDED_BYTES = {"cpu": 4 << 30, "cuda": 14 << 30}  # with what pip unpacks on th
 SILENT_SECS = 900.0  # without a word: a step hangs
 PYTHONS = ((3, 11), (3, 13))
 MARK = "segwild-backend.json"
+UNFINISHED = "unfinished"  # lies in the folder from a step's start to its end
+# Runs a step for as long as whoever reads its output lives: an installer without a reader would go on by itself, and
+# meet the next attempt in the same environment.
+_GUARD = """
+import os, signal, subprocess, sys, threading
+step = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL)
+def watch():
+    while os.read(0, 4096):
+        pass
+    if os.name == "posix":
+        os.killpg(0, signal.SIGKILL)
+    subprocess.run(["taskkill", "/F", "/T", "/PID", str(step.pid)], capture_output=True)
+    os._exit(1)
+threading.Thread(target=watch, daemon=True).start()
+os._exit(0 if step.wait() == 0 else 1)
+"""
 _PROBE = (
     "import json, sys; info = {'version': list(sys.version_info[:2]), 'venv': sys.prefix != sys.base_prefix}\n"
     "try:\n"
@@ -204,12 +221,14 @@ class Installer:
         self._check()
         plan = self.plan
         todo = steps(plan)
-        done = self._done(todo)
+        # Files of a package that was cut off while it was copied look like a package: all is copied anew.
+        done = 0 if (plan.folder / UNFINISHED).exists() else self._done(todo)
         with plan.log.open("a", encoding="utf-8") as log:
             for number, step in enumerate(todo):
                 if number < done:
                     continue
                 (plan.folder / MARK).unlink(missing_ok=True)
+                (plan.folder / UNFINISHED).touch()
                 log.write(f"== {time.strftime('%Y-%m-%d %H:%M:%S')} {step.name}: {' '.join(step.command)}\n")
                 log.flush()
                 self._carry_out(step, number, len(todo), log)
@@ -273,7 +292,9 @@ class Installer:
     def _carry_out(self, step: Step, number: int, of: int, log) -> None:
         sentence = f"Step {number + 1} of {of}: {step.name}."
         self._say(Status("installing", sentence, done=number, total=of))
-        child = Child(step.command, environment={"PIP_CONFIG_FILE": os.devnull} if self.plan.wheels else {})
+        # The environment's own Python is not there yet in the first step.
+        guarded = (str(self.plan.python), "-I", "-c", _GUARD, *step.command)
+        child = Child(guarded, environment={"PIP_CONFIG_FILE": os.devnull} if self.plan.wheels else {})
         try:
             heard = time.monotonic()
             while True:
@@ -302,6 +323,7 @@ class Installer:
                     log.flush()
         finally:
             child.end(0.0 if self._cancelled.is_set() else 5.0)
+        (self.plan.folder / UNFINISHED).unlink(missing_ok=True)  # it ended by itself: pip takes back what failed
         if child.exit_status() != 0:
             raise _told(step, list(self.tail), self.plan)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -16,6 +18,7 @@ from backend.jobs import runner, worker
 from backend.jobs.store import Store
 from backend.jobs.worker import Reporter
 from backend.progress import Cancelled
+from backend.scene import Workspace
 from segwild_addon.protocol import codec
 from segwild_addon.protocol.events import JobProgress, JobWarned, SceneChanged
 from segwild_addon.protocol.values import Snapshot
@@ -113,3 +116,42 @@ def test_a_snapshot_becomes_a_change_of_the_scene(tmp_path: Path) -> None:
     assert numbered.event.snapshot is not None
     assert numbered.event.snapshot.gaussians == 7
     store.close()
+
+
+LIMITED = """
+import resource, sys
+import numba, torch
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + (1 << 30), used + (1 << 30)))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads its own size from /proc")
+@pytest.mark.parametrize("through", ["worker", "command"])
+def test_memory_that_runs_out_is_a_sentence_with_a_way_out(tmp_path: Path, through: str) -> None:
+    """A splat file of 3.4 GB, all of it a hole, with a gigabyte to spare."""
+    names = ["x", "y", "z", "f_dc_0", "f_dc_1", "f_dc_2", "opacity", "scale_0", "scale_1", "scale_2"]
+    columns = "".join(f"property float {name}\n" for name in [*names, "rot_0", "rot_1", "rot_2", "rot_3"])
+    header = f"ply\nformat binary_little_endian 1.0\nelement vertex 60000000\n{columns}end_header\n".encode()
+    file, scene = tmp_path / "a.ply", tmp_path / "scene"
+    with file.open("wb") as made:
+        made.write(header)
+        made.truncate(len(header) + 60_000_000 * 56)
+    words, last = [], "from backend.jobs.worker import main; main()"
+    if through == "command":
+        words = ["import", str(file), "--out", str(scene), "--json"]
+        last = "from backend.cli import main; sys.exit(main())"
+    else:
+        Workspace.create(scene)
+    order = {"verb": "import", "request": {"file": str(file), "out": str(scene)}, "workspace": str(scene)}
+    with subprocess.Popen(
+        [sys.executable, "-c", LIMITED + last, *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as limited:
+        assert limited.stdin is not None
+        assert limited.stdout is not None
+        limited.stdin.write(json.dumps(order | {"snapshot_secs": 0}) + "\n")
+        limited.stdin.flush()
+        said = json.loads(limited.stdout.readlines()[-1])
+    assert said["code" if through == "worker" else "error"] == "out-of-memory", said
+    assert "fewer Gaussians" in said["hint"]
+    assert not list(scene.glob("splats/*"))

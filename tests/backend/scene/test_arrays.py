@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -33,3 +34,15 @@ def test_the_newest_of_each_group_stay(tmp_path: Path) -> None:
     assert there == {Path(ref.path).name for ref in (*refs[-3:], other)}
     again = handed_out(tmp_path, "a", np.full(3, 4, np.int32), kept=3)
     assert again == refs[4]
+
+
+def test_a_clock_that_was_set_back_removes_nothing_that_is_still_read(tmp_path: Path) -> None:
+    tomorrow = time.time() + 86_400
+    refs = []
+    for number in range(6):
+        refs.append(handed_out(tmp_path, "a", np.full(3, number, np.int32), kept=3))
+        if number == 2:
+            for ref in refs:
+                os.utime(tmp_path / ref.path, (tomorrow, tomorrow))
+    there = {path.name for path in (tmp_path / "previews").iterdir()}
+    assert there == {Path(ref.path).name for ref in refs[-3:]}

@@ -15,7 +15,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+
+from backend.capture.pictures import write_picture
 
 TOKEN = "a-token-of-the-tests"
 LONG = {"preset": "quick", "iterations": 200_000, "long_side": 64, "cap": 1500}  # a training without end
@@ -24,7 +27,7 @@ LONG = {"preset": "quick", "iterations": 200_000, "long_side": 64, "cap": 1500} 
 class Served:
     """One `segwild serve` process."""
 
-    def __init__(self, workspace: Path, *options: str) -> None:
+    def __init__(self, workspace: Path, *options: str, environment: dict[str, str] | None = None) -> None:
         self.workspace = workspace
         self.errors = workspace.parent / f"{workspace.name}-serve-{time.monotonic_ns()}.log"
         with self.errors.open("wb") as errors:
@@ -33,7 +36,7 @@ class Served:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
-                env=os.environ | {"SEGWILD_TOKEN": TOKEN},
+                env=os.environ | {"SEGWILD_TOKEN": TOKEN} | (environment or {}),
             )
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
@@ -59,6 +62,11 @@ class Served:
         finally:
             connection.close()
 
+    def ask_quietly(self, question: dict[str, Any]) -> None:
+        """For a thread: whatever comes of it."""
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            self.call("POST", "/v1/ask", question)
+
     def raw(self, request: bytes, timeout: float = 5.0) -> bytes:
         """What comes back for these bytes until the other side closes or falls silent."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=timeout) as line:
@@ -81,7 +89,7 @@ class Served:
         assert status == 200
         return found
 
-    def wait(self, job: str, *states: str, timeout: float = 60.0) -> dict[str, Any]:
+    def wait(self, job: str, *states: str, timeout: float = 240.0) -> dict[str, Any]:
         return until(lambda: (found := self.job(job))["state"] in states and found, timeout)
 
     def events(self, after: int = 0) -> Iterator[dict[str, Any]]:
@@ -116,7 +124,7 @@ class Served:
 
     def started(self, job: str) -> int:
         """Wait until the job's worker trains; its process id."""
-        until(lambda: self.told(job, "JobProgress"), 60)
+        until(lambda: self.told(job, "JobProgress"), 300)  # others may want the cores
         return self.workers("backend.jobs.worker")[0]
 
     def told(self, job: str, kind: str) -> list[dict[str, Any]]:
@@ -197,13 +205,23 @@ def serve() -> Iterator[Callable[..., Served]]:
         pytest.skip("looks for processes in /proc")
     started: list[Served] = []
 
-    def begin(workspace: Path, *options: str) -> Served:
-        started.append(Served(workspace, *options))
+    def begin(workspace: Path, *options: str, **more: Any) -> Served:
+        started.append(Served(workspace, *options, **more))
         return started[-1]
 
     yield begin
     for served in started:
         served.close()
+
+
+@pytest.fixture
+def overlapping(tmp_path: Path) -> Path:
+    """A folder of photos that share details: windows of one large picture of noise."""
+    chance = np.random.default_rng(1)
+    wide = np.kron(chance.integers(0, 255, (60, 120, 3)), np.ones((5, 5, 1))).astype(np.uint8)
+    for number in range(4):
+        write_picture(tmp_path / "photos" / f"w{number}.jpg", wide[:, 60 * number : 60 * number + 400])
+    return tmp_path / "photos"
 
 
 @pytest.fixture(scope="module")

@@ -252,23 +252,13 @@ def test_a_real_disk_that_is_full(
     assert_whole(small_disk)
 
 
-def overlapping(folder: Path, count: int = 4) -> Path:
-    """Photos that share details: windows of one large picture of noise."""
-    chance = np.random.default_rng(1)
-    wide = np.kron(chance.integers(0, 255, (60, 120, 3)), np.ones((5, 5, 1))).astype(np.uint8)
-    for number in range(count):
-        write_picture(folder / f"w{number}.jpg", wide[:, 60 * number : 60 * number + 400])
-    return folder
-
-
 @pytest.mark.parametrize("leave", [0, 60_000, 300_000, pytest.param(1_000_000, marks=pytest.mark.slow)])
 def test_the_search_for_cameras_on_a_full_disk(
-    small_disk: Path, tmp_path: Path, fill: Callable[[Path, int], None], leave: int
+    small_disk: Path, overlapping: Path, fill: Callable[[Path, int], None], leave: int
 ) -> None:
     """COLMAP's own files do not go through ours."""
-    photos = overlapping(tmp_path / "photos")
     fill(small_disk / "filler", leave)
-    request = requests.Capture(photos, out=small_disk / "new", preset="quick")
+    request = requests.Capture(overlapping, out=small_disk / "new", preset="quick")
     with pytest.raises(ResourceError) as caught:
         import_module("backend.stages.capture").run(request, Quiet())
     assert_told(caught.value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -29,7 +30,7 @@ def wheel(folder: Path, name: str, files: dict[str, str], version: str = "1.0") 
     }
     record = "".join(f"{path},,\n" for path in [*files, *metadata, f"{info}/RECORD"])
     with zipfile.ZipFile(folder / f"{name}-{version}-py3-none-any.whl", "w") as file:
-        for path, text in (files | metadata | {f"{info}/RECORD": record}).items():
+        for path, text in (metadata | files | {f"{info}/RECORD": record}).items():
             file.writestr(path, text)
 
 
@@ -89,6 +90,58 @@ def test_it_is_made_offline_cancelled_and_gone_on_with(plan: Plan, wait_until) -
     after = (Path(sys.prefix) / "lib").stat().st_mtime_ns if before else 0
     assert after == before
     assert inspected(third.result.python).version == "1.0"
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from segwild_addon.client.install import Installer, Plan
+folder, wheels = (Path(word) for word in sys.argv[1:])
+installer = Installer(Plan(folder, Path(sys.executable), torch=("tinytorch==1.*",), wheels=wheels), online=False)
+installer.start()
+installer.wait(90)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
+def test_a_kill_in_the_middle_of_a_package_leaves_no_process_and_no_half_package(plan: Plan, wait_until) -> None:
+    assert plan.wheels is not None
+    many = {f"tinytorch/part{number:04}.py": f"VALUE = {number}" for number in range(4000)}
+    (plan.wheels / "tinytorch-1.0-py3-none-any.whl").unlink()
+    wheel(plan.wheels, "tinytorch", {"tinytorch/__init__.py": "", **many})
+    site = plan.folder / "venv" / "lib" / f"python3.{sys.version_info.minor}" / "site-packages" / "tinytorch"
+    installer = subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(plan.folder), str(plan.wheels)],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
+    try:
+        wait_until(lambda: (site / "part0100.py").exists(), 60)
+    finally:
+        installer.kill()
+        installer.wait()
+    wait_until(lambda: not processes_in(plan.folder), 5)
+    assert installed(plan.folder) is None
+    half = len(list(site.glob("part*.py")))
+    assert half < len(many), "it had ended before the kill"
+    resumed = carried_out(plan)
+    assert resumed.status.state == "stopped", resumed.status
+    assert len(list(site.glob("part*.py"))) == len(many)
+    assert resumed.result is not None
+    words = [resumed.result.python, "-I", "-c", "import tinytorch.part3999 as last; print(last.VALUE)"]
+    assert subprocess.run(words, **TEXT).stdout.strip() == "3999"
+
+
+def processes_in(folder: Path) -> list[str]:
+    """Command lines that name the folder."""
+    found = []
+    for process in Path("/proc").iterdir():
+        if process.name.isdigit():
+            with contextlib.suppress(OSError):
+                words = (process / "cmdline").read_bytes().decode(errors="replace")
+                if str(folder) in words:
+                    found.append(words)
+    return found
 
 
 TEXT = {"capture_output": True, "text": True, "timeout": 30}
