@@ -31,8 +31,10 @@ class Packed:
     turns: np.ndarray  # (N, 4) float32
     colours: np.ndarray  # (N, 4) float32: constant term r g b, 0
     harmonics: np.ndarray  # (N, 4·T) float32
+    longest: np.ndarray  # (N,) float32, largest standard deviation: what a click compares first
     ids: np.ndarray  # (N,) int32
     degree: int
+    sh_mark: int  # of the coefficients that `harmonics` was made of
 
     def __len__(self) -> int:
         return len(self.positions)
@@ -44,18 +46,34 @@ class Packed:
         return replace(self, colours=colours)
 
 
-def packed(rows: Rows) -> Packed:
-    """Rows that are not finite are kept, so that row numbers stay, and never drawn."""
+def packed(rows: Rows, known: Packed | None = None) -> Packed:
+    """Rows that are not finite are kept, so that row numbers stay, and never drawn.
+
+    `known` is what the object's rows were before: harmonics that have not changed are not encoded again, which is
+    most of the time.
+    """
+    mark = _mark(rows.sh)
+    same = known is not None and len(known) == len(rows) and known.degree == rows.degree and known.sh_mark == mark
     centres = np.zeros((len(rows), 8), np.float32)
     centres[:, :3], centres[:, 3], centres[:, 4:7] = rows.positions, rows.base[:, 3], rows.scales
     colours = np.zeros((len(rows), 4), np.float32)
     colours[:, :3] = rows.base[:, :3]
-    bad = ~(np.isfinite(centres).all(1) & np.isfinite(rows.rotations).all(1) & np.isfinite(colours).all(1))
-    if bad.any():
+    if not all(np.isfinite(array).all() for array in (centres, rows.rotations, colours)):
+        bad = ~(np.isfinite(centres).all(1) & np.isfinite(rows.rotations).all(1) & np.isfinite(colours).all(1))
         centres[bad] = 0
         colours[bad] = 0
     positions = np.ascontiguousarray(centres[:, :3])
-    return Packed(positions, centres, rows.rotations, colours, harmonics(rows.sh), rows.ids, rows.degree)
+    longest = np.maximum(np.maximum(centres[:, 4], centres[:, 5]), centres[:, 6])
+    encoded = known.harmonics if same else harmonics(rows.sh)
+    return Packed(positions, centres, rows.rotations, colours, encoded, longest, rows.ids, rows.degree, mark)
+
+
+def _mark(sh: np.ndarray) -> int:
+    """A number that other coefficients, or the same in another order of rows, do not share but by chance of 2^-64."""
+    if not sh.size:
+        return 0
+    sums = np.ascontiguousarray(sh).view(np.uint32).reshape(len(sh), -1).sum(1, dtype=np.uint64)
+    return int((sums * np.arange(1, len(sums) + 1, dtype=np.uint64)).sum())
 
 
 def harmonics(sh: np.ndarray) -> np.ndarray:
@@ -65,17 +83,19 @@ def harmonics(sh: np.ndarray) -> np.ndarray:
     result = np.full((count, 4 * texels), ZERO, np.float32)
     if not texels or not count:
         return result
-    flat = np.abs(sh.reshape(count, -1)).max(1)
-    unit = np.where(np.isfinite(flat), flat / HALF, 0).astype(np.float32)
-    inverse = np.divide(1, unit, out=np.zeros_like(unit), where=unit > 1e-30)
-    step = 1 << 16  # keeps what is computed in between small
+    places = np.array([1, 256, 65536], np.float32)
+    step = 1 << 12  # what is computed in between stays in the processor's cache
     for start in range(0, count, step):
-        part = slice(start, start + step)
+        part = sh[start : start + step].reshape(-1, 3 * bases)
+        unit = np.abs(part).max(1) / np.float32(HALF)
+        unit[~np.isfinite(unit)] = 0
+        inverse = np.divide(1, unit, out=np.zeros_like(unit), where=unit > 1e-30)
         with np.errstate(invalid="ignore"):  # 0·inf of a row that is not finite
-            levels = np.rint(sh[part] * inverse[part, None, None]) + np.float32(HALF)
-        levels = np.nan_to_num(levels, nan=HALF)
-        result[part, :bases] = levels[..., 0] + 256 * levels[..., 1] + 65536 * levels[..., 2]
-    result[:, -1] = unit
+            levels = np.rint(part * inverse[:, None])
+        if not unit.all():
+            levels[inverse == 0] = 0
+        result[start : start + step, :bases] = (levels.reshape(-1, 3) @ places).reshape(-1, bases) + ZERO
+        result[start : start + step, -1] = unit
     return result
 
 
@@ -172,7 +192,7 @@ class Layer:
 
     def mark(self, ids: np.ndarray | None) -> None:
         """Highlight the rows with these workspace ids (row + 1), or none."""
-        marked = None if ids is None or not len(ids) else np.unique(np.asarray(ids, np.int64))
+        marked = None if ids is None or not len(ids) else np.array(ids, np.int64)
         if marked is None and self._marked is None:
             return
         self._marked = marked

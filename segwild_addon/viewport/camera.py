@@ -125,7 +125,9 @@ def from_matrices(
     else:
         cx, cy = width / 2 * (1 - P[0, 2]), height / 2 * (1 + P[1, 2])
         near, far = P[2, 3] / (P[2, 2] - 1), P[2, 3] / (P[2, 2] + 1)
-    return View(FLIP @ V, fx, fy, cx, cy, width, height, bool(P[3, 3] == 1), near, far)
+    # Plain numbers: numpy's would make float64 of every array of rows they meet.
+    lens = (float(number) for number in (fx, fy, cx, cy))
+    return View(FLIP @ V, *lens, width, height, bool(P[3, 3] == 1), float(near), float(far))
 
 
 def of_region(region: Any, region_data: Any) -> View:

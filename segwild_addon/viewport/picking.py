@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -81,14 +82,14 @@ def _seen(pack: Any, matrix: np.ndarray, opacity: float, view: View, u: float, v
     x, y, z = (pack.positions @ linear[k] + offset[k] for k in range(3))
     # No splat reaches farther than its longest axis, seen as steeply as the clamp allows: an upper bound that spares
     # most rows the exact projection.
-    longest = pack.centres[:, 4:7].max(1) * np.float32(EXTENT_MAX * np.linalg.norm(linear, 2))
+    longest = pack.longest * np.float32(EXTENT_MAX * np.linalg.norm(linear, 2))
     rim = np.float32(EXTENT_MAX * BLUR**0.5 + 1)
     if view.orthographic:
         far_x, far_y = np.abs(view.fx * x + (view.cx - u)), np.abs(view.fy * y + (view.cy - v))
         near = (far_x <= view.fx * longest + rim) & (far_y <= view.fy * longest + rim)
     else:
         low_x, high_x, low_y, high_y = clamps(view)
-        steep_x, steep_y = np.hypot(1, max(-low_x, high_x)), np.hypot(1, max(-low_y, high_y))
+        steep_x, steep_y = math.hypot(1, max(-low_x, high_x)), math.hypot(1, max(-low_y, high_y))
         # Multiplied by z, which is positive where it matters.
         far_x, far_y = np.abs(view.fx * x + (view.cx - u) * z), np.abs(view.fy * y + (view.cy - v) * z)
         near = (far_x <= view.fx * steep_x * longest + rim * z) & (far_y <= view.fy * steep_y * longest + rim * z)

@@ -132,7 +132,7 @@ class Stock:
             pack = layer.pack(key)
             fresh = pack is None or uuid in stale
             if fresh:
-                pack = packed(splats.read(ob))
+                pack = packed(splats.read(ob), pack)
             packs[key] = pack
             if fresh or uuid in relit:
                 look = lights.look(ob)

@@ -61,6 +61,21 @@ def test_rows_that_are_not_finite_are_never_drawn():
     assert np.isfinite(pack.positions).all()
 
 
+def test_harmonics_are_encoded_again_only_where_they_differ():
+    good = some(50)
+    first = buffers.packed(good)
+    assert buffers.packed(some(50), first).harmonics is first.harmonics
+    sh = good.sh.copy()
+    sh[7, 3, 1] = np.nextafter(sh[7, 3, 1], 10)
+    swapped = good.sh.copy()
+    swapped[[3, 4]] = swapped[[4, 3]]
+    for other in (sh, swapped):
+        changed = buffers.packed(rows(good.positions, good.scales, good.rotations, good.base, other, good.ids), first)
+        assert changed.harmonics is not first.harmonics
+        np.testing.assert_array_equal(changed.harmonics, buffers.harmonics(other))
+    assert len(buffers.packed(some(20), first).harmonics) == 20
+
+
 @given(st.integers(1, 200), st.sets(st.integers(0, 250), max_size=60))
 def test_the_mask_has_a_bit_for_each_row(count, marked):
     ids = np.random.default_rng(count).permutation(count).astype(np.int32)  # 0 is among them: unknown
