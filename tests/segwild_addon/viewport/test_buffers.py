@@ -66,7 +66,7 @@ def test_harmonics_are_encoded_again_only_where_they_differ():
     first = buffers.packed(good)
     assert buffers.packed(some(50), first).harmonics is first.harmonics
     sh = good.sh.copy()
-    sh[7, 3, 1] = np.nextafter(sh[7, 3, 1], 10)
+    sh[7, 3, 1] = np.nextafter(sh[7, 3, 1], np.float32(10))
     swapped = good.sh.copy()
     swapped[[3, 4]] = swapped[[4, 3]]
     for other in (sh, swapped):
