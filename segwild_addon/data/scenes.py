@@ -110,10 +110,18 @@ def adopt(
     *,
     into: bpy.types.Collection | None = None,
 ) -> None:
-    """Make the object a member of the scene: own uuid, under its root, in its collection or in `into`."""
+    """Make the object a member of the scene: own uuid, under its root, in its collection or in `into`.
+
+    Raises ReferenceError, with the object removed, if the scene is gone.
+    """
     facts = ob.segwild
-    facts.uuid, facts.scene_uuid, facts.kind, facts.label = uuid.uuid4().hex, scene.segwild.uuid, kind, label
-    (into or scene).objects.link(ob)
+    try:
+        facts.scene_uuid = scene.segwild.uuid
+        (into or scene).objects.link(ob)
+    except ReferenceError:
+        _remove(ob)
+        raise
+    facts.uuid, facts.kind, facts.label = uuid.uuid4().hex, kind, label
     if kind != "ROOT":
         ob.parent = root(scene)
         if kind in SPLAT_KINDS:
@@ -123,17 +131,21 @@ def adopt(
 def remove(scene: bpy.types.Collection) -> None:
     """The scene with all its objects and their data."""
     for ob in members(scene):
-        data = ob.data
-        bpy.data.objects.remove(ob)
-        if isinstance(data, bpy.types.PointCloud) and not data.users:
-            bpy.data.pointclouds.remove(data)
-        elif isinstance(data, bpy.types.Camera) and not data.users:
-            bpy.data.cameras.remove(data)
+        _remove(ob)
     for child in scene.children_recursive:
         if not child.all_objects:
             bpy.data.collections.remove(child)
     bpy.data.collections.remove(scene)
     changes.announce(None)
+
+
+def _remove(ob: bpy.types.Object) -> None:
+    data = ob.data
+    bpy.data.objects.remove(ob)
+    if isinstance(data, bpy.types.PointCloud) and not data.users:
+        bpy.data.pointclouds.remove(data)
+    elif isinstance(data, bpy.types.Camera) and not data.users:
+        bpy.data.cameras.remove(data)
 
 
 def importing(path: Path, warn: Warn) -> Steps[bpy.types.Collection]:

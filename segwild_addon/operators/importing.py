@@ -1,6 +1,7 @@
 """A workspace folder, or a splat file, into a scene."""
 
 import contextlib
+import math
 import time
 from pathlib import Path
 
@@ -9,9 +10,10 @@ from bpy.props import BoolProperty, StringProperty
 from bpy_extras.io_utils import ImportHelper
 
 from ..data import scenes
-from ..data.steps import Steps, finished
+from ..data.steps import Steps
 from ..protocol.errors import SegWildError
 
+_AT_ONCE_SECS = 0.2  # what is done by then needs no slices
 _SLICE_SECS = 0.03  # of work between two moments in which Blender may draw
 
 
@@ -28,33 +30,37 @@ class _Import:
     def execute(self, context: bpy.types.Context) -> set[str]:
         self._warnings: list[str] = []
         self._work = self.work()
-        if self.options.is_invoke and context.window is not None and not bpy.app.background:
+        sliced = self.options.is_invoke and context.window is not None and not bpy.app.background
+        result = self._advance(context, _AT_ONCE_SECS if sliced else math.inf)
+        if result == {"RUNNING_MODAL"}:
             self._timer = context.window_manager.event_timer_add(0.01, window=context.window)
             context.window_manager.progress_begin(0, 1)
             context.window_manager.modal_handler_add(self)
-            return {"RUNNING_MODAL"}
-        try:
-            return self._told(finished(self._work))
-        except SegWildError as error:
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
+        return result
 
     def modal(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         if event.type == "ESC":
             self.cancel(context)
             self.report({"INFO"}, "Import cancelled.")
             return {"CANCELLED"}
+        if event.type == "Z" and (event.ctrl or event.oskey):
+            return {"RUNNING_MODAL"}  # an undo would take away what is being filled
         if event.type != "TIMER":
             return {"PASS_THROUGH"}
-        end = time.monotonic() + _SLICE_SECS
+        result = self._advance(context, _SLICE_SECS)
+        if result != {"RUNNING_MODAL"}:
+            self._stop(context)
+        return result
+
+    def _advance(self, context: bpy.types.Context, secs: float) -> set[str]:
+        """Work for so long, or to the end."""
+        end = time.monotonic() + secs
         try:
             while time.monotonic() < end:
                 context.window_manager.progress_update(next(self._work))
         except StopIteration as done:
-            self._stop(context)
             return self._told(done.value)
         except SegWildError as error:
-            self._stop(context)
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
         return {"RUNNING_MODAL"}

@@ -108,6 +108,20 @@ def test_an_import_that_is_given_up_leaves_nothing_behind(blender: Any, make_wor
     assert not blender.data.cameras
 
 
+@pytest.mark.parametrize("share", [0.05, 0.2, 0.5, 0.8, 0.97])
+def test_a_scene_that_vanishes_ends_its_import(blender: Any, make_workspace: Make, share: float) -> None:
+    """As an undo does while the import runs."""
+    work = scenes.importing(make_workspace(segments=SEGMENTS)[0], [].append)
+    while next(work) < share:
+        pass
+    scenes.remove(scenes.all_scenes()[0])
+    with pytest.raises(InputError, match="interrupted"):
+        finished(work)
+    assert not blender.data.objects
+    assert not blender.data.pointclouds
+    assert not blender.data.cameras
+
+
 def test_a_scene_can_be_removed(blender: Any, make_workspace: Make) -> None:
     path, _ = make_workspace(segments=SEGMENTS)
     first, second = imported(path), imported(path)
