@@ -100,14 +100,14 @@ def measured(options: Options) -> list[dict[str, Any]]:
             raise RuntimeError(f"the yardstick is wrong, times against it mean nothing: {errors}")
     points = scenes.found_points(options.data)
     sizes = options.sizes or (30_000, len(points.positions), 500_000, 1_000_000)
-    facts = _facts(points.name, options.seed)
+    about = facts(points.name, options.seed)
     lines: list[dict[str, Any]] = []
     options.out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         for count in sizes:
             arrays = Path(folder) / f"{count}.npz"
             np.savez(arrays, **scenes.gaussians(points, count, seed=options.seed))
-            own = _lines_of_size(options, points, arrays, count, facts)
+            own = _lines_of_size(options, points, arrays, count, about)
             arrays.unlink()
             _print_tables(options, points.name, count, own)
             with options.out.open("a", encoding="utf-8") as file:
@@ -186,7 +186,7 @@ def _answer(case: Case) -> dict[str, Any]:
     return json.loads(child.stdout.splitlines()[-1])
 
 
-def _facts(scene: str, seed: int) -> dict[str, Any]:
+def facts(scene: str, seed: int) -> dict[str, Any]:
     """What every line says about where it comes from."""
 
     def git(*words: str) -> str | None:
