@@ -9,6 +9,7 @@ _MODULES = (
     "environment",
     "data.repair",
     "viewport.draw",
+    "viewport.keyframes",
     "viewport.selection",
     "viewport.markers",
     "viewport.prompts",

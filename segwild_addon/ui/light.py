@@ -112,20 +112,20 @@ class SegwildLight(bpy.types.PropertyGroup):
 
 
 class SEGWILD_OT_copy_light(bpy.types.Operator):
-    """Give all selected objects of the scene the light of the active one"""
+    """Show all objects of the scene in the light of this one"""
 
     bl_idname = "segwild.copy_light"
-    bl_label = "Copy to Selected"
+    bl_label = "Use for All"
     bl_options = {"REGISTER", "UNDO"}
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return target(context) is not None and len(context.selected_objects) > 1
+        return target(context) is not None
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         source = target(context)
-        for ob in context.selected_objects:
-            if ob != source and ob.segwild.kind in scenes.SPLAT_KINDS:
+        for ob in scenes.splat_objects(scenes.scene_of(source)):
+            if ob != source and ob.is_editable:
                 for name in LIGHT:
                     setattr(ob.segwild, name, getattr(source.segwild, name))
         return {"FINISHED"}

@@ -32,6 +32,9 @@ VERBS = {
     "render": "Rendering",
 }
 
+# Where the backend's advice is for its command line.
+HINTS = {"objects-exist": "Dissolve all objects first, or make a new scene in another workspace."}
+
 
 @dataclass(frozen=True)
 class Shown:
@@ -133,7 +136,8 @@ def job(course: Course | None) -> Shown | None:
         )
     if course.state == "failed":
         error = course.error
-        lines = tuple(filter(None, (error.sentence, error.hint))) if error is not None else ("It failed.",)
+        hint = HINTS.get(error.code, error.hint) if error is not None else ""
+        lines = tuple(filter(None, (error.sentence, hint))) if error is not None else ("It failed.",)
         again = ("segwild.retry_job", "Try Again", "FILE_REFRESH")
         lines += ("What was finished before is kept: trying again goes on from there.",)
         return Shown("ERROR", f"{title}: Failed", lines, buttons=(again, LOG, COPY), alert=True)

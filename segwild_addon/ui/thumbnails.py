@@ -17,8 +17,8 @@ from ..protocol.errors import SegWildError
 _icons: list[Any] = []  # one collection of Blender's, made when first needed
 _photos: dict[str, tuple[str, ...]] = {}  # names of photos with a look, by workspace
 _items: dict[str, list[tuple[str, str, str, int, int]]] = {}  # Blender keeps no reference to what it shows
-NEUTRAL = ("", "Neutral", "Light without the mood of any photo", "LIGHT_SUN", 0)
-NONE = ("", "None", "No second photo", "X", 0)
+NEUTRAL = ("-neutral-", "Neutral", "Light without the mood of any photo", "LIGHT_SUN", 0)
+NONE = ("-none-", "None", "No second photo", "X", 0)
 
 
 def photos(workspace: str) -> tuple[str, ...]:
