@@ -85,13 +85,13 @@ def look_for_backend() -> None:
 def start(context: bpy.types.Context) -> str:
     """Start the backend of the present workspace; a sentence if that cannot be."""
     workspace = workspace_of(context)
+    link = session.link(workspace)
+    if link.remote and link.backend is not None:
+        return ""
     python = environment.python()
     if python is None:
         return f"{environment.status().sentence} {environment.status().hint}".strip()
     photos = context.scene.segwild.photos_folder
-    link = session.link(workspace)
-    if link.remote and link.backend is not None:
-        return ""
     folder = path(workspace)
     launch = Launch(
         command_of(python),

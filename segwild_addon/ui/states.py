@@ -125,7 +125,7 @@ def job(course: Course | None) -> Shown | None:
     if course.state == "queued":
         return Shown("SORTTIME", title, ("Waiting for its turn.",), buttons=(CANCEL_JOB,))
     if course.state == "running":
-        left = duration(course.eta_secs)
+        left = duration(course.eta_secs) if course.share != 1 else ""
         words = [course.phase or "Starting", f"about {left} left" if left else "", course.note]
         return Shown(
             "RENDER_ANIMATION",
