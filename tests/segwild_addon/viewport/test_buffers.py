@@ -38,7 +38,7 @@ def decoded(array: np.ndarray, bases: int) -> np.ndarray:
 def test_harmonics_keep_eight_bits_of_each_row(sh):
     got = decoded(buffers.harmonics(sh), sh.shape[1])
     largest = np.abs(sh).reshape(len(sh), -1).max(1)
-    assert (np.abs(got - sh).reshape(len(sh), -1).max(1) <= largest / 253 + 1e-30).all()
+    assert (np.abs(got - sh).reshape(len(sh), -1).max(1) <= largest / 253 + 2e-28).all()  # smaller ones count as zero
     np.testing.assert_array_equal(got[sh == 0], 0)
 
 
