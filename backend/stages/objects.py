@@ -41,7 +41,7 @@ def run(request: Objects, progress: Progress) -> dict[str, Any]:
 
     `cut` adds what `cut_object` returns; `revert` whether it was `reverted`; `grow` and `shrink` the number of
     Gaussians `before`; `split` the new `parts` and the number of Gaussians in `crumbs`, which stay; `junk` the number
-    of suspected Gaussians per cause, as an object too if it is given a name.
+    of `suspected` Gaussians, and per cause, as an object too if it is given a name.
     """
     workspace = Workspace.open(request.workspace)
     least, most, usage = _NAMES[request.action]
@@ -93,7 +93,7 @@ def _merge(workspace: Workspace, request: Objects, progress: Progress) -> dict[s
 
 
 def _cut(workspace: Workspace, request: Objects, progress: Progress) -> dict[str, Any]:
-    return {"cut": cut_object(workspace, request.names[0], request.mode, progress)}
+    return cut_object(workspace, request.names[0], request.mode, progress)
 
 
 def _revert(workspace: Workspace, request: Objects, progress: Progress) -> dict[str, Any]:
@@ -144,7 +144,7 @@ def _junk(workspace: Workspace, request: Objects, progress: Progress) -> dict[st
     found = find_junk(scene, scene_graph(scene), cameras, strength=request.strength)
     if request.names and len(found.rows):
         objects.save(workspace, request.names[0], found.rows, np.full(len(scene), _UNSURE))
-    return {"junk": {"gaussians": len(found.rows), **found.counts()}}
+    return {"suspected": len(found.rows), **found.counts()}
 
 
 _ACTIONS: dict[str, Callable[[Workspace, Objects, Progress], dict[str, Any]]] = {
