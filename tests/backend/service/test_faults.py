@@ -68,7 +68,7 @@ def assert_gone(pids: list[int], seen: Callable[..., Any], waiting: Callable[...
 
 
 def ended(served: Any, jobs: list[str]) -> list[dict[str, Any]]:
-    found = [served.wait(job, *ENDED, timeout=120) for job in jobs]
+    found = [served.wait(job, *ENDED, timeout=400) for job in jobs]
     for job in found:
         if job["state"] == "failed":
             assert job["error"]["sentence"].endswith(".")
