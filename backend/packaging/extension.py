@@ -13,7 +13,7 @@ import importlib.util
 import os
 import shlex
 import shutil
-import subprocess
+import subprocess  # the Blender that the person names, never a shell  # nosec B404
 import sys
 import tempfile
 import tomllib
@@ -109,7 +109,9 @@ def build(out: Path) -> tuple[Path, bool]:
 
 def _validate(command: list[str], path: Path) -> None:
     try:
-        result = subprocess.run([*command, "validate", str(path)], capture_output=True, text=True, timeout=300)
+        result = subprocess.run(
+            [*command, "validate", str(path)], capture_output=True, text=True, timeout=300
+        )  # no shell  # nosec B603
     except (OSError, subprocess.TimeoutExpired) as error:
         raise SetupError("no-validator", f"Blender's extension tool does not run ({error}).") from error
     if result.returncode != 0:
