@@ -217,6 +217,7 @@ def run(options: argparse.Namespace) -> list[dict[str, Any]]:
                 continue
             for seed, reference in enumerate(references(masks, options.seeds)):
                 about = facts(f"{name}/{item.name}", seed)
+                first = len(lines)
                 found: dict[str, Result] = {}
                 for method, result in results(scene, masks, reference):
                     found[method] = result
@@ -236,6 +237,8 @@ def run(options: argparse.Namespace) -> list[dict[str, Any]]:
                                 **about,
                             }
                         )
+                with options.out.open("a", encoding="utf-8") as file:
+                    file.writelines(json.dumps(line) + "\n" for line in lines[first:])
                 if options.sheets and seed == 0:
                     write_picture(
                         Path(options.sheets) / f"{name}-{item.name}.png", sheet(scene, masks, reference, found)
@@ -277,11 +280,8 @@ def main() -> None:
     parser.add_argument("--sheets", default="", help="folder for a picture per object")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "selection.jsonl")
     options = parser.parse_args()
-    lines = run(options)
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    with options.out.open("a") as file:
-        file.writelines(json.dumps(line) + "\n" for line in lines)
-    print(table(lines))
+    print(table(run(options)))
 
 
 if __name__ == "__main__":
