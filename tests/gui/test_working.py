@@ -215,6 +215,36 @@ def drag(blender: Driver, start: tuple[float, float], end: tuple[float, float]) 
     blender.x("mouseup", "1")
 
 
+def test_the_tool_in_the_toolbar_starts_with_its_first_click(imported: Driver) -> None:
+    imported.run("bpy.ops.wm.tool_set_by_id(name='segwild.select_tool', space_type='VIEW_3D')")
+    imported.click(*screen_of(imported, RED))
+    imported.until("result = len(bpy.context.scene.segwild.prompts) == 1")
+    assert imported.run("result = addon('viewport.prompts').running()")
+    imported.click(*screen_of(imported, GROUND), "shift")
+    imported.until("result = len(bpy.context.scene.segwild.prompts) == 2")
+    imported.key("Escape")
+    imported.until("result = not addon('viewport.prompts').running()")
+    imported.run("bpy.ops.wm.tool_set_by_id(name='builtin.select_box', space_type='VIEW_3D')")
+    no_traceback(imported)
+
+
+def test_the_preferences_are_drawn(blender: Driver) -> None:
+    blender.run("bpy.ops.segwild.open_preferences()")
+    time.sleep(1.5)
+    blender.shot("preferences")
+    shown = blender.run("""
+        windows = bpy.context.window_manager.windows
+        result = [area.type for window in windows for area in window.screen.areas]
+    """)
+    assert "PREFERENCES" in shown
+    blender.run("""
+        for window in list(bpy.context.window_manager.windows)[1:]:
+            with bpy.context.temp_override(window=window):
+                bpy.ops.wm.window_close()
+    """)
+    no_traceback(blender)
+
+
 def test_orbiting_and_the_sidebar_are_left_to_blender(imported: Driver) -> None:
     imported.run("bpy.ops.segwild.prompt('INVOKE_DEFAULT')")
     x, y = screen_of(imported, RED)

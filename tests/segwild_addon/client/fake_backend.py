@@ -1,8 +1,8 @@
 """A backend of a few hundred lines that can misbehave. Standard library only.
 
 In process: `with FakeBackend(folder) as fake:` and `fake.fault = "hang"`. As a program it takes the words of
-`segwild serve`; in its environment `FAKE_FAULT` names one of `PROCESS_FAULTS` or `HTTP_FAULTS`, and `FAKE_JOB_SECS`
-says how long a job takes. The contract test holds it to what the real service does.
+`segwild serve`; in its environment `FAKE_FAULT` names a fault, `FAKE_FAULT_PATH` where it applies, and
+`FAKE_JOB_SECS` says how long a job takes. The contract test holds it to what the real service does.
 """
 
 from __future__ import annotations
@@ -413,7 +413,8 @@ def main() -> None:
         threading.Thread(target=_end_with_parent, daemon=True).start()
     workspace = Path(sys.argv[2])
     with FakeBackend(workspace, os.environ["SEGWILD_TOKEN"]) as fake, contextlib.suppress(KeyboardInterrupt):
-        fake.fault = fault if fault in HTTP_FAULTS else None
+        fake.fault = fault if fault in (*HTTP_FAULTS, *STREAM_FAULTS) else None
+        fake.fault_path = os.environ.get("FAKE_FAULT_PATH", "/")
         version = 99 if fault == "wrong-version" else PROTOCOL
         if fault not in ("no-handshake", "garbage-handshake", "odd-output"):
             print(json.dumps({"port": fake.port, "pid": os.getpid(), "protocol": version}), flush=True)
