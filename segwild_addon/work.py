@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +18,21 @@ from . import environment, session
 from .client import Address, Answered, Launch, Status, command_of
 from .client.backend import Backend
 from .client.course import Course
-from .client.link import Happened, Link
+from .client.link import Happened, Link, tail_of
 from .data import scenes
 from .protocol.errors import SegWildError
-from .protocol.events import JobCancelled, JobDone, JobFailed, SceneChanged
+from .protocol.events import JobCancelled, JobDone, JobFailed, JobProgress, SceneChanged
 from .protocol.values import Snapshot
 from .ui.preferences import preferences
 from .viewport import draw
 
 SNAPSHOT_SECS = 4.0  # between pictures of a running training
+TAIL_SECS = 5.0  # between looks into the log of a job
 MAKES_SPLATS = ("run", "train")
 
 _to_import: set[str] = set()  # workspaces whose result is to be brought in
 _previews: dict[str, str] = {}  # workspace -> the uuid its preview is drawn under
+_tails: dict[str, tuple[tuple[str, ...], float]] = {}  # workspace -> lines of its worker's log, when they were read
 _requests: dict[str, tuple[str, dict[str, Any]]] = {}  # workspace -> the last job asked for
 
 
@@ -208,10 +211,33 @@ def _heard(link: Link, item: Any) -> None:
     if not isinstance(item, Happened):
         return
     event = item.event
+    if isinstance(event, JobProgress | JobFailed):
+        _read_tail(link, TAIL_SECS if isinstance(event, JobProgress) else 0.0)
     if isinstance(event, SceneChanged) and event.snapshot is not None:
         _show(link, event.snapshot)
     elif isinstance(event, JobDone | JobFailed | JobCancelled):
         _ended(link, item.course, event)
+
+
+def tail(context: bpy.types.Context) -> tuple[str, ...]:
+    """The last lines that the job's worker has written, as of a moment ago."""
+    link = link_of(context)
+    return _tails.get(str(link.workspace), ((), 0.0))[0] if link is not None else ()
+
+
+def _read_tail(link: Link, every_secs: float) -> None:
+    """Look into the worker's log, in a thread, if it was not looked into just now."""
+    workspace = str(link.workspace)
+    lines, at = _tails.get(workspace, ((), -1e9))
+    if time.monotonic() - at < every_secs:
+        return
+    _tails[workspace] = lines, time.monotonic()
+
+    def told(answered: Answered) -> None:
+        if answered.error is None:
+            _tails[workspace] = answered.value, time.monotonic()
+
+    link.later(told, lambda backend: tail_of(link.workspace / "worker.log"))
 
 
 def _ended(link: Link, course: Course | None, event: Any) -> None:
@@ -263,3 +289,4 @@ def unregister() -> None:
     _to_import.clear()
     _previews.clear()
     _requests.clear()
+    _tails.clear()

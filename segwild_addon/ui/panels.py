@@ -190,6 +190,8 @@ def _draw_job(layout: bpy.types.UILayout, context: bpy.types.Context, link: Link
         text(box, context, "The backend is away. The job goes on when it is back.", icon="INFO")
     if course.state == "done" and course.verb in work.MAKES_SPLATS:
         box.operator("segwild.import_result", text="Import Again", icon="IMPORT")
+    if course.state in ("running", "failed"):
+        _draw_tail(box, work.tail(context))
     if course.warnings:
         header, body = box.panel("segwild_warnings", default_closed=True)
         header.label(text=f"{len(course.warnings)} warning{'s' * (len(course.warnings) > 1)}", icon="INFO")

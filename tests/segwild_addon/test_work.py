@@ -135,6 +135,18 @@ def test_the_preview_ends_with_the_training(working: SimpleNamespace, kind: str)
     working.until(lambda: working.shown[-1][1] is None)
 
 
+def test_the_end_of_the_log_is_at_hand(working: SimpleNamespace, blender: Any) -> None:
+    working.connect()
+    assert working.work.tail(blender.context) == ()
+    (working.fake.workspace / "worker.log").write_text("loading\nout of memory\n")
+    working.fake.tell("JobQueued", job="j", verb="train")
+    working.fake.tell("JobProgress", job="j", phase="Training", done=1, total=4, eta_secs=3.0, note="")
+    working.until(lambda: working.work.tail(blender.context) == ("loading", "out of memory"))
+    (working.fake.workspace / "worker.log").write_text("it broke\n")
+    working.fake.tell("JobFailed", job="j", code="broken", sentence="It broke.", hint="")
+    working.until(lambda: working.work.tail(blender.context) == ("it broke",))
+
+
 def test_a_snapshot_that_cannot_be_read_is_passed_over(working: SimpleNamespace) -> None:
     link = working.connect()
     broken = snapshot(working.fake.workspace)
