@@ -103,8 +103,10 @@ class Encoded:
 
 
 def _of(array: np.ndarray, chosen: Any) -> np.ndarray:
-    """The rows of a slice or of indices, which numpy's brackets would take four times as long for."""
-    return np.take(array, chosen, axis=0) if isinstance(chosen, np.ndarray) else array[chosen]
+    """The rows of a slice or of indices."""
+    # np.take is four times as fast as brackets, but copies the whole of an array with gaps first.
+    fast = isinstance(chosen, np.ndarray) and array.flags.c_contiguous
+    return np.take(array, chosen, axis=0) if fast else array[chosen]
 
 
 def unit(quats: np.ndarray) -> np.ndarray:

@@ -222,9 +222,11 @@ def read(ob: bpy.types.Object, chosen: np.ndarray | None = None) -> Rows:
         bases += 1
     bases = max(known for known in SH_COUNTS if known <= bases)
 
+    indices = None if chosen is None else np.flatnonzero(chosen)
+
     def part(name: str, width: int = 1) -> np.ndarray:
         array = column(ob, name, width)
-        return array if chosen is None else array[chosen]
+        return array if indices is None else np.take(array, indices, axis=0)
 
     rotations = part("rotation", 4)
     if "rotation" not in attributes:
