@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 
 from .rows import SH_COUNTS, Rows, rows
+from .steps import Steps
 
 ROWS_MAX = 1 << 30  # ids are 32 bits wide
 LARGEST = 1e18  # squares of larger values overflow float32
 LARGEST_LOG = 40.0  # the same for sizes
 FLATTEST_LOG = -30.0  # stands for log 0: flat splats
+_CHUNK_ROWS = 1 << 17
 SOLID_LOGIT = 20.0  # stands for the logit of 1
 
 
@@ -55,6 +57,16 @@ class Encoded:
                 # The usual case without a table of truth values; NaN fails every comparison.
                 if not (array.max(initial=0) <= LARGEST and array.min(initial=0) >= -LARGEST):
                     good &= (np.abs(array) <= LARGEST).all(axis=1)
+        return good
+
+    def checking(self) -> Steps[np.ndarray]:
+        """`usable` in steps."""
+        good = np.empty(len(self), bool)
+        arrays = [getattr(self, field.name) for field in fields(self)]
+        for start in range(0, len(self), _CHUNK_ROWS):
+            part = slice(start, start + _CHUNK_ROWS)
+            good[part] = Encoded(*(array[part] for array in arrays)).usable()
+            yield min((start + _CHUNK_ROWS) / len(self), 1.0)
         return good
 
     def positions(self, chosen: Any) -> np.ndarray:

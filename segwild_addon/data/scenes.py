@@ -177,8 +177,7 @@ def importing_ply(path: Path, warn: Warn, *, y_down: bool = True) -> Steps[bpy.t
     try:
         if y_down:
             root(scene).rotation_euler = (-math.pi / 2, 0, 0)
-        yield 0.02
-        usable = gaussians.usable()
+        usable = yield from within(gaussians.checking(), 0.0, 0.05)
         if not usable.any():
             raise InputError("ply-empty", f"Every splat of the .ply is NaN, infinite or absurd: {path}.")
         chosen = np.flatnonzero(usable)
@@ -208,7 +207,7 @@ def _importing(source: Folder, scene: bpy.types.Collection, warn: Warn) -> Steps
     scene.segwild.scene_from_capture = json.dumps(source.scene_from_capture().tolist())
     gaussians = source.splats()
     count = len(gaussians)
-    shown = gaussians.usable()
+    shown = yield from within(gaussians.checking(), 0.0, 0.02)
     if not shown.all():
         warn(f"{int((~shown).sum())} of {count} Gaussians are NaN, infinite or absurd and are not shown.")
     yield 0.02
