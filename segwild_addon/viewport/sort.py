@@ -45,24 +45,30 @@ def depths(positions: np.ndarray, parts: Sequence[Part]) -> tuple[np.ndarray, np
 def farthest_first(depth: np.ndarray) -> np.ndarray:
     """(M,) finite float32 into the row numbers (M,) int64 that sort it downwards.
 
-    Rows nearer to each other than a bin (1/65536 of the depth that 99 % of them span) keep their order.
+    Of rows nearer to each other than a bin (1/65536 of the depth that 99 % of them span) the lower number counts as the
+    nearer one, as in the backend's renderer.
     """
+    return nearest_first(depth)[::-1]
+
+
+def nearest_first(depth: np.ndarray) -> np.ndarray:
+    """The same upwards."""
     if len(depth) < 2:
         return np.arange(len(depth))
     sample = np.sort(depth[:: max(1, len(depth) // SAMPLE)])
     low, high = sample[int(ENDS * len(sample))], sample[int((1 - ENDS) * (len(sample) - 1))]
     if high <= low:
-        return np.argsort(-depth, kind="stable")
+        return np.argsort(depth, kind="stable")
     # float32 keeps this fast; its rounding moves rows by a bin at most.
-    bins = (high - depth) * np.float32((BINS - 3) / (float(high) - float(low)))
+    bins = (depth - low) * np.float32((BINS - 3) / (float(high) - float(low)))
     bins += 1
     np.clip(bins, 0, BINS - 1, out=bins)
     keys = bins.astype(np.uint16)
     order = np.argsort(keys, kind="stable")
-    nearest, farthest = np.count_nonzero(keys == BINS - 1), np.count_nonzero(keys == 0)
-    for end in (slice(0, farthest), slice(len(order) - nearest, len(order))):
+    nearest, farthest = np.count_nonzero(keys == 0), np.count_nonzero(keys == BINS - 1)
+    for end in (slice(0, nearest), slice(len(order) - farthest, len(order))):
         rows = order[end]
-        order[end] = rows[np.argsort(-depth[rows], kind="stable")]
+        order[end] = rows[np.argsort(depth[rows], kind="stable")]
     return order
 
 

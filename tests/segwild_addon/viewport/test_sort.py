@@ -38,9 +38,9 @@ def test_far_outliers_take_no_bins_from_the_rest():
 
 
 @pytest.mark.parametrize("depth", [[3.0] * 7, [], [1.0], [2.0, 2.0, 5.0], [5.0, 2.0, 2.0]])
-def test_equal_depths_keep_their_order(depth):
+def test_of_equal_depths_the_lower_row_is_drawn_over_the_others(depth):
     order = sort.farthest_first(np.array(depth, np.float32))
-    assert list(order) == sorted(range(len(depth)), key=lambda row: (-depth[row], row))
+    assert list(order) == sorted(range(len(depth)), key=lambda row: (-depth[row], -row))
 
 
 def test_objects_interleave_and_hidden_ones_are_left_out():
