@@ -40,12 +40,14 @@ def selected(
     seeds_of: Callable[[Prompted], Seeds] = lambda prompt: prompt.seeds(),
 ) -> Selection:
     """What prompts mean together. Raises InputError if there is no surface under any positive one."""
-    weights = {True: np.zeros(len(prepared.scene)), False: np.zeros(len(prepared.scene))}
+    sides: dict[bool, list[np.ndarray]] = {True: [], False: []}
     for prompt in prompts:
         seeds = seeds_of(prompt)
-        weights[prompt.positive][seeds.rows] += seeds.weights
+        weights = np.zeros(len(prepared.scene))
+        weights[seeds.rows] = seeds.weights
+        sides[prompt.positive].append(weights)
     views = {prompt.view for prompt in prompts}
-    return prepared.clicked(weights[True], weights[False], view=views.pop() if len(views) == 1 else "")
+    return prepared.clicked(sides[True], sides[False], view=views.pop() if len(views) == 1 else "")
 
 
 @dataclass(frozen=True, eq=False)

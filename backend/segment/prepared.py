@@ -71,10 +71,15 @@ class Prepared:
     def followers(self) -> Followers:
         return Followers(self.scene, self.graph, self.walks.rows, self.refinement)
 
-    def clicked(self, positive: np.ndarray, negative: np.ndarray, *, view: str = "") -> Selection:
-        """The region that seeds mean; both (N,) float64 weights. Raises InputError if no positive one is solid."""
-        positive = np.where(negative > positive, 0, positive)
-        region = self.walks.region(positive, negative)
+    def clicked(
+        self, positive: Sequence[np.ndarray], negative: Sequence[np.ndarray] = (), *, view: str = ""
+    ) -> Selection:
+        """The region that clicks mean, each (N,) float64 weights of the rows under it.
+
+        Raises InputError if there is no solid row under any positive one.
+        """
+        on, beside = (np.sum(side, 0) if len(side) else np.zeros(len(self.scene)) for side in (positive, negative))
+        region = self.walks.region([np.where(beside > on, 0, seeds) for seeds in positive], negative)
         if region is None:
             raise InputError(
                 "nothing-there", "There is no surface where was clicked.", "Click on a part that the render shows."
@@ -82,8 +87,8 @@ class Prepared:
         return self.decided(
             [
                 self.region_votes(region.rows, view=view),
-                seed_votes(np.flatnonzero(positive), inside=True, view=view),
-                seed_votes(np.flatnonzero((negative > 0) & (positive == 0)), inside=False, view=view),
+                seed_votes(np.flatnonzero((on > 0) & (beside <= on)), inside=True, view=view),
+                seed_votes(np.flatnonzero((beside > 0) & ((on == 0) | (beside > on))), inside=False, view=view),
             ]
         )
 

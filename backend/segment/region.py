@@ -5,11 +5,13 @@ ground's border. Rows sorted by how often it visits them are swept for the prefi
 (Andersen, Chung and Lang 2006): least cut per root of its volume, which is the mean strength of the ties
 along its outline. What is clearly separate need not be clearer, and what falls apart within about as
 easily as from its surroundings is two things: of a statue and the statue with the fountain that a ripple
-joins to it, the statue wins. Local edges decide, so an object may have any number of colours.
+joins to it, the statue wins. Local edges decide, so an object may have any number of colours. Several clicks
+are answered by the same sweep, corrected around each of them (`corrected`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -20,6 +22,8 @@ from scipy.spatial import cKDTree
 
 from backend.scene import Gaussians
 from backend.scene.transforms import matrices_from_quats
+from backend.segment.clumps import Clumps
+from backend.segment.corrected import corrected
 from backend.segment.ground import Ground
 from backend.segment.sweep import Sweep
 
@@ -27,12 +31,11 @@ _SOLID = 0.5  # opacity of rows that walkers may stand on; less: haze bridges wh
 _NEIGHBOURS = 12  # fewer: thin poles fall to pieces; more: gaps are bridged
 _TOUCH = 0.3  # of the squared deviations between two rows: ends of long rows that touch are near
 _UNLIKE = 1.5  # deviations of a feature: a difference this large weakens a tie to 0.6; less: colours part objects
-_UNLIKE_CONTESTED = 0.5  # a person says what is beside the object where things touch: there colours tell them apart
+_UNLIKE_CONTESTED = 0.7  # a person says what is beside the object where things touch: there colours tell them apart
 _AT_GROUND = 0.003  # factor on ties between the ground and what stands on it
 _FLOOR = 1e-4  # ties are never quite 0, so that every row can be reached
 _STAY = 0.9999  # 1 − chance per step to start again at the seeds; less: shorter walks, which see less
 _STAY_CONTESTED = 0.999
-_ABOVE_CHANCE = 3.0  # visits against those of a walk from anywhere; more: smaller regions
 _LEAST_SOLID = 60  # rows; a scene with fewer solid ones has all its rows walked on
 _GROUND_SEEDS = 0.1  # people point at things: ground beside them in a click's window counts so much
 
@@ -71,8 +74,8 @@ class Walks:
         apart = ((points[first] - points[second]) ** 2).sum(1) / (spacing[first] * spacing[second])
         apart = np.minimum(apart, _TOUCH * _deviations(scene, self.rows, first, second))
         self._near = np.exp(-apart / 2)
-        looks = features[self.rows].astype(np.float64)
-        self._unlike = ((looks[first] - looks[second]) ** 2).sum(1)
+        self._looks = looks = features[self.rows].astype(np.float32)
+        self._unlike = ((looks[first] - looks[second]).astype(np.float64) ** 2).sum(1)
         self.on_ground = np.zeros(len(points), bool) if ground is None else ground.holds(scene, self.rows)
         self._ties = self._tied(_UNLIKE)
 
@@ -86,40 +89,40 @@ class Walks:
     def _contested_ties(self) -> _Ties:
         return self._tied(_UNLIKE_CONTESTED)
 
-    def region(self, positive: np.ndarray, negative: np.ndarray) -> Region | None:
-        """The region around positive seeds and away from negative ones; both (N,) weights over all rows.
-
-        None if no positive seed is solid.
-        """
-        start, against = positive[self.rows], negative[self.rows]
-        if start.sum() <= 0:
+    def region(self, positive: Sequence[np.ndarray], negative: Sequence[np.ndarray] = ()) -> Region | None:
+        """The region that clicks mean, each (N,) weights of the rows under it. None if no positive one is solid."""
+        starts = [[start for seeds in side if (start := self._start(seeds)).sum() > 0] for side in (positive, negative)]
+        if not starts[0]:
             return None
-        if against.sum() > 0:
-            return self._contested(start, against)
-        if start[~self.on_ground].sum() > 0:
-            start = np.where(self.on_ground, _GROUND_SEEDS * start, start)
         ties = self._ties
-        sweep = Sweep.of(ties.visits(start, _STAY), ties.matrix, ties.volumes)
-        count = sweep.best()
-        return Region(np.sort(self.rows[sweep.order[:count]]), float(sweep.separation[count - 1]))
-
-    def _contested(self, start: np.ndarray, against: np.ndarray) -> Region | None:
-        """Rows that walks from the start reach more often than walks from beside it, and than chance.
-
-        With negative seeds a person has said where to stop; the best separated prefix would be smaller or
-        larger than that.
-        """
-        ties = self._contested_ties
-        visits = ties.visits(start, _STAY_CONTESTED)
-        chance = _ABOVE_CHANCE / ties.volumes.sum()
-        chosen = (visits > np.maximum(ties.visits(against, _STAY_CONTESTED), chance)) & (against <= 0) | (start > 0)
+        together = np.sum([start / start.sum() for start in starts[0]], 0)
+        sweep = Sweep.of(ties.visits(together, _STAY), ties.matrix, ties.volumes)
+        if len(starts[0]) == 1 and not starts[1]:
+            count = sweep.best()
+            return Region(np.sort(self.rows[sweep.order[:count]]), float(sweep.separation[count - 1]))
+        short = self._contested_ties
+        reached = [[short.visits(start, _STAY_CONTESTED) for start in side] for side in starts]
+        chosen = corrected(
+            sweep, (reached[0], reached[1]), (starts[0], starts[1]), self._looks, short.volumes, self._clumps
+        )
         cut = ties.strengths[chosen[self.edges[:, 0]] != chosen[self.edges[:, 1]]].sum()
         return Region(self.rows[chosen], float(cut / ties.volumes[chosen].sum()))
+
+    def _start(self, seeds: np.ndarray) -> np.ndarray:
+        """(S,) where a walk from a click's rows (N,) starts: on things rather than on the ground beside them."""
+        start = seeds[self.rows]
+        return np.where(self.on_ground, _GROUND_SEEDS * start, start) if start[~self.on_ground].sum() > 0 else start
+
+    @cached_property
+    def _clumps(self) -> Clumps:
+        return Clumps(self.edges, self._contested_ties.strengths, len(self.rows))
 
     def solve(self, *, contested: bool) -> None:
         """Prepare the walks without, or those with negative seeds: what their first region would otherwise do."""
         ties, stay = (self._contested_ties, _STAY_CONTESTED) if contested else (self._ties, _STAY)
         ties.visits(np.ones(len(self.rows)), stay)
+        if contested:
+            _ = self._clumps
 
     def share(self, inside: np.ndarray, outside: np.ndarray) -> np.ndarray:
         """(S,) float64 in 0..1: of the long walks from votes (N,) on either side that meet at a solid row,

@@ -87,7 +87,7 @@ class Selector:
             seeds[found.rows] = found.weights
             if best is not None and seeds[best.rows].sum() > 0.5 * seeds.sum():
                 continue  # this part is known
-            region = self.prepared.walks.region(seeds, np.zeros(len(seeds)))
+            region = self.prepared.walks.region([seeds])
             if region is None:
                 continue
             fit = _overlap(_extent(pixels[region.rows], mass[region.rows]), wanted)

@@ -6,6 +6,7 @@ Only rows up to the largest region anybody asks for are looked at.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,17 +48,19 @@ class Sweep:
         separation = cut / np.maximum(np.minimum(volume, total - volume), 1e-9)
         return cls(order[:most], rank, separation, volume, total, ties)
 
-    def best(self) -> int:
-        """How many rows the region has that is both small and clearly separate, and is not two."""
-        share = np.log(self.volume / self.total) / 2
-        scores = np.log(self.separation + _CLEAR) + share
-        candidates = sorted(self._candidates(scores), key=lambda count: scores[count - 1])
-        best, best_score = candidates[0], np.inf
-        for count in candidates:
-            if scores[count - 1] >= best_score:
+    def best(self, penalty: Callable[[int], float] = lambda count: 0.0) -> int:
+        """How many rows the region has that is both small and clearly separate, and is not two.
+
+        `penalty` of a number of rows, at least 0, counts against it like a log of separation.
+        """
+        outline = np.log(self.separation + _CLEAR) + np.log(self.volume / self.total) / 2
+        scores = {count: outline[count - 1] + penalty(count) for count in self._candidates(outline)}
+        best, best_score = 0, np.inf
+        for count in sorted(scores, key=lambda count: scores[count]):
+            if scores[count] >= best_score:
                 break  # being two things only makes it worse
             separation = self.separation[count - 1]
-            score = scores[count - 1] + np.log(max(1.0, _WITHIN * separation / self._weakest(count)))
+            score = scores[count] + np.log(max(1.0, _WITHIN * separation / self._weakest(count)))
             if score < best_score:
                 best, best_score = count, score
         return best

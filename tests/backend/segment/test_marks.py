@@ -11,7 +11,8 @@ from backend.render import Seen
 from backend.scene import Camera
 from backend.scene.cameras import looking_at
 from backend.scene.gaussians import concatenate
-from backend.segment.marks import checked_marks, seeds_at_mark
+from backend.segment import draft
+from backend.segment.marks import checked_marks, prompts_of, seeds_at_mark
 from backend.segment.prepared import Prepared, Selection
 from backend.segment.prompts import Clicks
 from backend.segment.seeds import contributors, seeds_at
@@ -30,11 +31,7 @@ def mark_at(seen: Seen, pixel: np.ndarray, *, positive: bool = True) -> Mark:
 
 
 def selected(prepared: Prepared, *marks: Mark) -> Selection:
-    weights = {True: np.zeros(len(prepared.scene)), False: np.zeros(len(prepared.scene))}
-    for mark in marks:
-        seeds = seeds_at_mark(prepared.scene, prepared.graph.spacing, mark)
-        weights[mark.positive][seeds.rows] += seeds.weights
-    return prepared.clicked(weights[True], weights[False])
+    return draft.selected(prepared, prompts_of(prepared, marks))
 
 
 def around(target: np.ndarray, angle_rad: float, height: float) -> Camera:

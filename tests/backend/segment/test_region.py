@@ -60,7 +60,7 @@ def test_a_walk_stays_on_its_object(blobs, with_ground: bool) -> None:
     for label in (blobs.red, blobs.blue):
         start = np.zeros(len(blobs.scene))
         start[np.flatnonzero(blobs.labels == label)[:3]] = 1
-        region = walks.region(start, np.zeros(len(start)))
+        region = walks.region([start])
         assert region is not None
         assert blobs.iou(region.rows, label) > 0.9
 
@@ -72,7 +72,7 @@ def test_negative_seeds_keep_a_walk_away(blobs) -> None:
     start, against = np.zeros((2, len(grey)))
     start[np.flatnonzero(blobs.labels == blobs.red)[:3]] = 1
     against[np.flatnonzero(blobs.labels == blobs.blue)[:3]] = 1
-    region = walks.region(start, against)
+    region = walks.region([start], [against])
     assert region is not None
     assert not np.isin(np.flatnonzero(against), region.rows).any()
     assert (blobs.labels[region.rows] == blobs.blue).mean() < 0.1
@@ -88,7 +88,7 @@ def test_with_negative_seeds_slight_colours_part_what_touches(blobs) -> None:
     wanted = np.arange(len(blobs.scene), len(blobs.scene) + left.sum())
     features = scene.sh0[:, 0] / 0.3
     start, against = seeds(len(scene), wanted[:3]), seeds(len(scene), np.arange(len(scene))[-3:])
-    region = Walks(scene, features, None).region(start, against)
+    region = Walks(scene, features, None).region([start], [against])
     assert region is not None
     assert np.isin(wanted, region.rows).mean() > 0.95
     assert np.isin(region.rows, wanted).mean() > 0.95
@@ -97,7 +97,7 @@ def test_with_negative_seeds_slight_colours_part_what_touches(blobs) -> None:
 def test_a_walk_needs_somewhere_to_stand(blobs) -> None:
     walks = Walks(blobs.scene, looks(blobs.scene), None)
     nothing = np.zeros(len(blobs.scene))
-    assert walks.region(nothing, nothing) is None
+    assert walks.region([nothing], [nothing]) is None
     share = walks.share(nothing, nothing)
     assert (share == 0.5).all()
 
@@ -112,7 +112,7 @@ def test_a_ripple_does_not_join_what_it_touches(blobs) -> None:
     grey = replace(scene, sh0=np.zeros_like(scene.sh0))
     walks = Walks(grey, looks(grey), find_ground(grey, blobs.cameras))
     for label in (blobs.red, blobs.blue):
-        region = walks.region(seeds(len(grey), np.flatnonzero(blobs.labels == label)[:3]), np.zeros(len(grey)))
+        region = walks.region([seeds(len(grey), np.flatnonzero(blobs.labels == label)[:3])])
         assert region is not None
         found = region.rows[region.rows < len(blobs.labels)]
         assert blobs.iou(found, label) > 0.9
@@ -126,7 +126,7 @@ def test_what_hangs_together_less_than_it_stands_apart_is_two_things(blobs) -> N
     scene = concatenate([blobs.scene, wall, between, line((0.45, -0.1, 0.3), (0.45, -0.75, 0.3), 8)])
     grey = replace(scene, sh0=np.zeros_like(scene.sh0))
     walks = Walks(grey, looks(grey), find_ground(grey, blobs.cameras))
-    region = walks.region(seeds(len(grey), np.flatnonzero(blobs.labels == blobs.red)[:3]), np.zeros(len(grey)))
+    region = walks.region([seeds(len(grey), np.flatnonzero(blobs.labels == blobs.red)[:3])])
     assert region is not None
     assert blobs.iou(region.rows[region.rows < len(blobs.labels)], blobs.red) > 0.9
 
@@ -151,7 +151,7 @@ def test_a_thin_pole_holds_together(blobs) -> None:
     lamp = np.arange(len(blobs.scene), len(scene))
     walks = Walks(scene, looks(scene), find_ground(scene, blobs.cameras))
     for place in (lamp[:3], lamp[-3:], lamp[150:153]):
-        region = walks.region(seeds(len(scene), place), np.zeros(len(scene)))
+        region = walks.region([seeds(len(scene), place)])
         assert region is not None
         assert np.isin(lamp, region.rows).mean() > 0.95
         assert np.isin(region.rows, lamp).mean() > 0.95
@@ -165,10 +165,10 @@ def test_ground_beside_an_object_is_not_what_was_clicked(blobs) -> None:
     pavement = np.flatnonzero(blobs.labels == 0)
     beside = pavement[gaps[pavement].argsort()[:4]]
     start = seeds(len(blobs.scene), lowest) + seeds(len(blobs.scene), beside, 2.0)
-    region = walks.region(start, np.zeros(len(start)))
+    region = walks.region([start])
     assert region is not None
     assert blobs.iou(region.rows, blobs.red) > 0.9
     # Whoever points at the ground alone still gets ground.
-    region = walks.region(seeds(len(start), beside), np.zeros(len(start)))
+    region = walks.region([seeds(len(start), beside)])
     assert region is not None
     assert (blobs.labels[region.rows] == 0).mean() > 0.5
