@@ -30,6 +30,7 @@ _MODULES = (
     "ui.lists",
     "ui.light",
     "ui.export",
+    "ui.drawing",
 )
 
 

@@ -81,8 +81,8 @@ def free() -> None:
 
 
 def problem() -> str:
-    """Why splats are not drawn at the moment, in a sentence; empty if they are."""
-    return _problem
+    """Why splats, or their looks, are not drawn at the moment, in a sentence; empty if they are."""
+    return _problem or next(filter(None, SHARED.notes.values()), "")
 
 
 def changed(object_uuid: str | None) -> None:

@@ -122,6 +122,9 @@ class Stock:
                 self.layers[scene_uuid] = Layer()
                 self.layers[scene_uuid].mark(self._marked.get(scene_uuid))
             self._fill(self.layers[scene_uuid], members, stale, relit)
+        keys, uuids = {key_of(ob) for ob in objects}, {ob.segwild.uuid for ob in objects}
+        self._looks = {key: look for key, look in self._looks.items() if key in keys}
+        self.notes = {uuid: note for uuid, note in self.notes.items() if uuid in uuids}
         return objects
 
     def _fill(self, layer: Layer, members: list[bpy.types.Object], stale: Uuids, relit: Uuids) -> None:

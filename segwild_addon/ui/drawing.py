@@ -1,0 +1,39 @@
+"""How the 3D view draws splats, and pictures of what it draws."""
+
+import bpy
+
+from ..data import compat, scenes
+
+
+class SEGWILD_PT_drawing(bpy.types.Panel):
+    bl_space_type = "VIEW_3D"
+    bl_region_type = "UI"
+    bl_category = "SegWild"
+    bl_label = "View and Render"
+    bl_order = 5
+    bl_options = {"DEFAULT_CLOSED"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return scenes.active(context) is not None and not compat.native_splats()
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout, settings = self.layout, context.scene.segwild
+        layout.use_property_split = True
+        layout.use_property_decorate = False
+        layout.prop(settings, "highlight_color")
+        layout.prop(settings, "half_resolution", text="Coarse While Moving")
+        layout.prop(settings, "budget", text="Splats While Moving")
+        column = layout.column(align=True)
+        column.operator_context = "INVOKE_DEFAULT"
+        column.operator("segwild.render", icon="RENDER_STILL")
+        column.operator("segwild.render", text="Render Animation with Splats", icon="RENDER_ANIMATION").animation = True
+        column.operator("segwild.viewport_image", icon="IMAGE_DATA")
+
+
+def register() -> None:
+    bpy.utils.register_class(SEGWILD_PT_drawing)
+
+
+def unregister() -> None:
+    bpy.utils.unregister_class(SEGWILD_PT_drawing)
