@@ -126,10 +126,11 @@ def job(course: Course | None) -> Shown | None:
         return Shown("SORTTIME", title, ("Waiting for its turn.",), buttons=(CANCEL_JOB,))
     if course.state == "running":
         left = duration(course.eta_secs) if course.share != 1 else ""
-        words = [course.phase or "Starting", f"about {left} left" if left else "", course.note]
+        words = [course.phase or "Starting", f"about {left} left" if left else ""]
         return Shown(
             "RENDER_ANIMATION",
             title,
+            tuple(filter(None, (course.note,))),
             bar=course.share or 0.0,
             bar_text=", ".join(filter(None, words)),
             buttons=(CANCEL_JOB,),

@@ -150,6 +150,8 @@ def test_starting_again_waits_for_the_end_of_the_one_before(
     watched.until(lambda: link.backend is not None)
     assert not alive(pids[0])
     watched.state("running")
+    watched.call(link.stop)
+    assert link.wait(15)
 
 
 def test_starting_and_stopping_in_any_order(watched: Watched, fake_launch) -> None:

@@ -79,7 +79,7 @@ def test_the_table_of_states() -> None:
 def test_a_job_is_shown_with_what_is_left_and_what_to_do() -> None:
     course = Course("j", "run").told(JobStarted("j", 1)).told(JobProgress("j", "Training", 50, 200, 125.0, "loss 0.1"))
     shown = states.job(course)
-    assert (shown.bar, shown.bar_text) == (0.25, "Training, about 2 min left, loss 0.1")
+    assert (shown.bar, shown.bar_text, shown.lines) == (0.25, "Training, about 2 min left", ("loss 0.1",))
     assert buttons(shown) == ["segwild.cancel_job"]
     failed = states.job(course.told(JobFailed("j", "no-overlap", "The photos show no common place.", "Take more.")))
     assert failed.lines[:2] == ("The photos show no common place.", "Take more.")
