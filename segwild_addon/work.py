@@ -24,7 +24,7 @@ from .protocol.errors import SegWildError
 from .protocol.events import JobCancelled, JobDone, JobFailed, JobProgress, SceneChanged
 from .protocol.values import Snapshot
 from .ui.preferences import preferences
-from .viewport import draw
+from .viewport import draw, framing
 
 SNAPSHOT_SECS = 4.0  # between pictures of a running training
 TAIL_SECS = 5.0  # between looks into the log of a job
@@ -198,6 +198,7 @@ def import_scene(workspace: str) -> None:
     def done(scene: Any, error: SegWildError | None) -> None:
         say(str(error) if error is not None else " ".join(warnings))
         if scene is not None:
+            framing.look_at(scene)
             with contextlib.suppress(RuntimeError):  # without a window there is nothing to undo
                 bpy.ops.ed.undo_push(message="Import SegWild Scene")
         session.redraw_views()

@@ -12,6 +12,7 @@ from bpy_extras.io_utils import ImportHelper
 from ..data import scenes
 from ..data.steps import Steps
 from ..protocol.errors import SegWildError
+from ..viewport import framing
 
 _AT_ONCE_SECS = 0.2  # what is done by then needs no slices
 _SLICE_SECS = 0.03  # of work between two moments in which Blender may draw
@@ -79,6 +80,8 @@ class _Import:
         context.window_manager.progress_end()
 
     def _told(self, scene: bpy.types.Collection) -> set[str]:
+        if self.options.is_invoke:  # a script has its own idea of where to look
+            framing.look_at(scene)
         for sentence in self._warnings:
             self.report({"WARNING"}, sentence)
         self.report({"INFO"}, f"Imported {scene.name}: {len(scenes.splat_objects(scene))} splat objects.")
