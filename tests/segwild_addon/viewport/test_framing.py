@@ -24,7 +24,7 @@ def camera(eye, target, scale=1.0):
 
 
 def test_the_photo_that_sees_most_is_taken_and_its_middle_depth():
-    points = np.random.default_rng(0).normal(0, 0.3, (500, 3)) + [0, 5, 0]
+    points = np.random.default_rng(0).normal((0, 5, 0), 0.3, (500, 3))
     cameras = np.array([camera((0, 0, 0), (5, 0, 0)), camera((0, 1, 0), (0, 5, 0), scale=3.0)])
     found = framing.best_photo(points, cameras)
     assert np.allclose(found.rotation, camera((0, 1, 0), (0, 5, 0))[:3, :3])
