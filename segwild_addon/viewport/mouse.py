@@ -35,7 +35,7 @@ def _on_gizmo(context: bpy.types.Context, area, window, event: bpy.types.Event) 
     tops = [region for region in area.regions if region.type in {"HEADER", "TOOL_HEADER"} and region.height > 1]
     right = min([window.x + window.width, *(side.x for side in sides if side.y < window.y + window.height)])
     top = min([window.y + window.height, *(header.y for header in tops if header.y > window.y + window.height / 2)])
-    ball = view.gizmo_size_navigate_3d if view.mini_axis_type == "GIZMO" else view.mini_axis_size * 2
+    ball = view.gizmo_size_navigate_v3d if view.mini_axis_type == "GIZMO" else view.mini_axis_size * 2
     x, y = (right - event.mouse_x) / scale, (top - event.mouse_y) / scale
     on_ball = 0 <= x <= ball + GIZMO_MARGIN_PX and 0 <= y <= ball + GIZMO_MARGIN_PX
     buttons = 4 * GIZMO_BUTTON_PX if view.show_navigate_ui else 0
