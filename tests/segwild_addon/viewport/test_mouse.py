@@ -6,7 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 
-bpy = pytest.importorskip("bpy", reason="bpy is not installed; tests/README.md says how to run these tests")
+pytest.importorskip("bpy", reason="bpy is not installed; tests/README.md says how to run these tests")
+
+import bpy
 
 from segwild_addon.viewport.mouse import under
 
