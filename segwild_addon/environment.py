@@ -22,6 +22,7 @@ _state: dict[str, Status] = {"status": ABSENT}
 _found: list[Installation] = []  # at most one: what `status` speaks of
 _installer: list[Installer] = []  # at most one: the last
 _threads: list[threading.Thread] = []
+_looks = [0]  # so far; only the answer of the last one counts
 
 
 def default_folder() -> Path:
@@ -66,6 +67,8 @@ def look(chosen: str, folder: Path) -> None:
     that the system finds by the name `segwild`."""
     if status().state == "installing":
         return
+    _looks[0] += 1
+    number = _looks[0]
     own = Path(bpy.path.abspath(chosen)) if chosen else None
 
     def found() -> Installation | None:
@@ -84,7 +87,9 @@ def look(chosen: str, folder: Path) -> None:
             result, told = found(), STOPPED
         except SegWildError as error:
             result, told = None, Status.of("failed", error)
-        session.post(lambda: _take(result, told if result is not None or told.state == "failed" else ABSENT))
+        if result is None and told is STOPPED:
+            told = ABSENT
+        session.post(lambda: _take(result, told) if number == _looks[0] else None)
 
     _in_thread(work)
 

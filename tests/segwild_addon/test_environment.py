@@ -61,10 +61,21 @@ def test_a_chosen_python_is_asked(environment: Any, pretend_python: Path, tmp_pa
     until(lambda: environment.status().state == "stopped")
     assert environment.python() == pretend_python
     assert environment.version() == "1.2.3"
-    environment.look(sys.executable if "site-packages" not in sys.executable else "", tmp_path)
-    until(lambda: environment.python() != pretend_python)
-    assert environment.status().state == "failed"
+    other = script(tmp_path / "other", "print('something else')")
+    environment.look(str(other), tmp_path)
+    until(lambda: environment.status().state == "failed")
+    assert environment.python() is None
     assert environment.status().hint
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a script stands in for Python")
+def test_an_earlier_look_that_ends_later_does_not_count(environment: Any, pretend_python: Path, tmp_path: Path) -> None:
+    slow = script(tmp_path / "slow", "import time; time.sleep(1); print('something else')")
+    environment.look(str(slow), tmp_path)
+    environment.look(str(pretend_python), tmp_path)
+    until(lambda: not [one for one in environment._threads if one.is_alive()])
+    until(lambda: environment.status().state == "stopped")
+    assert environment.python() == pretend_python
 
 
 @pytest.mark.skipif(os.name != "posix", reason="a script stands in for Python")
