@@ -8,7 +8,7 @@ How do I add a file format?
 1. Write `<format>.py` with `read_<format>(path, progress) -> Gaussians` (InputError for a file that cannot
    be used, `progress.warn` with a count for rows left out) and `write_<format>(path, gaussians, *,
    world_from_scene, progress)`, whole or not at all (`backend.scene.files.written_whole`). One direction
-   alone is fine.
+   alone is fine. What all formats do alike with rows is in `rows.py`; say the format's axes in the docstring.
 2. Check what the header claims against the file's size before allocating anything.
 3. Add its suffix to `READERS` and `WRITERS` below; the commands find it there.
 4. Test it: a round trip, each field against another program's reader, a truncated file, rows of NaN.
@@ -22,11 +22,12 @@ from pathlib import Path
 from typing import Any
 
 from backend.formats.ply import read_ply, write_ply
+from backend.formats.splat import read_splat, write_splat
 from backend.scene.gaussians import Gaussians
 from segwild_addon.protocol.errors import InputError
 
-READERS: Mapping[str, Callable[..., Gaussians]] = {".ply": read_ply}
-WRITERS: Mapping[str, Callable[..., None]] = {".ply": write_ply}
+READERS: Mapping[str, Callable[..., Gaussians]] = {".ply": read_ply, ".splat": read_splat}
+WRITERS: Mapping[str, Callable[..., None]] = {".ply": write_ply, ".splat": write_splat}
 
 
 def reader_of(path: Path) -> Callable[..., Gaussians]:
@@ -49,4 +50,13 @@ def _by_suffix(table: Mapping[str, Any], path: Path, verb: str) -> Any:
         ) from None
 
 
-__all__ = ["READERS", "WRITERS", "read_ply", "reader_of", "write_ply", "writer_of"]
+__all__ = [
+    "READERS",
+    "WRITERS",
+    "read_ply",
+    "read_splat",
+    "reader_of",
+    "write_ply",
+    "write_splat",
+    "writer_of",
+]

@@ -19,10 +19,10 @@ from numpy.lib.recfunctions import structured_to_unstructured
 from plyfile import PlyData, PlyElement
 
 from backend.formats.plyheader import Element, Header, read_header
+from backend.formats.rows import drawable, opened, writable
 from backend.progress import Progress, Quiet
 from backend.scene.files import written_whole
 from backend.scene.gaussians import SH_COUNTS, Gaussians
-from backend.scene.placement import transformed
 from backend.scene.transforms import Similarity
 from segwild_addon.protocol.errors import InputError
 
@@ -30,10 +30,6 @@ _POSITION = ("x", "y", "z")
 _NORMAL = ("nx", "ny", "nz")
 _COLOUR = ("f_dc_0", "f_dc_1", "f_dc_2")
 _SHAPE = ("opacity", "scale_0", "scale_1", "scale_2", "rot_0", "rot_1", "rot_2", "rot_3")
-LARGEST = 1e18  # squares of larger values overflow float32 in every renderer
-LARGEST_LOG_SCALE = 40.0  # the same for sizes, e^40 = 2e17
-FLATTEST_LOG_SCALE = -30.0  # stands for log 0: flat splats
-SOLID_LOGIT = 20.0  # stands for the logit of 1, which some converters write as infinity
 
 
 def read_ply(path: Path, progress: Progress | None = None) -> Gaussians:
@@ -44,16 +40,11 @@ def read_ply(path: Path, progress: Progress | None = None) -> Gaussians:
     malformed, or holds no splats.
     """
     progress = progress or Quiet()
-    try:
-        with path.open("rb") as file:
-            header = read_header(file, path)
-            vertex = _splat_element(header, path)
-            rest = _rest_names(vertex, path)
-            table = _table(file, header, vertex, path)
-    except FileNotFoundError as error:
-        raise InputError("file-missing", f"A file is missing: {path}.") from error
-    except OSError as error:
-        raise InputError("file-unreadable", f"A file cannot be read ({error.strerror or error}): {path}.") from error
+    with opened(path) as file:
+        header = read_header(file, path)
+        vertex = _splat_element(header, path)
+        rest = _rest_names(vertex, path)
+        table = _table(file, header, vertex, path)
 
     def columns(*names: str) -> np.ndarray:
         with np.errstate(over="ignore"):  # float64 beyond float32 becomes infinite, then the row is left out
@@ -68,7 +59,7 @@ def read_ply(path: Path, progress: Progress | None = None) -> Gaussians:
         sh0=columns(*_COLOUR)[:, None],
         shN=np.ascontiguousarray(shN),
     )
-    return _usable(gaussians, path, progress)
+    return drawable(gaussians, "ply", path, progress)
 
 
 def write_ply(
@@ -84,19 +75,7 @@ def write_ply(
     if the disk is full or the folder cannot be written.
     """
     progress = progress or Quiet()
-    with np.errstate(over="ignore", invalid="ignore"):
-        if world_from_scene is not None:
-            gaussians = transformed(gaussians, world_from_scene)
-    finite = gaussians.finite_rows()
-    if not finite.any():
-        raise InputError("nothing-to-write", f"There is no finite Gaussian to write: {path}.")
-    if not finite.all():
-        count = int((~finite).sum())
-        progress.warn(
-            "rows-left-out", f"{count} of {len(finite)} Gaussians are not finite and were not written: {path}."
-        )
-        gaussians = gaussians.take(finite)
-
+    gaussians = writable(gaussians, world_from_scene, path, progress)
     rest = gaussians.shN.swapaxes(1, 2).reshape(len(gaussians), -1)
     names = (*_POSITION, *_NORMAL, *_COLOUR, *(f"f_rest_{k}" for k in range(rest.shape[1])), *_SHAPE)
     parts = [gaussians.means, np.zeros_like(gaussians.means), gaussians.sh0[:, 0], rest]
@@ -200,28 +179,3 @@ def _table_from_text(file: BinaryIO, vertex: Element, cut_short: InputError, pat
     for k, name in enumerate(vertex.types):
         table[name] = numbers[:, k]
     return table
-
-
-def _usable(gaussians: Gaussians, path: Path, progress: Progress) -> Gaussians:
-    """The rows a renderer can draw; infinities that mean something (solid, flat) become large numbers."""
-    logits, log_scales, quats = gaussians.opacity_logits, gaussians.log_scales, gaussians.quats
-    logits[np.isposinf(logits)] = SOLID_LOGIT
-    log_scales[np.isneginf(log_scales)] = FLATTEST_LOG_SCALE
-    good = gaussians.finite_rows() & (log_scales <= LARGEST_LOG_SCALE).all(axis=1)
-    for array in (gaussians.means, quats, gaussians.sh0, gaussians.shN):
-        good &= (np.abs(array) <= LARGEST).reshape(len(good), -1).all(axis=1)
-    if not good.any():
-        raise InputError("ply-empty", f"Every splat of the .ply is NaN, infinite or absurd: {path}.", "Choose another.")
-    if not good.all():
-        count = int((~good).sum())
-        progress.warn("rows-left-out", f"{count} of {len(good)} splats are NaN, infinite or absurd: {path}.")
-        gaussians = gaussians.take(good)
-        quats = gaussians.quats
-    norms = np.linalg.norm(quats.astype(np.float64), axis=1)
-    unturned = norms == 0
-    if unturned.any():
-        progress.warn("rotations-missing", f"{int(unturned.sum())} splats have no rotation and stay unturned: {path}.")
-        quats[unturned] = (1, 0, 0, 0)
-    tiny = ~unturned & (norms < 1e-12)  # their squares vanish in float32
-    quats[tiny] = quats[tiny] / norms[tiny, None]
-    return gaussians

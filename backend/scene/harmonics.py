@@ -12,6 +12,8 @@ import numpy as np
 
 from backend.scene.gaussians import SH_COUNTS
 
+C0 = 0.28209479177387814  # the constant basis, 1 / (2·sqrt(pi))
+
 
 def eval_sh_basis(directions: np.ndarray, degree: int) -> np.ndarray:
     """Unit directions (M, 3) to basis values (M, K) float64, K = (degree + 1)², degree 0..3.
@@ -21,7 +23,7 @@ def eval_sh_basis(directions: np.ndarray, degree: int) -> np.ndarray:
     x, y, z = np.asarray(directions, float).T
     xx, yy, zz = x * x, y * y, z * z
     bands = [
-        [np.full_like(x, 0.28209479177387814)],
+        [np.full_like(x, C0)],
         [-0.4886025119029199 * y, 0.4886025119029199 * z, -0.4886025119029199 * x],
         [
             1.0925484305920792 * x * y,

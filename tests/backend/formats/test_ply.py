@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from plyfile import PlyData, PlyElement
 
-from backend.formats import reader_of, writer_of
-from backend.formats.ply import SOLID_LOGIT, read_ply, write_ply
+from backend.formats import WRITERS, reader_of, writer_of
+from backend.formats.ply import read_ply, write_ply
+from backend.formats.rows import SOLID_LOGIT
 from backend.progress import Quiet
 from backend.scene.gaussians import FIELDS, Gaussians
 from backend.scene.placement import transformed
@@ -386,6 +387,7 @@ def test_formats_are_found_by_suffix() -> None:
     assert reader_of(Path("a/Scene.PLY")) is read_ply
     assert writer_of(Path("scene.ply")) is write_ply
     for name in ("scene.fbx", "scene"):
-        with pytest.raises(InputError, match=r"Known formats: \.ply") as refusal:
+        with pytest.raises(InputError) as refusal:
             writer_of(Path(name))
         assert refusal.value.code == "unknown-format"
+        assert refusal.value.hint == f"Known formats: {', '.join(WRITERS)}."
