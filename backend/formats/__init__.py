@@ -23,11 +23,12 @@ from typing import Any
 
 from backend.formats.ply import read_ply, write_ply
 from backend.formats.splat import read_splat, write_splat
+from backend.formats.spz import read_spz, write_spz
 from backend.scene.gaussians import Gaussians
 from segwild_addon.protocol.errors import InputError
 
-READERS: Mapping[str, Callable[..., Gaussians]] = {".ply": read_ply, ".splat": read_splat}
-WRITERS: Mapping[str, Callable[..., None]] = {".ply": write_ply, ".splat": write_splat}
+READERS: Mapping[str, Callable[..., Gaussians]] = {".ply": read_ply, ".splat": read_splat, ".spz": read_spz}
+WRITERS: Mapping[str, Callable[..., None]] = {".ply": write_ply, ".splat": write_splat, ".spz": write_spz}
 
 
 def reader_of(path: Path) -> Callable[..., Gaussians]:
@@ -55,8 +56,10 @@ __all__ = [
     "WRITERS",
     "read_ply",
     "read_splat",
+    "read_spz",
     "reader_of",
     "write_ply",
     "write_splat",
+    "write_spz",
     "writer_of",
 ]

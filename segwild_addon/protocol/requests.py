@@ -164,7 +164,7 @@ class Export:
     """The scene or one object -> a file other programs open, with its look baked in."""
 
     workspace: Path = workspace()
-    out: Path = option("File to write; the suffix is the format: .ply, .splat.")
+    out: Path = option("File to write; the suffix is the format: .ply, .splat, .spz.")
     object: str | None = option("Export one object; none: the whole scene.", None)
     look: str | None = option("neutral or a photo; none: as set by segwild appearance.", None)
 
@@ -173,7 +173,7 @@ class Export:
 class Import:
     """A trained splat from elsewhere -> workspace."""
 
-    file: Path = option("A splat file of another program: .ply, .splat.", positional=True)
+    file: Path = option("A splat file of another program: .ply, .splat, .spz.", positional=True)
     out: Path = new_workspace()
     cameras: Path | None = option("COLMAP scene (sparse/ and images/) the splat was trained from.", None)
 
