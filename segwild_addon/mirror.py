@@ -27,7 +27,7 @@ from .protocol.requests import Drop, Keep, Rename
 from .protocol.values import Kept, Named
 
 QUIET_SECS = 0.5
-SAMPLE = 32  # rows
+SAMPLE = 32  # rows of an object
 
 Stamp = tuple[int, int]  # how many rows an object has, and the sum of their ids
 
@@ -130,13 +130,15 @@ def _packed(ob: bpy.types.Object, count: int) -> str:
 
 
 def _sample(scene: bpy.types.Collection) -> tuple[np.ndarray, np.ndarray]:
-    """Ids (M,) and positions (M, 3) of a few rows, by which the workspace they come from is known again."""
+    """Ids (M,) and positions (M, 3) of a few rows of each object, by which the workspace they come from is known
+    again."""
+    found, places = [np.zeros(0, np.int32)], [np.zeros((0, 3), np.float32)]
     for ob in scenes.splat_objects(scene):
         ids = splats.read_ids(ob)
         some = np.flatnonzero(ids)[:: max(1, len(ids) // SAMPLE)][:SAMPLE]
-        if len(some):
-            return ids[some], splats.column(ob, "position", 3)[some]
-    return np.zeros(0, np.int32), np.zeros((0, 3), np.float32)
+        found.append(ids[some])
+        places.append(splats.column(ob, "position", 3)[some])
+    return np.concatenate(found), np.concatenate(places)
 
 
 def _facts(folder: Path, ids: np.ndarray, positions: np.ndarray) -> tuple[dict[int, str], int]:
@@ -154,7 +156,7 @@ def _facts(folder: Path, ids: np.ndarray, positions: np.ndarray) -> tuple[dict[i
     known = ids <= len(means)
     same = np.zeros(len(ids), bool)
     same[known] = np.all(means[ids[known] - 1] == positions[known], axis=1)
-    if len(ids) and same.mean() < 0.5:  # rows may have been moved by hand
+    if len(ids) and not same.any():  # rows of single objects may have been moved, by a new origin for instance
         raise InputError(
             "workspace-changed",
             "The workspace was trained again after this scene was imported: clicks and objects no longer fit.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import bpy
@@ -81,10 +82,34 @@ def bake(ob: bpy.types.Object) -> None:
 
 
 def reset(ob: bpy.types.Object) -> None:
-    """Look and grading back to neutral."""
+    """Look and grading back to neutral, without their keyframes and drivers: those would bring them back."""
     for name in SETTINGS:
+        _still(ob, name)
         ob.segwild.property_unset(name)
     changes.announce_look(ob.segwild.uuid)
+
+
+def _still(ob: bpy.types.Object, name: str) -> None:
+    """Take keyframes and drivers off a setting."""
+    if ob.animation_data is None:
+        return
+    path = f"segwild.{name}"
+    ob.driver_remove(path)
+    for curves in _curves(ob):
+        for curve in [curve for curve in curves if curve.data_path == path]:
+            curves.remove(curve)
+
+
+def _curves(ob: bpy.types.Object) -> Iterator[bpy.types.bpy_prop_collection]:
+    """The collections of F-curves in the object's action that are this object's, not other users' of the action."""
+    action, slot = ob.animation_data.action, ob.animation_data.action_slot
+    if action is None or slot is None or not action.is_editable:
+        return
+    for layer in action.layers:
+        for strip in layer.strips:
+            bag = strip.channelbag(slot)
+            if bag is not None:
+                yield bag.fcurves
 
 
 def copy(source: bpy.types.Object, target: bpy.types.Object) -> None:

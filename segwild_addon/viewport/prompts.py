@@ -339,4 +339,7 @@ def unregister() -> None:
     bpy.app.handlers.load_pre.remove(_before_load)
     for each in reversed(_CLASSES):
         bpy.utils.unregister_class(each)
-    _running.clear()
+    if _running:  # Blender drops the operator without a word
+        _running.clear()
+        for workspace in bpy.data.workspaces:
+            workspace.status_text_set(None)

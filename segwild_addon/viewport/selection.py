@@ -218,6 +218,7 @@ def _after_load(*_: Any) -> None:
     for scene in bpy.data.scenes:  # strokes of another session mean nothing
         if any(each.stroke for each in scene.segwild.prompts):
             scene.segwild.prompts.clear()
+    session.soon("selection", refresh)  # the clicks of the file
 
 
 def _heard(link: Any, item: Any) -> None:
@@ -234,6 +235,7 @@ def register() -> None:
     bpy.app.handlers.undo_post.append(_after_undo)
     bpy.app.handlers.redo_post.append(_after_undo)
     bpy.app.handlers.load_post.append(_after_load)
+    session.soon("selection", _after_load)  # where the add-on is switched on while a file is open
 
 
 def unregister() -> None:

@@ -131,3 +131,14 @@ def test_a_workspace_that_was_trained_again_is_left_alone(
     mirrored.quiet()
     assert ob.segwild.label == 0
     assert not [each for each in mirrored.fake.asked if each[1] == "/v1/ask"]
+
+
+def test_an_object_with_another_origin_is_of_the_same_workspace(mirrored: SimpleNamespace, blender: Any) -> None:
+    """As after Set Origin or an applied transform; also of the object that comes first by its name."""
+    ob = lamp(mirrored)
+    ob.name = "a lamp"
+    ob.location = (1, 2, 3)
+    mirrored.segments.apply_transform(ob)
+    mirrored.mirror.changed()
+    mirrored.until(lambda: mirrored.fake.objects == {"a lamp": 1})
+    assert "trained again" not in blender.context.window_manager.segwild.status

@@ -62,3 +62,24 @@ def test_without_its_workspace_a_look_is_missing_and_said(blender: Any, make_wor
     drawn, sentence = light.look_or_neutral(ob, ids)
     assert drawn.changes_nothing
     assert "not a SegWild workspace" in sentence
+
+
+def test_a_baked_or_reset_look_is_not_brought_back_by_keyframes(blender: Any, make_workspace: Make) -> None:
+    scene = finished(scenes.importing(make_workspace()[0], [].append))
+    ob = scenes.rest(scene)
+    for frame, value in ((1, 0.0), (11, 2.0)):
+        ob.segwild.exposure = value
+        ob.segwild.keyframe_insert("exposure", frame=frame)
+        ob.segwild.keyframe_insert("tint", frame=frame)
+        ob.location.x = value
+        ob.keyframe_insert("location", frame=frame)
+    driver = ob.segwild.driver_add("opacity").driver
+    driver.expression = "0.5"
+    blender.context.scene.frame_set(11)
+    shown = light.shown(ob, splats.read(ob))
+    light.bake(ob)
+    for frame in (1, 11):
+        blender.context.scene.frame_set(frame)
+        again = light.shown(ob, splats.read(ob))
+        np.testing.assert_array_equal(again.base, shown.base)
+    assert ob.location.x == 2.0  # other keyframes are left alone

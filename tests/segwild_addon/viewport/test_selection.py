@@ -147,3 +147,23 @@ def test_strokes_of_another_file_are_forgotten(clicking: SimpleNamespace, blende
     blender.ops.wm.save_as_mainfile(filepath=str(tmp_path / "file.blend"))
     blender.ops.wm.open_mainfile(filepath=str(tmp_path / "file.blend"))
     assert not len(clicking.selection.prompts())
+
+
+def test_clicks_of_a_file_are_answered_after_it_is_loaded(
+    clicking: SimpleNamespace, blender: Any, tmp_path: Any
+) -> None:
+    clicking.connect()
+    clicking.click(1.0)
+    clicking.until(lambda: clicking.selection.ids().size)
+    blender.ops.wm.save_as_mainfile(filepath=str(tmp_path / "file.blend"))
+    blender.ops.wm.open_mainfile(filepath=str(tmp_path / "file.blend"))
+    assert len(clicking.selection.prompts()) == 1
+    clicking.until(lambda: not clicking.selection.waiting())
+    assert clicking.shown[-1] == [1, 3]
+
+
+def test_strokes_do_not_outlive_the_add_on(clicking: SimpleNamespace) -> None:
+    clicking.selection.add_stroke(clicking.scene.segwild.uuid, np.array([1], np.int32), True)
+    clicking.selection.unregister()
+    clicking.selection.register()
+    clicking.until(lambda: not len(clicking.selection.prompts()))  # another stroke would get the number of this one
