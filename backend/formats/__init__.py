@@ -21,13 +21,21 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from backend.formats.checkpoint import read_checkpoint
 from backend.formats.ply import read_ply, write_ply
 from backend.formats.splat import read_splat, write_splat
 from backend.formats.spz import read_spz, write_spz
 from backend.scene.gaussians import Gaussians
 from segwild_addon.protocol.errors import InputError
 
-READERS: Mapping[str, Callable[..., Gaussians]] = {".ply": read_ply, ".splat": read_splat, ".spz": read_spz}
+READERS: Mapping[str, Callable[..., Gaussians]] = {
+    ".ply": read_ply,
+    ".splat": read_splat,
+    ".spz": read_spz,
+    ".pt": read_checkpoint,
+    ".ckpt": read_checkpoint,
+    ".pth": read_checkpoint,
+}
 WRITERS: Mapping[str, Callable[..., None]] = {".ply": write_ply, ".splat": write_splat, ".spz": write_spz}
 
 
@@ -54,6 +62,7 @@ def _by_suffix(table: Mapping[str, Any], path: Path, verb: str) -> Any:
 __all__ = [
     "READERS",
     "WRITERS",
+    "read_checkpoint",
     "read_ply",
     "read_splat",
     "read_spz",

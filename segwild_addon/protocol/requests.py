@@ -173,7 +173,9 @@ class Export:
 class Import:
     """A trained splat from elsewhere -> workspace."""
 
-    file: Path = option("A splat file of another program: .ply, .splat, .spz.", positional=True)
+    file: Path = option(
+        "A splat file of another program: .ply, .splat, .spz, or a gsplat checkpoint (.pt, .ckpt).", positional=True
+    )
     out: Path = new_workspace()
     cameras: Path | None = option("COLMAP scene (sparse/ and images/) the splat was trained from.", None)
 
