@@ -269,7 +269,7 @@ def test_other_files(tmp_path: Path) -> None:
     assert refusal.value.code == "file-missing"
 
 
-@pytest.mark.parametrize("count", [1000, 10_000_000, 2**32 - 1])
+@pytest.mark.parametrize("count", [500, 10_000_000, 2**32 - 1])
 def test_counts_beyond_the_file_are_refused_before_memory_is_taken(tmp_path: Path, count: int) -> None:
     (tmp_path / "huge.spz").write_bytes(gzip.compress(header(count=count, degree=3) + BODY))
     tracemalloc.start()
@@ -279,7 +279,7 @@ def test_counts_beyond_the_file_are_refused_before_memory_is_taken(tmp_path: Pat
         assert tracemalloc.get_traced_memory()[1] < 1 << 20
     finally:
         tracemalloc.stop()
-    assert refusal.value.code == "spz-too-many" if count > 1000 else "spz-cut-short"
+    assert refusal.value.code == ("spz-too-many" if count > 500 else "spz-cut-short")
 
 
 def test_a_bomb_is_not_blown_up(tmp_path: Path) -> None:

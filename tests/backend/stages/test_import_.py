@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from backend.capture.pictures import write_picture
+from backend.formats import reader_of, writer_of
 from backend.formats.ply import write_ply
 from backend.progress import Quiet
 from backend.scene import Camera, Gaussians, Workspace
@@ -15,9 +16,9 @@ from backend.scene.cameras import looking_at
 from backend.scene.gaussians import FIELDS
 from backend.scene.placement import transformed
 from backend.scene.transforms import quats_from_matrices
-from backend.stages import import_
+from backend.stages import export, import_
 from segwild_addon.protocol.errors import InputError
-from segwild_addon.protocol.requests import Import
+from segwild_addon.protocol.requests import Export, Import
 
 
 def some_gaussians(count: int = 5) -> Gaussians:
@@ -45,6 +46,20 @@ def test_a_splat_becomes_a_workspace(tmp_path: Path, file: Path) -> None:
     made = workspace.made("import")
     assert made is not None
     assert made.items() >= summary.items()
+
+
+@pytest.mark.parametrize(("suffix", "degree"), [(".splat", 0), (".spz", 2)])
+def test_other_formats_become_a_workspace_and_come_back(tmp_path: Path, suffix: str, degree: int) -> None:
+    file = tmp_path / f"scene{suffix}"
+    writer_of(file)(file, some_gaussians())
+    assert import_.run(Import(file, tmp_path / "w"), Quiet())["sh_degree"] == degree
+    workspace = Workspace.open(tmp_path / "w")
+    np.testing.assert_allclose(workspace.gaussians().means, some_gaussians().means, atol=1e-4)
+    summary = export.run(Export(tmp_path / "w", tmp_path / f"back{suffix}"), Quiet())
+    assert summary["gaussians"] == 5
+    again = reader_of(file)(tmp_path / f"back{suffix}")
+    assert np.abs(again.means - workspace.gaussians().means).max() < 1e-4
+    assert np.abs(again.opacities - workspace.gaussians().opacities).max() < 0.01
 
 
 def test_gaussians_of_a_workspace_are_never_replaced(tmp_path: Path, file: Path) -> None:
