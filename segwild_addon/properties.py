@@ -36,6 +36,12 @@ def _look_changed(self: bpy.types.PropertyGroup, _context: bpy.types.Context) ->
     changes.announce_look(self.uuid)
 
 
+def _workspace_changed(self: bpy.types.PropertyGroup, _context: bpy.types.Context) -> None:
+    for ob in bpy.data.objects:
+        if self.uuid and ob.segwild.scene_uuid == self.uuid and ob.segwild.uuid:
+            changes.announce_look(ob.segwild.uuid)
+
+
 class SegwildObject(bpy.types.PropertyGroup):
     """What an object is to SegWild, and in which light it is shown."""
 
@@ -106,7 +112,12 @@ class SegwildCollection(bpy.types.PropertyGroup):
     """A collection that holds one scene."""
 
     uuid: StringProperty(description="Names this scene")
-    workspace: StringProperty(name="Workspace", description="The folder the scene was made in", subtype="DIR_PATH")
+    workspace: StringProperty(
+        name="Workspace",
+        description="The folder the scene was made in. Choose it again where it was moved",
+        subtype="DIR_PATH",
+        update=_workspace_changed,
+    )
     is_scene: BoolProperty()
     # JSON, since properties hold single precision: 4x4 matrix from the frame of the reconstruction.
     scene_from_capture: StringProperty()

@@ -198,6 +198,7 @@ def import_scene(workspace: str) -> None:
     def done(scene: Any, error: SegWildError | None) -> None:
         say(str(error) if error is not None else " ".join(warnings))
         if scene is not None:
+            scenes.make_active(scene)
             framing.look_at(scene)
             with contextlib.suppress(RuntimeError):  # without a window there is nothing to undo
                 bpy.ops.ed.undo_push(message="Import SegWild Scene")

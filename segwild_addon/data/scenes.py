@@ -128,6 +128,21 @@ def adopt(
             changes.announce(facts.uuid)
 
 
+def make_active(scene: bpy.types.Collection) -> None:
+    """Select the scene's rest alone, as Blender's importers do: panels and outliner then show this scene.
+
+    Does nothing while another object is being edited.
+    """
+    layer, chosen = bpy.context.view_layer, rest(scene)
+    editing = layer.objects.active is not None and layer.objects.active.mode != "OBJECT"
+    if chosen is None or editing or layer.objects.get(chosen.name) != chosen:
+        return
+    for ob in layer.objects:
+        ob.select_set(False)
+    chosen.select_set(True)
+    layer.objects.active = chosen
+
+
 def remove(scene: bpy.types.Collection) -> None:
     """The scene with all its objects and their data."""
     for ob in members(scene):

@@ -67,6 +67,12 @@ class Folder:
     def open(cls, root: Path) -> Folder:
         """Raises InputError if `root` is no workspace, or of another format."""
         folder = cls(root)
+        if not root.is_dir():
+            raise InputError(
+                "no-folder",
+                f"The folder of the workspace is not there: {root}.",
+                "Choose where it is now in the panel SegWild, under Workspace.",
+            )
         if not (root / "scene.json").is_file():
             raise InputError(
                 "not-a-workspace",

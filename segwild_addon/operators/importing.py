@@ -80,6 +80,7 @@ class _Import:
         context.window_manager.progress_end()
 
     def _told(self, scene: bpy.types.Collection) -> set[str]:
+        scenes.make_active(scene)
         if self.options.is_invoke:  # a script has its own idea of where to look
             framing.look_at(scene)
         for sentence in self._warnings:

@@ -67,7 +67,7 @@ class SEGWILD_OT_render(bpy.types.Operator):
             return {"CANCELLED"}
         finally:
             painter.free()
-        _show(context, RENDER)
+        _show(context, RENDER, open_window=self.options.is_invoke)
         return {"FINISHED"}
 
     def modal(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
@@ -94,7 +94,7 @@ class SEGWILD_OT_render(bpy.types.Operator):
         if sentence:
             self.report({"ERROR"}, sentence)
             return {"CANCELLED"}
-        _show(context, RENDER)
+        _show(context, RENDER, open_window=self.options.is_invoke)
         return {"FINISHED"}
 
 
@@ -110,6 +110,9 @@ class SEGWILD_OT_viewport_image(bpy.types.Operator):
     def poll(cls, context: bpy.types.Context) -> bool:
         return context.region_data is not None and not bpy.app.background
 
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        return self.execute(context)
+
     def execute(self, context: bpy.types.Context) -> set[str]:
         painter = Painter()
         try:
@@ -119,7 +122,7 @@ class SEGWILD_OT_viewport_image(bpy.types.Operator):
             return {"CANCELLED"}
         finally:
             painter.free()
-        _show(context, VIEW)
+        _show(context, VIEW, open_window=self.options.is_invoke)
         self.report({"INFO"}, f"The picture is the image {VIEW!r}.")
         return {"FINISHED"}
 
@@ -308,16 +311,23 @@ def _as_light(image: bpy.types.Image) -> bpy.types.Image:
     return made
 
 
-def _show(context: bpy.types.Context, name: str) -> None:
-    """The image in every image editor that shows one of ours or none."""
-    ours = {RENDER, DEPTH, VIEW, None}
+def _show(context: bpy.types.Context, name: str, *, open_window: bool = False) -> None:
+    """The image in every image editor that shows one of ours or none; else in a new window, as Blender's renders are,
+    unless `open_window` is false or Blender's preferences say otherwise."""
+    ours, shown = {RENDER, DEPTH, VIEW, None}, False
     for manager in getattr(bpy.data, "window_managers", ()):
         for window in manager.windows:
             for area in window.screen.areas:
                 if area.type == "IMAGE_EDITOR":
                     space = area.spaces.active
                     if (space.image.name if space.image else None) in ours:
-                        space.image = bpy.data.images[name]
+                        space.image, shown = bpy.data.images[name], True
+    wanted = context.preferences.view.render_display_type != "NONE"
+    if open_window and wanted and not shown and context.window is not None and not bpy.app.background:
+        bpy.ops.wm.window_new()
+        area = context.window_manager.windows[-1].screen.areas[0]
+        area.type = "IMAGE_EDITOR"
+        area.spaces.active.image = bpy.data.images[name]
 
 
 def _menu(self: bpy.types.Menu, _context: bpy.types.Context) -> None:

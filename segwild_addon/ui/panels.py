@@ -35,6 +35,11 @@ class SEGWILD_PT_scene(_Panel):
             row.label(text=f"{count:,} splats")
         layout.operator("segwild.import_workspace", text="Import Scene…", icon="IMPORT")
         if scene is not None:  # else the whole panels are in sight
+            header, body = layout.panel("segwild_workspace", default_closed=True)
+            header.label(text="Workspace")
+            if body is not None:
+                body.enabled = scene.is_editable
+                body.prop(scene.segwild, "workspace", text="")
             _draw_short(layout, context)
         for sentence in (draw.problem(), session.trouble(), context.window_manager.segwild.status):
             if sentence:

@@ -123,6 +123,7 @@ def accept(name: str) -> bpy.types.Object:
     color = _color(1 + len(scenes.members(collection, "SEGMENT")))
     made = segments.make(collection, name.strip() or "Object", chosen, 0, color)
     prompts().clear()
+    bpy.context.window_manager.segwild.property_unset("new_name")  # was of this object
     layer = bpy.context.view_layer
     for other in layer.objects:
         other.select_set(False)

@@ -116,6 +116,32 @@ def test_a_picture_of_the_view_is_what_the_window_shows(imported):
     assert difference(got, screen) <= 3 * TOLERANCE
 
 
+@pytest.mark.parametrize(("operator", "image"), [("render", "SegWild Render"), ("viewport_image", "SegWild View")])
+def test_what_a_person_renders_is_shown_in_a_window(imported, operator, image):
+    """As Blender's own renders are; once, and not for scripts."""
+    shown = """
+        shown = [area.spaces.active.image for window in bpy.context.window_manager.windows
+                 for area in window.screen.areas if area.type == 'IMAGE_EDITOR']
+        result = [each.name for each in shown if each is not None]
+    """
+    imported.run(f"""
+        bpy.ops.segwild.look_through(photo=next(ob for ob in bpy.data.objects if ob.type == 'CAMERA').segwild.photo)
+        bpy.context.scene.render.resolution_percentage = 10
+        assert bpy.ops.segwild.{operator}() == {{'FINISHED'}}
+    """)
+    assert imported.run(shown) == []
+    try:
+        for _ in range(2):
+            imported.run(f"assert bpy.ops.segwild.{operator}('INVOKE_DEFAULT') == {{'FINISHED'}}")
+            assert imported.run(shown) == [image]
+    finally:
+        imported.run("""
+            for window in list(bpy.context.window_manager.windows)[1:]:
+                with bpy.context.temp_override(window=window):
+                    bpy.ops.wm.window_close()
+        """)
+
+
 def test_a_growing_scene_is_drawn_while_it_trains(imported):
     """Snapshots of a training stand in for the scene; the last one gives way to it."""
     look_from(imported, turned(-90, 1.6, 0.5), (0, 0, 0.2))

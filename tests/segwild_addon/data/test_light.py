@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("bpy", reason="bpy is not installed; tests/README.md says how to run these tests")
 
-from segwild_addon.data import light, scenes, splats
+from segwild_addon.data import changes, light, scenes, splats
 from segwild_addon.data.looks import C0, Look, Looks
 from segwild_addon.data.steps import finished
 from segwild_addon.data.workspace import Folder
@@ -57,11 +57,33 @@ def test_without_its_workspace_a_look_is_missing_and_said(blender: Any, make_wor
     ob.segwild.look_a = "photo-0"
     scene.segwild.workspace = str(path / "moved")
     ids = splats.read_ids(ob)
-    with pytest.raises(InputError, match="not a SegWild workspace"):
+    with pytest.raises(InputError, match="is not there"):
         light.light(ob, ids)
     drawn, sentence = light.look_or_neutral(ob, ids)
     assert drawn.changes_nothing
-    assert "not a SegWild workspace" in sentence
+    assert "is not there" in sentence
+
+
+def test_a_workspace_that_was_moved_is_chosen_again(blender: Any, make_workspace: Make) -> None:
+    path, _ = make_workspace()
+    scene = finished(scenes.importing(path, [].append))
+    ob = scenes.rest(scene)
+    ob.segwild.look_a = "photo-0"
+    ids = splats.read_ids(ob)
+    before, _ = light.look_or_neutral(ob, ids)
+    path.rename(path.with_name("elsewhere"))
+    told: list[str | None] = []
+    changes.look_listeners.append(told.append)
+    try:
+        scene.segwild.workspace = str(path.with_name("elsewhere"))
+    finally:
+        changes.look_listeners.remove(told.append)
+    assert told == [each.segwild.uuid for each in scenes.members(scene)]
+    after, sentence = light.look_or_neutral(ob, ids)
+    assert not sentence
+    base, _ = after.baked(np.zeros((len(ids), 3), np.float32), np.zeros((len(ids), 15, 3), np.float32))
+    expected, _ = before.baked(np.zeros((len(ids), 3), np.float32), np.zeros((len(ids), 15, 3), np.float32))
+    np.testing.assert_array_equal(base, expected)
 
 
 def test_a_baked_or_reset_look_is_not_brought_back_by_keyframes(blender: Any, make_workspace: Make) -> None:

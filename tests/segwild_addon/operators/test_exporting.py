@@ -89,6 +89,7 @@ def test_looks_are_baked_or_left_out(blender: Any, scene: Any, tmp_path: Path) -
 def test_a_file_of_another_program_stands_upright(blender: Any, scene: Any, tmp_path: Path) -> None:
     ob = blender.data.objects["statue"]
     path = tmp_path / "pot.ply"
+    scenes.rest(scene).select_set(False)
     ob.select_set(True)
     assert blender.ops.segwild.export_ply(filepath=str(path), scope="SELECTED") == {"FINISHED"}
     assert blender.ops.segwild.import_ply(filepath=str(path)) == {"FINISHED"}
@@ -108,3 +109,17 @@ def test_what_cannot_be_read_is_said_and_leaves_nothing(blender: Any, tmp_path: 
         blender.ops.segwild.import_workspace(directory=str(tmp_path))
     assert not blender.data.objects
     assert not blender.ops.segwild.export_ply.poll()
+
+
+def test_what_was_imported_is_active_and_selected_alone(blender: Any, scene: Any, tmp_path: Path) -> None:
+    layer = blender.context.view_layer
+    assert layer.objects.active == scenes.rest(scene)
+    cube = blender.data.objects.new("cube", None)
+    blender.context.scene.collection.objects.link(cube)
+    cube.select_set(True)
+    exported(blender, tmp_path, scope="ALL")
+    blender.ops.segwild.import_ply(filepath=str(tmp_path / "out.ply"))
+    other = next(each for each in scenes.all_scenes() if each != scene)
+    assert layer.objects.active == scenes.rest(other)
+    assert blender.context.selected_objects == [scenes.rest(other)]
+    assert scenes.active(blender.context) == other  # the panels show it

@@ -63,7 +63,9 @@ def test_a_click_is_answered_highlighted_and_made_an_object(clicking: SimpleName
     assert clicking.selection.ids().tolist() == [1, 3]  # the fake's rows 0 and 2
     assert clicking.shown[-1] == [1, 3]
     before = len(clicking.scene.objects)
+    blender.context.window_manager.segwild.new_name = "Lion"
     ob = clicking.selection.accept("Lion")
+    assert blender.context.window_manager.segwild.new_name == "Object"  # the next one has its own name
     assert ob.name == "Lion"
     assert len(ob.data.points) == 2
     assert len(clicking.scene.objects) == before + 1
