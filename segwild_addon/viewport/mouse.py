@@ -25,6 +25,11 @@ def under(context: bpy.types.Context, event: bpy.types.Event):
     return None
 
 
+def over_area(context: bpy.types.Context, event: bpy.types.Event) -> bool:
+    """Whether the mouse is over a 3D view or what lies upon it, such as the sidebar whose button was just pressed."""
+    return any(area.type == "VIEW_3D" and _within(area, event) for area in context.window.screen.areas)
+
+
 def _on_gizmo(context: bpy.types.Context, area, window, event: bpy.types.Event) -> bool:
     """Whether the mouse is over the axes and buttons for navigation, at the upper right of a view."""
     space, view = area.spaces.active, context.preferences.view

@@ -12,7 +12,7 @@ from ..data import scenes
 from ..protocol.errors import SegWildError
 from . import markers, selection, strokes
 from .camera import of_region
-from .mouse import under
+from .mouse import over_area, under
 from .picking import pick
 
 TICK_SECS = 0.1  # how often a Return that waits for an answer looks for it
@@ -74,7 +74,7 @@ class SEGWILD_OT_prompt(bpy.types.Operator):
             if event.value == "RELEASE":
                 return self._released(context)
             return self._pressed(context, event) if event.value in ("PRESS", "DOUBLE_CLICK") else {"PASS_THROUGH"}
-        if event.value != "PRESS" or event.ctrl or event.alt or event.oskey or under(context, event) is None:
+        if event.value != "PRESS" or event.ctrl or event.alt or event.oskey or not over_area(context, event):
             return {"PASS_THROUGH"}
         if event.type in ("RET", "NUMPAD_ENTER"):
             self._accepting = True

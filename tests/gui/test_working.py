@@ -228,6 +228,23 @@ def test_the_tool_in_the_toolbar_starts_with_its_first_click(imported: Driver) -
     no_traceback(imported)
 
 
+def test_keys_are_taken_over_the_sidebar_too(imported: Driver) -> None:
+    """The mouse is there when the button was just pressed."""
+    region = view_of(imported)
+    imported.run("bpy.context.space_data.show_region_ui = True")
+    try:
+        imported.until("result = any(each.type == 'UI' and each.width > 100 for each in bpy.context.area.regions)")
+        imported.move(region["left"] + region["width"] - 100, region["top"] + region["height"] - 100)
+        imported.run("bpy.ops.segwild.prompt('INVOKE_DEFAULT')")
+        imported.key("b")
+        imported.until("result = bpy.context.window_manager.segwild.prompt_mode == 'BOX'")
+        imported.key("Escape", "Escape")
+        imported.until("result = not addon('viewport.prompts').running()")
+    finally:
+        imported.run("bpy.context.space_data.show_region_ui = False")
+    no_traceback(imported)
+
+
 def test_the_preferences_are_drawn(blender: Driver) -> None:
     blender.run("bpy.ops.segwild.open_preferences()")
     time.sleep(1.5)
