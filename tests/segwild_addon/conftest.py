@@ -20,6 +20,11 @@ import pytest
 
 from segwild_addon.client import Launch
 
+# Blender and the backend's libraries share a process neither in use nor here, where Blender crashed beside torch.
+# `python -m tests.blender_matrix` runs what needs Blender in an environment of its own.
+if importlib.util.find_spec("torch"):
+    sys.modules["bpy"] = None  # type: ignore[assignment]
+
 
 @pytest.fixture
 def blender() -> Iterator[Any]:
