@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from backend.capture.pictures import read_mask
-from backend.scene import Photo, Workspace
+from backend.scene import Camera, Photo, Workspace
 from segwild_addon.protocol.errors import InputError
 
+_ROWS_AT_ONCE = 256  # positions of a whole large photo are hundreds of megabytes
 _CLICK_HINT = "Write X,Y,+ on the object or X,Y,- beside it, in pixels of the photo as taken."
 _BOX_HINT = "Write X0,Y0,X1,Y1 in pixels of the photo as taken."
 
@@ -125,3 +126,21 @@ def in_picture_pixels(points: np.ndarray, workspace: Workspace, photo: Photo) ->
     if lens is not None:
         return lens.to_picture(points).astype(float)
     return points * (photo.camera.width / photo.width, photo.camera.height / photo.height)
+
+
+def on_photo(mask: np.ndarray, workspace: Workspace, photo: Photo, camera: Camera) -> np.ndarray:
+    """A mask (H, W) bool on the pixel grid of a camera of the photo's picture, on the photo as taken.
+
+    The way back from `train.views.in_picture`. Pixels of the photo that its picture does not show are False.
+    """
+    assert photo.camera is not None
+    ratio = np.array([camera.width / photo.camera.width, camera.height / photo.camera.height])
+    result = np.zeros((photo.height, photo.width), bool)
+    for first in range(0, photo.height, _ROWS_AT_ONCE):
+        y, x = np.mgrid[first : min(first + _ROWS_AT_ONCE, photo.height), : photo.width] + 0.5
+        with np.errstate(invalid="ignore"):
+            places = np.floor(in_picture_pixels(np.stack([x, y], -1), workspace, photo) * ratio)
+        inside = ((places >= 0) & (places < (camera.width, camera.height))).all(-1)  # NaN is outside
+        columns, rows = places[inside].astype(int).T
+        result[first : first + len(y)][inside] = mask[rows, columns]
+    return result

@@ -36,6 +36,7 @@ def run(request: Doctor, progress: Progress) -> dict[str, Any]:
             missing.append(f"{name}: pip install -e .")
     if "torch: pip install -e ." not in missing:
         facts |= _engines(missing)
+        facts |= _networks()
     facts["blender"] = shutil.which("blender") or "not on the PATH (only needed for the add-on)"
     facts["missing"] = missing or ["nothing"]
     return facts
@@ -65,6 +66,21 @@ def _engines(missing: list[str]) -> dict[str, Any]:
         "cpu_engine": f"works ({torch.get_num_threads()} threads, numba on {layer})" if works else "draws nothing",
         "cuda_device": torch.cuda.get_device_name(0) if torch.cuda.is_available() else "none",
         "cuda_engine": _cuda_engine(missing),
+    }
+
+
+def _networks() -> dict[str, Any]:
+    """What selects and describes with the help of weights; all of it may be missing."""
+    from backend.features import weights
+    from backend.features.sam import on_this_machine
+
+    installed = _installed("segment-anything")
+    return {
+        "segment_anything": importlib.metadata.version("segment-anything")
+        if installed
+        else "not installed (only needed for --segmenter sam: pip install 'segwild[sam]')",
+        "checkpoints_folder": str(weights.folder()),
+        "sam_checkpoints": on_this_machine(),
     }
 
 

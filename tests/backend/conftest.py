@@ -5,13 +5,18 @@
 
 from __future__ import annotations
 
+import importlib.util
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from backend.capture.pictures import write_picture
+from backend.features.sam import checkpoint
+from backend.features.sam.checkpoint import Layout
 from backend.render import Seen
 from backend.render.harmonics import C0
 from backend.scene import Camera, Gaussians, Photo, Workspace
@@ -21,6 +26,8 @@ from backend.scene.workspace import SparsePoints
 RED, BLUE, GROUND = 1, 2, 0
 CENTRES = {RED: (-0.45, 0.0, 0.28), BLUE: (0.45, 0.1, 0.28)}
 RADIUS = 0.27
+SAM_WIDTH = 48  # of the small network's embedding
+SMALL_SAM = Layout("small", depth=2, heads=2, global_blocks=(1,), side_px=128)
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,3 +164,30 @@ def photographed(tmp_path: Path, _blobs_master: tuple[Gaussians, np.ndarray]) ->
         )
     )
     return workspace
+
+
+@pytest.fixture(scope="session")
+def _small_sam_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(7)
+    model = checkpoint.build(SAM_WIDTH, SMALL_SAM)
+    random = torch.Generator().manual_seed(3)
+    # Weights that start at zero are drawn too, so that answers depend on every one.
+    tensors = {
+        name: value if value.any() else 0.02 * torch.randn(value.shape, generator=random)
+        for name, value in model.state_dict().items()
+    }
+    path = tmp_path_factory.mktemp("sam") / "sam_small.pth"
+    torch.save(tensors, path)
+    return path
+
+
+@pytest.fixture
+def small_sam(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A checkpoint of 19 MB of a small network of segment-anything's own classes, random weights, made known."""
+    if importlib.util.find_spec("segment_anything") is None:
+        pytest.skip("segment-anything is not installed: pip install 'segwild[sam]'")
+    monkeypatch.setitem(checkpoint.LAYOUTS, SAM_WIDTH, SMALL_SAM)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # so small, it is faster alone, above all beside other programs
+    yield request.getfixturevalue("_small_sam_file")
+    torch.set_num_threads(threads)

@@ -9,7 +9,9 @@ import pytest
 
 from backend.capture.pictures import write_picture
 from backend.scene import Photo
-from backend.segment.prompts import Box, Clicks, Mask, prompt_of
+from backend.scene.lenses import Lens
+from backend.segment.prompts import Box, Clicks, Mask, on_photo, prompt_of
+from backend.train.views import in_picture
 from segwild_addon.protocol.errors import InputError
 
 PHOTO = Photo("p", "p.jpg", 40, 30)
@@ -67,3 +69,36 @@ def test_masks_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         with pytest.raises(InputError) as caught:
             prompt_of(PHOTO, (), tmp_path / name, None)
         assert caught.value.code == code
+
+
+def test_a_mask_on_a_view_comes_back_from_the_photo(blobs) -> None:
+    photo = blobs.photo("a0")
+    assert photo.camera is not None
+    camera = photo.camera.fitted(120)
+    mask = np.zeros((camera.height, camera.width), bool)
+    mask[20:50, 30:90] = True
+    drawn = on_photo(mask, blobs.workspace, photo, camera)
+    assert drawn.shape == (photo.height, photo.width)
+    assert drawn.mean() == pytest.approx(mask.mean(), rel=0.03)
+    assert np.array_equal(in_picture(drawn, blobs.workspace, photo, camera), mask)
+
+
+def test_a_lens_shows_less_than_the_photo(blobs) -> None:
+    """What the undistorted picture lacks is in no mask of the photo; what it shows comes back."""
+    photo = blobs.photo("a0")
+    assert photo.camera is not None
+    width, height = photo.camera.width, photo.camera.height
+    y, x = np.meshgrid(np.linspace(0, 1, 33), np.linspace(0, 1, 33), indexing="ij")
+    # The picture shows the photo's middle, 80 % of each side.
+    towards = np.stack([(x - 0.1) / 0.8 * width, (y - 0.1) / 0.8 * height], -1).astype(np.float32)
+    back = np.stack([(0.1 + 0.8 * x) * photo.width, (0.1 + 0.8 * y) * photo.height], -1).astype(np.float32)
+    lens = Lens(photo.width, photo.height, width, height, towards, back)
+    blobs.workspace.write_lenses({"a0": lens})
+    drawn = on_photo(np.ones((height, width), bool), blobs.workspace, photo, photo.camera)
+    assert drawn.mean() == pytest.approx(0.64, rel=0.02)
+    assert drawn[photo.height // 2, photo.width // 2]
+    assert not drawn[:5].any()
+    half = np.zeros((height, width), bool)
+    half[:, : width // 2] = True
+    drawn = on_photo(half, blobs.workspace, photo, photo.camera)
+    assert (in_picture(drawn, blobs.workspace, photo, photo.camera) != half).mean() < 0.01

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,7 @@ from backend.capture.pictures import write_picture
 from backend.progress import Quiet
 from backend.segment import cuts, objects
 from backend.stages import evaluate_masks, segment
-from segwild_addon.protocol.errors import InputError
+from segwild_addon.protocol.errors import InputError, SetupError
 from segwild_addon.protocol.requests import EvaluateMasks, Segment
 
 
@@ -80,6 +82,37 @@ def test_an_imported_splat_without_photos(blobs) -> None:
     with pytest.raises(InputError, match="no photos to click on") as caught:
         segment.run(Segment(blobs.workspace.root, "x", "a0", ("1,1,+",)), Quiet())
     assert "--cameras" in caught.value.hint
+
+
+def test_segment_anything_makes_an_object(blobs, small_sam) -> None:
+    """Random weights mean nothing in particular: the object is what the mask they gave chooses."""
+    root = blobs.workspace.root
+    request = Segment(
+        root, "sam", "a0", ("100,150,+", "300,40,-"), segmenter="sam", checkpoint=small_sam, scale="whole"
+    )
+    result = segment.run(request, Quiet())
+    drawn = objects.find(blobs.workspace, "sam").masks["a0"]
+    assert 0 < drawn.mean() < 1
+    assert result["iou"] > 0
+    assert (root / "embeddings" / "sam" / "a0.safetensors").exists()
+    write_picture(root / "drawn.png", drawn)
+    segment.run(Segment(root, "drawn", "a0", mask=root / "drawn.png"), Quiet())
+    rows = [objects.find(blobs.workspace, name).rows for name in ("sam", "drawn")]
+    assert np.array_equal(*rows)
+
+
+def test_a_checkpoint_that_is_none(blobs, tmp_path, monkeypatch) -> None:
+    root = blobs.workspace.root
+    request = Segment(root, "x", "a0", ("100,150,+",), segmenter="sam")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv("SEGWILD_SAM_CHECKPOINT", raising=False)
+    with pytest.raises(SetupError, match="needs a checkpoint"):
+        segment.run(request, Quiet())
+    (tmp_path / "notes.txt").write_text("not weights")
+    for changes in ({"checkpoint": tmp_path / "notes.txt"}, {"checkpoint": tmp_path / "x", "segmenter": "graph"}):
+        with pytest.raises(InputError):
+            segment.run(replace(request, **changes), Quiet())
+    assert not blobs.workspace.segments.exists()
 
 
 @pytest.mark.slow
