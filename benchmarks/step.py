@@ -31,7 +31,9 @@ def training_step(arrays: Mapping[str, np.ndarray], view: Camera) -> Callable[[]
     values = {name: torch.from_numpy(arrays[name]) for name in NAMES}
     rows = Parameters(values | {"response": initial_response(len(values["means"]), RANK)})
     shared = Parameters(initial_shared(1, RANK, 0))
-    similarity = Similarity()
+    similarity, weights = Similarity(), Regularisers()
+    upper = torch.zeros(view.height, view.width, dtype=torch.bool)
+    upper[: view.height // 3] = True  # plain sky
     photo = torch.from_numpy(np.random.default_rng(0).uniform(0, 1, (view.height, view.width, 3)).astype(np.float32))
     rates = {name: 1e-3 * rate for name, rate in ROW_RATES.items()} | {"means": MEANS_RATE}
     shared_rates = {name: 1e-3 * rate for name, rate in SHARED_RATES.items()}
@@ -46,9 +48,10 @@ def training_step(arrays: Mapping[str, np.ndarray], view: Camera) -> Callable[[]
         )
         image = over_sky(rendered.image, rendered.alpha, coarse_sky(view, shared.values, embedding))
         loss = photometric(image, photo, None, similarity, SSIM)
-        loss = loss + regularisation(rows["log_scales"], rows["opacity_logits"], Regularisers(), extent=1.0, ramp=1.0)
+        loss = loss + regularisation(rows["log_scales"], rows["opacity_logits"], weights, extent=1.0, ramp=1.0)
+        loss = loss + weights.sky * (rendered.alpha * upper).mean()
         loss.backward()
-        rows.step(rates)
+        rows.step(rates, {"response": weights.response / len(rows)})
         shared.step(shared_rates)
         return loss.item()
 

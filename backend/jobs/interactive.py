@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
-from backend.jobs.children import Child, told
+from backend.children import Child, told
 from backend.lifeline import end_with_starter
 from segwild_addon.protocol import codec, requests
 from segwild_addon.protocol.errors import ProtocolError, ResourceError, SegWildError

@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from backend.jobs.children import LESS_MEMORY
+from backend.children import LESS_MEMORY
 from segwild_addon.protocol.errors import ResourceError
 
 DISK_MIN_BYTES = 200 * 2**20

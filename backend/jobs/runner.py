@@ -15,8 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from backend.children import Child
 from backend.jobs import needs
-from backend.jobs.children import Child
 from backend.jobs.store import Store
 from backend.scene.files import disk_trouble
 from segwild_addon.protocol import codec, events

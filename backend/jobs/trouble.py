@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 
-from backend.jobs.children import LESS_MEMORY
+from backend.children import LESS_MEMORY
 from segwild_addon.protocol.errors import ResourceError
 
 NO_MEMORY = ResourceError("out-of-memory", "Memory ran out.", LESS_MEMORY)

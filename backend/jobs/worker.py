@@ -25,7 +25,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-from backend.jobs.children import told
+from backend.children import told
 from backend.jobs.trouble import as_ours
 from backend.lifeline import end_with_starter
 from backend.progress import Cancelled

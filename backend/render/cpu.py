@@ -55,8 +55,9 @@ class _Composite(torch.autograd.Function):
             image, T_end, visited = compositing.forward(bins, colors_np, workers)
         ctx.bins, ctx.sink = bins, sink
         ctx.held = colors_np, image, T_end, visited, background.detach().numpy()
-        T = torch.from_numpy(T_end)
-        return torch.from_numpy(image) + T[..., None] * background, 1 - T
+        T, seen = torch.from_numpy(T_end), torch.from_numpy(image)
+        # Over black, as in training, nothing needs to be added.
+        return (seen + T[..., None] * background if background.any() else seen.clone()), 1 - T
 
     @staticmethod
     def backward(ctx, v_image, v_alpha):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,15 @@ import numpy as np
 from backend.capture.pictures import read_picture
 from backend.capture.sample import Collection, generate
 from backend.progress import Progress
+from backend.render import chosen_engine
 from backend.scene import Workspace
 from backend.scene.files import write_json
 from backend.stages import capture, evaluate, evaluate_masks, export, lift, segment, train
+from backend.stages.beside import Beside
 from backend.stages.demo_page import Outcome, demo_report
 from backend.train.views import in_picture
 from segwild_addon.protocol import requests
+from segwild_addon.protocol.errors import ResourceError
 
 HELD_OUT = 5
 LEAST_SHARE = 0.01  # of a photo: an object of fewer pixels says more about resolution than about selection
@@ -58,14 +62,16 @@ def run(request: requests.Demo, progress: Progress) -> dict[str, Any]:
             progress,
         )
     workspace = Workspace.open(out / "square.segwild")
-    with _Timed(outcome, "training"):
-        if not workspace.segments.exists():  # a demo that is run again keeps its objects
-            train.run(requests.Train(workspace=workspace.root, **options), progress)
+    comparison = _twin(workspace, out / BASELINE)
+    with _beside(comparison, options, progress) as other:
+        with _Timed(outcome, "training"):
+            if not workspace.segments.exists():  # a demo that is run again keeps its objects
+                train.run(requests.Train(workspace=workspace.root, **options), other.progress if other else progress)
+        with _Timed(outcome, "training without looks"):  # what it takes longer than the first, if both are at once
+            _compare(comparison, options, other, progress)
+    with _Timed(outcome, "fitting held-out photos"):
         outcome.scores = evaluate.run(requests.Evaluate(workspace=workspace.root), progress)
-    with _Timed(outcome, "training without looks"):
-        baseline = _twin(workspace, out / BASELINE)
-        train.run(requests.Train(workspace=baseline.root, appearance=False, **options), progress)
-        outcome.baseline = evaluate.run(requests.Evaluate(workspace=baseline.root), progress)
+        outcome.baseline = evaluate.run(requests.Evaluate(workspace=comparison.root), progress)
     with _Timed(outcome, "lifting features"):
         lift.run(requests.Lift(workspace=workspace.root), progress)
     with _Timed(outcome, "selecting objects"):
@@ -75,7 +81,7 @@ def run(request: requests.Demo, progress: Progress) -> dict[str, Any]:
         _export(workspace, out / "exports", outcome, progress)
     progress.phase("Writing the report")
     page = out / "report" / "index.html"
-    demo_report(sample, workspace, baseline, captured, outcome, began).write(page)
+    demo_report(sample, workspace, comparison, captured, outcome, began).write(page)
     ious = [result["iou"] for result in outcome.objects.values()]
     return {
         "report": str(page),
@@ -129,6 +135,27 @@ def _twin(workspace: Workspace, root: Path) -> Workspace:
         write_json(root / "scene.json", scene)
         return twin
     return Workspace.open(root)
+
+
+def _beside(twin: Workspace, options: dict[str, Any], progress: Progress) -> AbstractContextManager[Beside | None]:
+    """The training to compare with, begun in a process beside this one; None on a graphics card, which one fills."""
+    if twin.made("train") is not None or chosen_engine(options["device"], progress) != "cpu":
+        return nullcontext()
+    return Beside("train", _without_looks(twin, options), twin.root, progress)
+
+
+def _compare(twin: Workspace, options: dict[str, Any], other: Beside | None, progress: Progress) -> None:
+    """The end of that training; here, if it has no process or has lost it."""
+    if other is not None:
+        try:
+            other.result()
+        except ResourceError as error:
+            progress.warn(error.code, "The second training lost its process: it goes on in this one.")
+    train.run(_without_looks(twin, options), progress)
+
+
+def _without_looks(twin: Workspace, options: dict[str, Any]) -> requests.Train:
+    return requests.Train(workspace=twin.root, appearance=False, **options)
 
 
 def _select(sample: Collection, workspace: Workspace, outcome: Outcome, progress: Progress) -> None:

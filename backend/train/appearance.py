@@ -11,6 +11,7 @@ neutral light. The sky, seen where no Gaussian is, is a degree-2 harmonic over d
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -95,17 +96,23 @@ def light(response: Tensor, shared: Mapping[str, Tensor], embedding: Tensor | No
 
 def coarse_sky(camera: Camera, shared: Mapping[str, Tensor], embedding: Tensor | None) -> Tensor:
     """The sky behind everything in cells of about SKY_STEP pixels: (rows, columns, 3), about 0..1, differentiable."""
-    columns = max(2, -(-camera.width // SKY_STEP) + 1)
-    rows = max(2, -(-camera.height // SKY_STEP) + 1)
-    x, y = np.meshgrid(np.linspace(0, camera.width, columns), np.linspace(0, camera.height, rows))
     coefficients = shared["sky"]
-    directions = torch.from_numpy(camera.rays(np.stack([x, y], -1)).astype(np.float32)).reshape(-1, 3)
-    directions = directions.to(coefficients.device)
-    basis = torch.cat([torch.full_like(directions[:, :1], C0), higher_bases(directions, SKY_BASES - 1)], 1)
+    basis = _sky_basis(camera, str(coefficients.device))
     if embedding is not None and len(embedding):
         coefficients = coefficients + torch.tensordot(embedding, shared["sky_response"], 1)
     # Not clamped: a sky that has become too bright must feel the gradient that darkens it.
-    return (basis @ coefficients + 0.5).reshape(rows, columns, 3)
+    return basis @ coefficients + 0.5
+
+
+@functools.lru_cache(maxsize=64)  # a training asks for the same cameras again and again
+def _sky_basis(camera: Camera, device: str) -> Tensor:
+    """(rows, columns, SKY_BASES): the harmonics in the directions of the coarse sky's cells."""
+    columns = max(2, -(-camera.width // SKY_STEP) + 1)
+    rows = max(2, -(-camera.height // SKY_STEP) + 1)
+    x, y = np.meshgrid(np.linspace(0, camera.width, columns), np.linspace(0, camera.height, rows))
+    directions = torch.from_numpy(camera.rays(np.stack([x, y], -1)).astype(np.float32)).reshape(-1, 3).to(device)
+    basis = torch.cat([torch.full_like(directions[:, :1], C0), higher_bases(directions, SKY_BASES - 1)], 1)
+    return basis.reshape(rows, columns, SKY_BASES)
 
 
 def sky_picture(camera: Camera, shared: Mapping[str, Tensor], embedding: Tensor | None) -> Tensor:

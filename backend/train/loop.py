@@ -158,7 +158,6 @@ class Training:
                 extent=self.extent,
                 ramp=float(np.clip((fraction - ENTROPY_FROM) / 0.2, 0, 1)),
             )
-            loss = loss + config.regularisers.response * self.rows["response"].square().sum() / len(self.rows)
             if view.sky is not None:
                 sky = torch.from_numpy(view.sky).to(self.device)
                 loss = loss + config.regularisers.sky * (rendered.alpha * sky).mean()
@@ -167,7 +166,8 @@ class Training:
         loss.backward()
         if growing:
             self.statistics.add(rendered.visible, rendered.means2d.absgrad, view.camera)
-        bad = self.rows.step(self._row_rates(fraction, colors_only=neutral))
+        penalties = {"response": config.regularisers.response / len(self.rows)}
+        bad = self.rows.step(self._row_rates(fraction, colors_only=neutral), penalties)
         bad += self.shared.step({} if neutral else SHARED_RATES)
         if bad > BAD_ROWS_MAX * len(self.rows):
             raise self._diverged(f"{bad} rows have gradients that are not numbers")
@@ -213,7 +213,7 @@ class Training:
             found = self.transients.observe_on_device(view.name, image - photo, alpha < 0.5, fraction, size)
             ignored = self._either(None, view.ignored)
             return found if ignored is None else found | ignored
-        found = self.transients.observe(view.name, image.numpy() - view.colors, alpha.numpy() < 0.5, fraction, size)
+        found = self.transients.observe(view.name, (image - photo).numpy(), (alpha < 0.5).numpy(), fraction, size)
         return self._either(found, view.ignored)
 
     def _ignored_now(self, view: View) -> Tensor | None:

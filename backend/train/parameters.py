@@ -15,10 +15,10 @@ BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-15
 
 
 @njit(parallel=True, fastmath=True, cache=True)
-def _adam(values, gradient, first, second, rate, correction_1, correction_2):
-    """Kingma and Ba 2015, algorithm 1, in place on flat float32 arrays."""
+def _adam(values, gradient, first, second, rate, pull, correction_1, correction_2):
+    """Kingma and Ba 2015, algorithm 1, in place on flat float32 arrays; `pull` times the values is more gradient."""
     for i in prange(values.size):
-        g = gradient[i]
+        g = gradient[i] + pull * values[i]
         m = np.float32(BETA_1) * first[i] + np.float32(1 - BETA_1) * g
         s = np.float32(BETA_2) * second[i] + np.float32(1 - BETA_2) * g * g
         first[i] = m
@@ -46,14 +46,16 @@ class Parameters:
         """Rows of the first array."""
         return len(next(iter(self.values.values())))
 
-    def step(self, rates: Mapping[str, float]) -> int:
+    def step(self, rates: Mapping[str, float], penalties: Mapping[str, float] | None = None) -> int:
         """One Adam step with a learning rate per name (missing: held still); gradients are consumed.
 
+        A penalty of p adds the gradient of p·(sum of squares) for that name, without another array of its size.
         Rows with a non-finite gradient get none; returns how many there were.
         """
+        penalties = penalties or {}
         self.steps += 1
         if not next(iter(self.values.values())).is_cpu:
-            return self._step_on_device(rates)
+            return self._step_on_device(rates, penalties)
         correction_1 = np.float32(1 - BETA_1**self.steps)
         correction_2 = np.float32(1 - BETA_2**self.steps)
         bad = 0
@@ -75,12 +77,13 @@ class Parameters:
                     self.first[name].numpy().reshape(-1),
                     self.second[name].numpy().reshape(-1),
                     np.float32(rates[name]),
+                    np.float32(2 * penalties.get(name, 0.0)),
                     correction_1,
                     correction_2,
                 )
         return bad
 
-    def _step_on_device(self, rates: Mapping[str, float]) -> int:
+    def _step_on_device(self, rates: Mapping[str, float], penalties: Mapping[str, float]) -> int:
         """The same in torch, with one wait for the device instead of one per array."""
         correction_1, correction_2 = 1 - BETA_1**self.steps, 1 - BETA_2**self.steps
         bad = []
@@ -92,6 +95,8 @@ class Parameters:
             rows = gradient.reshape(len(gradient), -1)
             sound = torch.isfinite(rows).all(1)
             gradient = torch.where(sound[:, None], rows, 0.0).reshape(value.shape)
+            if name in penalties:
+                gradient = gradient.add(value.detach(), alpha=2 * penalties[name])
             first = self.first[name].mul_(BETA_1).add_(gradient, alpha=1 - BETA_1)
             second = self.second[name].mul_(BETA_2).addcmul_(gradient, gradient, value=1 - BETA_2)
             value.detach().sub_(rates[name] * (first / correction_1) / ((second / correction_2).sqrt() + EPSILON))

@@ -217,4 +217,4 @@ class WithGradient(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, v_value):
-        return ctx.gradient * v_value, None, None
+        return (ctx.gradient if v_value == 1 else ctx.gradient * v_value), None, None

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 from numba import njit, prange
-from scipy import ndimage
 from torch import Tensor
 
 from backend.render import Threads
@@ -55,17 +54,13 @@ class Transients:
         self.latest[name] = float(smooth.mean())
         ramp = np.clip((fraction - RAMP_FROM) / (FULL_FROM - RAMP_FROM), 0, 1)
         share = ramp * self._share(name)
+        found = np.zeros((height, width), bool)
         if share > 0:
             limit = max(float(np.quantile(smooth[::2, ::2], 1 - share)), RESIDUAL_MIN)
-            outlier = smooth > limit
             window = max(5, round(width / 130) | 1)
-            crowded = ndimage.uniform_filter(outlier.astype(np.float32), window, mode="nearest") > WINDOW_SHARE
-            found = outlier & crowded
-            if found.any():
-                found = ndimage.binary_dilation(found, iterations=GROW_PX)
-        else:
-            found = np.zeros((height, width), bool)
-        small = _resampled(found.astype(np.float32), memory_size)
+            with Threads():
+                _grow(_crowded(smooth, np.float32(limit), window // 2), found)
+        small = _shares(found, *memory_size)
         before = self.memory.get(name)
         self.memory[name] = small if before is None else KEEP * before + (1 - KEEP) * small
         return self.mask(name, (height, width))
@@ -105,7 +100,8 @@ class Transients:
         """What is held to be transient in a photo, at a size (rows, columns): bool."""
         if name not in self.memory:
             return np.zeros(size, bool)
-        return _resampled(self.memory[name], size) > 0.5
+        with Threads():
+            return _enlarged(self.memory[name], *size)
 
     def _share(self, name: str) -> float:
         """0 for the best explained photos up to SHARE_MAX for the worst: only these lose pixels."""
@@ -131,22 +127,88 @@ class Transients:
         return restored
 
 
-def _resampled(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """(H, W) float32 to another size: area means when shrinking by whole blocks, bilinear otherwise."""
-    rows, columns = size
-    height, width = values.shape
-    if rows < height and columns < width:
-        ys = np.linspace(0, height, rows + 1).astype(int)
-        xs = np.linspace(0, width, columns + 1).astype(int)
-        sums = np.add.reduceat(np.add.reduceat(values, ys[:-1], 0), xs[:-1], 1)
-        return (sums / (np.diff(ys)[:, None] * np.diff(xs)[None])).astype(np.float32)
-    y = np.clip((np.arange(rows) + 0.5) * height / rows - 0.5, 0, height - 1)
-    x = np.clip((np.arange(columns) + 0.5) * width / columns - 0.5, 0, width - 1)
-    top, left = y.astype(int), x.astype(int)
-    bottom, right = np.minimum(top + 1, height - 1), np.minimum(left + 1, width - 1)
-    down, across = (y - top).astype(np.float32)[:, None], (x - left).astype(np.float32)
-    lines = values[top] + down * (values[bottom] - values[top])
-    return lines[:, left] + across * (lines[:, right] - lines[:, left])
+@njit(cache=True)
+def _shares(found, rows, columns):
+    """(H, W) bool to the share that is true in each of fewer (rows, columns) blocks: float32."""
+    height, width = found.shape
+    shares = np.empty((rows, columns), np.float32)
+    for i in range(rows):
+        top, bottom = i * height // rows, (i + 1) * height // rows
+        for j in range(columns):
+            left, right = j * width // columns, (j + 1) * width // columns
+            hits = 0
+            for y in range(top, bottom):
+                for x in range(left, right):
+                    hits += found[y, x]
+            shares[i, j] = np.float32(hits) / np.float32(max((bottom - top) * (right - left), 1))
+    return shares
+
+
+@njit(cache=True)
+def _neighbours(count, cells):
+    """The two cells beside each of `count` places, and the weight of the second: bilinear, edges repeated."""
+    low, high, weight = np.empty(count, np.int64), np.empty(count, np.int64), np.empty(count, np.float32)
+    for i in range(count):
+        place = min(max((i + 0.5) * cells / count - 0.5, 0.0), cells - 1.0)
+        low[i] = int(place)
+        high[i] = min(low[i] + 1, cells - 1)
+        weight[i] = place - low[i]
+    return low, high, weight
+
+
+@njit(parallel=True, cache=True)
+def _enlarged(memory, rows, columns):
+    """Where memory (h, w) float32, interpolated at (rows, columns), is above one half: bool."""
+    top, bottom, down = _neighbours(rows, memory.shape[0])
+    left, right, across = _neighbours(columns, memory.shape[1])
+    above = np.empty((rows, columns), np.bool_)
+    for y in prange(rows):
+        line = np.empty(memory.shape[1], np.float32)
+        for x in range(memory.shape[1]):
+            line[x] = memory[top[y], x] + down[y] * (memory[bottom[y], x] - memory[top[y], x])
+        for x in range(columns):
+            value = line[left[x]] + across[x] * (line[right[x]] - line[left[x]])
+            above[y, x] = value > np.float32(0.5)
+    return above
+
+
+@njit(parallel=True, cache=True)
+def _crowded(smooth, limit, reach):
+    """(H, W) bool: above the limit, as more than WINDOW_SHARE of the square around it is. The outermost repeat."""
+    height, width = smooth.shape
+    across = np.empty((height, width), np.int32)
+    for y in prange(height):
+        hits = 0
+        for x in range(-reach - 1, reach):
+            hits += smooth[y, min(max(x, 0), width - 1)] > limit
+        for x in range(width):
+            hits += smooth[y, min(x + reach, width - 1)] > limit
+            hits -= smooth[y, max(x - reach - 1, 0)] > limit
+            across[y, x] = hits
+    crowded = np.empty((height, width), np.bool_)
+    enough = WINDOW_SHARE * (2 * reach + 1) ** 2
+    for y in prange(height):
+        for x in range(width):
+            crowded[y, x] = False
+            if smooth[y, x] > limit:
+                hits = 0
+                for k in range(-reach, reach + 1):
+                    hits += across[min(max(y + k, 0), height - 1), x]
+                crowded[y, x] = hits > enough
+    return crowded
+
+
+@njit(cache=True)
+def _grow(seeds, grown):
+    """Mark in `grown` what lies within GROW_PX steps of a seed, along rows and columns."""
+    height, width = seeds.shape
+    for y in range(height):
+        for x in range(width):
+            if seeds[y, x]:
+                for k in range(-GROW_PX, GROW_PX + 1):
+                    reach = GROW_PX - abs(k)
+                    if 0 <= y + k < height:
+                        grown[y + k, max(x - reach, 0) : min(x + reach + 1, width)] = True
 
 
 @njit(parallel=True, cache=True)

@@ -25,7 +25,7 @@ class View:
     @property
     def colors(self) -> np.ndarray:
         """(H, W, 3) float32 in 0..1."""
-        return self.pixels.astype(np.float32) / 255
+        return np.true_divide(self.pixels, np.float32(255), dtype=np.float32)
 
 
 class Views:

@@ -30,7 +30,7 @@ def test_steps_on_a_device_equal_those_on_the_cpu() -> None:
             for step in gradients:
                 for name, gradient in step.items():
                     rows[name].grad = torch.from_numpy(gradient.copy()).to(device)
-                bad.append(rows.step(rates))
+                bad.append(rows.step(rates, {"means": 0.3}))
             again = Parameters.restored("rows", rows.state("rows"), device)
             assert torch.equal(again["means"].detach().cpu(), rows["means"].detach().cpu())
             results.append(({name: value.detach().cpu() for name, value in rows.values.items()}, bad))

@@ -8,7 +8,16 @@ import torch
 from pretend_device import AWAY, PretendDevice
 from scipy import ndimage
 
-from backend.train.transients import Transients, _resampled, _smoothed
+from backend.train.transients import (
+    GROW_PX,
+    WINDOW_SHARE,
+    Transients,
+    _crowded,
+    _enlarged,
+    _grow,
+    _shares,
+    _smoothed,
+)
 
 
 @pytest.mark.parametrize("shape", [(40, 57, 3), (3, 2, 3), (1, 1, 3)])
@@ -26,7 +35,31 @@ def test_enlarging_is_bilinear(size: tuple[int, int]) -> None:
     y = np.clip((np.arange(size[0]) + 0.5) * 9 / size[0] - 0.5, 0, 8)
     x = np.clip((np.arange(size[1]) + 0.5) * 13 / size[1] - 0.5, 0, 12)
     expected = ndimage.map_coordinates(values.astype(float), np.meshgrid(y, x, indexing="ij"), order=1, mode="nearest")
-    np.testing.assert_allclose(_resampled(values, size), expected, atol=1e-6)
+    clear = np.abs(expected - 0.5) > 1e-6
+    assert (_enlarged(values, *size) == (expected > 0.5))[clear].all()
+
+
+@pytest.mark.parametrize("size", [(9, 13), (4, 5), (1, 1)])
+def test_shrinking_takes_shares_of_blocks(size: tuple[int, int]) -> None:
+    found = np.random.default_rng(0).random((9, 13)) < 0.4
+    rows = np.array_split(found, [i * 9 // size[0] for i in range(1, size[0])], 0)
+    for i, row in enumerate(rows):
+        for j, block in enumerate(np.array_split(row, [j * 13 // size[1] for j in range(1, size[1])], 1)):
+            assert _shares(found, *size)[i, j] == pytest.approx(block.mean())
+
+
+@pytest.mark.parametrize("reach", [2, 4])
+def test_crowds_are_counted_and_grow(reach: int) -> None:
+    smooth = ndimage.gaussian_filter(np.random.default_rng(0).normal(0, 1, (50, 61)), 2).astype(np.float32)
+    limit = np.quantile(smooth, 0.6).astype(np.float32)
+    outlier, side = smooth > limit, 2 * reach + 1
+    counts = np.rint(side**2 * ndimage.uniform_filter(outlier.astype(float), side, mode="nearest"))
+    expected = outlier & (counts > WINDOW_SHARE * side**2)
+    crowded, grown = _crowded(smooth, limit, reach), np.zeros(smooth.shape, bool)
+    assert 0 < expected.sum() < outlier.sum()
+    np.testing.assert_array_equal(crowded, expected)
+    _grow(crowded, grown)
+    np.testing.assert_array_equal(grown, ndimage.binary_dilation(expected, iterations=GROW_PX))
 
 
 @pytest.mark.parametrize("size", [(64, 96), (48, 61)])

@@ -18,7 +18,7 @@ from typing import Any
 from segwild_addon.protocol import errors
 from segwild_addon.protocol.errors import SegWildError
 
-_ROOT = Path(__file__).parents[2]
+_ROOT = Path(__file__).parents[1]
 _END_SECS = 2.0  # for a process whose output has ended
 _LOG_READ_BYTES = 8_000
 # What Python, C++, torch, numpy and LLVM say when they get none.
@@ -29,13 +29,18 @@ LESS_MEMORY = "Use fewer Gaussians (--cap), smaller pictures (--long-side) or a 
 class Child:
     """`python -m MODULE`; its lines arrive in `lines`, None at the end."""
 
-    def __init__(self, module: str, log: Path, *, yielding: bool = False) -> None:
-        """A `yielding` child leaves the cores to others that want them, and dies first if memory runs out."""
+    def __init__(self, module: str, log: Path, *, yielding: bool = False, threads: int | None = None) -> None:
+        """A `yielding` child leaves the cores to others that want them, and dies first if memory runs out.
+
+        It calculates with at most so many `threads` (None: as many as there are cores).
+        """
         self.log, self._log_from = log, log.stat().st_size if log.exists() else 0
         self.lines: queue.Queue[dict[str, Any] | None] = queue.Queue()
         # -P: a numpy.py in the current folder must not be taken for the library.
         paths = [str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
         environment = {name: value for name, value in os.environ.items() if name != "SEGWILD_TOKEN"}
+        if threads is not None:
+            environment["OMP_NUM_THREADS"] = str(threads)  # torch follows, and ours follow torch
         with log.open("ab") as errors_to:
             self._process = subprocess.Popen(  # no shell, no word from outside  # nosec B603
                 [sys.executable, "-P", "-m", module],

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from backend.jobs.children import Child, told
+from backend.children import Child, told
 from segwild_addon.protocol.errors import InputError, SegWildError
 
 
