@@ -20,7 +20,7 @@ from bpy.app.handlers import persistent
 from . import session, work
 from .client import UNREACHABLE, Answered, Status
 from .client.link import Happened, Link
-from .data import scenes, splats
+from .data import cuts, scenes, splats
 from .protocol.errors import InputError
 from .protocol.events import SceneChanged
 from .protocol.requests import Drop, Keep, Rename
@@ -106,8 +106,23 @@ def _by_label(scene: bpy.types.Collection, names: dict[int, str]) -> dict[int, b
     return found
 
 
+def name_of(ob: bpy.types.Object) -> str | None:
+    """What the workspace calls the object; None while it does not have it with the rows that it has here."""
+    told, label = _told.get(ob.segwild.scene_uuid), ob.segwild.label
+    if told is None or told.asking or not told.names or label not in told.names:
+        return None
+    return told.names[label] if told.stamps.get(label) == _stamp(ob) else None
+
+
+def expect(ob: bpy.types.Object) -> None:
+    """A question of ours will change the object in the workspace: no reason to read it anew."""
+    told = _told.get(ob.segwild.scene_uuid)
+    if told is not None:
+        told.expected += 1
+
+
 def _stamp(ob: bpy.types.Object) -> Stamp:
-    ids = splats.read_ids(ob)
+    ids = cuts.ids(ob)
     return len(ids), int(ids.sum(dtype=np.int64))
 
 
@@ -123,7 +138,7 @@ def _free_name(ob: bpy.types.Object, label: int, names: dict[int, str]) -> str:
 
 def _packed(ob: bpy.types.Object, count: int) -> str:
     """The object's rows as base64 of bits, lowest first."""
-    ids = splats.read_ids(ob)
+    ids = cuts.ids(ob)
     bits = np.zeros(count, bool)
     bits[ids[(ids > 0) & (ids <= count)] - 1] = True
     return base64.b64encode(np.packbits(bits, bitorder="little").tobytes()).decode()

@@ -51,6 +51,9 @@ class SegwildObject(bpy.types.PropertyGroup):
     kind: EnumProperty(items=KINDS, default="NONE")
     label: IntProperty(min=0, description="Number of the segment in the workspace, 0 for the rest")
     photo: StringProperty(description="The photo of a camera")
+    whole: PointerProperty(
+        type=bpy.types.PointCloud, description="The splats of a cut object as they were before; none: it is whole"
+    )
     picture_size: IntVectorProperty(size=2, description="Width and height of the camera's picture in pixels")
     pixel_aspect: FloatProperty(default=1, description="fx / fy of the camera")
 
@@ -146,6 +149,11 @@ class SegwildScene(bpy.types.PropertyGroup):
         name="Workspace", description="The folder the new scene is made in", subtype="DIR_PATH"
     )
     preset: EnumProperty(name="Preset", description="Time against detail", items=PRESETS, default="standard")
+    clean_edges: BoolProperty(
+        name="Clean edges",
+        description="Divide the splats that stick out of a new object at its edge. Needs the backend",
+        default=True,
+    )
     highlight_color: FloatVectorProperty(
         name="Highlight",
         description="Colour of what is selected",

@@ -15,18 +15,21 @@ from typing import Any
 
 import numpy as np
 
+from backend.progress import Quiet
 from backend.scene import Photo
 from backend.scene.arrays import handed_out
-from backend.segment import objects
+from backend.segment import cuts, objects
 from backend.segment.draft import Draft
 from backend.segment.marks import prompts_of
 from backend.segment.prompts import parsed_clicks
+from backend.stages.cutting import divided
 from backend.stages.opened import Opened
 from segwild_addon.protocol.errors import InputError
-from segwild_addon.protocol.requests import Choose, Drop, Keep, Prepare, Preview, Rename
-from segwild_addon.protocol.values import ArrayRef, Chosen, Kept, Mark, Named, Ready
+from segwild_addon.protocol.requests import Choose, Cut, Drop, Keep, Prepare, Preview, Rename, Revert
+from segwild_addon.protocol.values import ArrayRef, Chosen, Divided, Kept, Mark, Named, Ready
 
 ROWS_KEPT = 16  # files of the newest answers
+CUTS_KEPT = 4
 
 
 class Answers:
@@ -40,6 +43,8 @@ class Answers:
             Keep: self.keep,
             Drop: self.drop,
             Rename: self.rename,
+            Cut: self.cut,
+            Revert: self.revert,
         }
 
     def answer(self, question: Any) -> Any:
@@ -101,6 +106,31 @@ class Answers:
 
     def rename(self, question: Rename) -> Named:
         objects.rename(self.opened.workspace, question.name, question.to)
+        return self._named()
+
+    def cut(self, question: Cut) -> Divided:
+        began = time.monotonic()
+        workspace = self.opened.workspace
+        objects.find(workspace, question.name)  # an unknown name is told at once
+        item, made, _ = divided(workspace, question.name, question.mode, Quiet(), self.opened.prepared)
+        arrays = {
+            "parents": made.parents.astype(np.int32),
+            "sides": made.sides,
+            "anchors": self.opened.prepared.scene.means[made.parents],
+            "means": made.parts.means,
+            "scales": made.parts.scales,
+            "quats": made.parts.quats / np.linalg.norm(made.parts.quats, axis=1, keepdims=True),
+            "opacities": made.parts.opacities,
+            "given": made.given.astype(np.int32),
+            "dropped": made.dropped.astype(np.int32),
+        }
+        refs = {
+            name: handed_out(self.opened.root, f"cut-{name}", array, kept=CUTS_KEPT) for name, array in arrays.items()
+        }
+        return Divided(item.id, item.name, **refs, time_secs=round(time.monotonic() - began, 3))
+
+    def revert(self, question: Revert) -> Named:
+        cuts.revert(self.opened.workspace, objects.find(self.opened.workspace, question.name))
         return self._named()
 
     def _marked(self, marks: tuple[Mark, ...]) -> Draft:

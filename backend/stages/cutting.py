@@ -10,31 +10,52 @@ import numpy as np
 from backend.progress import Progress
 from backend.scene import Workspace
 from backend.segment import cuts, objects
-from backend.segment.cutter import Cutting, Mode, cut, outlines_of
-from backend.segment.graph import scene_graph
+from backend.segment.cutter import Cut, Cutting, Mode, cut, outlines_of
 from backend.segment.outline import Outline
+from backend.segment.prepared import Prepared
 from backend.segment.selection import LONG_SIDE
 from backend.train.views import in_picture
 from segwild_addon.protocol.errors import InputError
 
 
 def cut_object(workspace: Workspace, name: str, mode: Mode, progress: Progress) -> dict[str, Any]:
-    """Cut an object along the masks that were drawn for it and those found from its rows; an older cut is replaced.
+    """`divided`, told in numbers.
 
     Returns the `mode`, how many Gaussians were `divided` into how many `parts`, how many were `given` away whole or,
-    looking like the object, `dropped`, the `outlines` by photo, and `time_secs`. Raises InputError if no photo shows
-    the object, and then changes nothing.
+    looking like the object, `dropped`, the `outlines` by photo, and `time_secs`.
     """
     began = time.monotonic()
+    _, made, outlines = divided(workspace, name, mode, progress)
+    return {
+        "mode": mode,
+        "divided": len(made.hidden),
+        "parts": len(made.parts),
+        "given": len(made.given),
+        "dropped": len(made.dropped),
+        "outlines": outlines,
+        "time_secs": round(time.monotonic() - began, 2),
+    }
+
+
+def divided(
+    workspace: Workspace, name: str, mode: Mode, progress: Progress, prepared: Prepared | None = None
+) -> tuple[objects.Object, Cut, list[str]]:
+    """Cut an object along the masks that were drawn for it and those found from its rows; an older cut is replaced.
+
+    Returns the object, its cut, and the photos whose outlines were used. `prepared` spares loading the scene. Raises
+    InputError if no photo shows the object, and then changes nothing.
+    """
     item = objects.find(workspace, name)
-    scene = workspace.gaussians()
-    photos = [(photo.name, photo.camera) for photo in workspace.used_photos() if photo.camera is not None]
+    prepared = prepared or Prepared.of(workspace)
+    scene = prepared.scene
+    used = workspace.used_photos() if (workspace.root / "photos.json").exists() else []
+    photos = [(photo.name, photo.camera) for photo in used if photo.camera is not None]
     chosen = np.zeros(len(scene), bool)
     chosen[item.rows] = True
     settings = Cutting(mode=mode)
     progress.phase("Finding outlines")
     drawn = []
-    known = {photo.name: photo for photo in workspace.used_photos()}
+    known = {photo.name: photo for photo in used}
     for view, mask in item.masks.items():
         photo = known.get(view)
         if photo is not None and photo.camera is not None:
@@ -46,14 +67,6 @@ def cut_object(workspace: Workspace, name: str, mode: Mode, progress: Progress) 
             "no-outline", f"No photo shows an edge of {name!r} to cut at.", "Select more of it, or leave it whole."
         )
     progress.phase("Cutting")
-    made = cut(scene, chosen, scene_graph(scene).spacing, outlines, settings)
+    made = cut(scene, chosen, prepared.graph.spacing, outlines, settings)
     cuts.keep(workspace, item, made)
-    return {
-        "mode": mode,
-        "divided": len(made.hidden),
-        "parts": len(made.parts),
-        "given": len(made.given),
-        "dropped": len(made.dropped),
-        "outlines": [outline.name for outline in outlines],
-        "time_secs": round(time.monotonic() - began, 2),
-    }
+    return item, made, [outline.name for outline in outlines]

@@ -21,7 +21,7 @@ import bpy
 import numpy as np
 
 from ..protocol.errors import InputError, SegWildError
-from . import cameras, changes, ply, splats, workspace
+from . import cameras, changes, cuts, ply, splats, workspace
 from .steps import Steps, within
 from .workspace import Folder
 
@@ -74,6 +74,12 @@ def root(scene: bpy.types.Collection) -> bpy.types.Object | None:
 
 def rest(scene: bpy.types.Collection) -> bpy.types.Object | None:
     return next(iter(members(scene, "REST")), None)
+
+
+def rest_of(ob: bpy.types.Object) -> bpy.types.Object | None:
+    """The rest of the scene an object belongs to."""
+    scene = scene_of(ob)
+    return rest(scene) if scene is not None else None
 
 
 def by_uuid(object_uuid: str) -> bpy.types.Object | None:
@@ -240,6 +246,7 @@ def _importing(source: Folder, scene: bpy.types.Collection, warn: Warn) -> Steps
     parts += [(segment.id, segment.name, segment.color, segment.look) for segment in segments]
     scene_look = source.look()
     done = 0
+    made: dict[int, bpy.types.Object] = {}
     for label, name, color, look in parts:
         rows = np.flatnonzero(labels == label)
         if label and not len(rows):
@@ -250,9 +257,19 @@ def _importing(source: Folder, scene: bpy.types.Collection, warn: Warn) -> Steps
         ob = yield from within(making, 0.08 + 0.88 * done / max(count, 1), 0.88 * len(rows) / max(count, 1))
         done += len(rows)
         adopt(ob, scene, "SEGMENT" if label else "REST", label)
+        made[label] = ob
         if color is not None:
             ob.color = (*color, 1.0)
         set_look(ob, look or scene_look)
+    for segment in segments:
+        if segment.id in made:
+            try:
+                parts_of = source.cut(segment)
+                if parts_of is not None:
+                    cuts.cut(made[segment.id], made[0], cuts.Parts(**parts_of))
+            except SegWildError as error:
+                warn(f"{error} {segment.name!r} is imported whole.")
+            yield 0.96
     try:
         photos = source.photos()
     except SegWildError as error:

@@ -11,7 +11,7 @@ import bpy
 import numpy as np
 
 from ..protocol.errors import InputError
-from . import changes, light, scenes, splats
+from . import changes, cuts, light, scenes, splats
 from .placement import moved
 from .rows import Rows, concatenate
 
@@ -64,16 +64,22 @@ def make_of_rows(
         else:
             splats.keep(ob, ~mask)
             changes.announce(ob.segwild.uuid)
+    for ob in scenes.members(scene, "SEGMENT"):
+        if ob != made:
+            cuts.forget(ob, taken.ids[taken.ids > 0])
     return made
 
 
 def merge(target: bpy.types.Object, others: Sequence[bpy.types.Object]) -> None:
     """All rows into `target`, which keeps its name, place, label and light; the others are gone afterwards.
 
+    Cuts are taken back: where two objects meet there is no edge any more.
     Rows of another scene, or of no scene, become unknown to the workspace (id 0). Raises InputError for an object
     without splats.
     """
     bpy.context.view_layer.update()
+    for ob in (target, *others):
+        cuts.revert(ob, scenes.rest_of(ob))
     target_from_world = np.linalg.inv(np.array(target.matrix_world, float))
     parts = []
     for ob in others:
@@ -112,32 +118,6 @@ def dissolve(ob: bpy.types.Object) -> bpy.types.Object:
     return rest
 
 
-def erase(ob: bpy.types.Object, chosen: np.ndarray) -> int:
-    """Make the chosen rows (N,) bool invisible, so that `restore` can bring them back; returns how many are new."""
-    base, erased = splats.column(ob, splats.BASE, 4), splats.column(ob, splats.ERASED)
-    new = chosen & (erased == 0) & (base[:, 3] > 0)
-    if new.any():
-        erased[new] = base[new, 3]
-        base[new, 3] = 0
-        splats.write_column(ob, splats.ERASED, erased)
-        splats.write_base(ob, base)
-        changes.announce(ob.segwild.uuid)
-    return int(new.sum())
-
-
-def restore(ob: bpy.types.Object, chosen: np.ndarray | None = None) -> int:
-    """Bring erased rows back, those chosen or all; returns how many."""
-    base, erased = splats.column(ob, splats.BASE, 4), splats.column(ob, splats.ERASED)
-    again = erased > 0 if chosen is None else (erased > 0) & chosen
-    if again.any():
-        base[again, 3] = erased[again]
-        erased[again] = 0
-        splats.write_base(ob, base)
-        splats.write_column(ob, splats.ERASED, erased)
-        changes.announce(ob.segwild.uuid)
-    return int(again.sum())
-
-
 def recover(scene: bpy.types.Collection) -> int:
     """Rows of the workspace that no object holds any more, into the rest; returns how many.
 
@@ -146,7 +126,7 @@ def recover(scene: bpy.types.Collection) -> int:
     gaussians = scenes.folder(scene).splats()
     present = np.zeros(len(gaussians) + 1, bool)
     for ob in scenes.splat_objects(scene):
-        ids = splats.read_ids(ob)
+        ids = cuts.ids(ob)
         present[ids[(ids > 0) & (ids <= len(gaussians))]] = True
     missing = np.flatnonzero(~present[1:] & gaussians.usable())
     if not len(missing):
@@ -172,8 +152,11 @@ def apply_transform(ob: bpy.types.Object) -> None:
     bpy.context.view_layer.update()
     scene = scenes.scene_of(ob)
     root = scenes.root(scene) if scene is not None else None
-    rows = moved(splats.read(ob), placed(ob))
+    matrix = placed(ob)
+    rows = moved(splats.read(ob), matrix)
     children = [(child, child.matrix_world.copy()) for child in ob.children]
+    if cuts.is_cut(ob):
+        cuts.on_whole(ob, lambda: splats.write(ob, moved(splats.read(ob), matrix)))
     splats.write(ob, rows) if len(rows) else None
     if root is not None:
         ob.parent = root
@@ -236,12 +219,13 @@ def _labelled(rows: Rows, label: int) -> Rows:
 
 
 def _remove(ob: bpy.types.Object) -> None:
-    cloud, uuid = ob.data, ob.segwild.uuid
+    clouds, uuid = (ob.data, ob.segwild.whole), ob.segwild.uuid
     world = [(child, child.matrix_world.copy()) for child in ob.children]
     for child, matrix in world:
         child.parent = ob.parent
         child.matrix_world = matrix
     bpy.data.objects.remove(ob)
-    if not cloud.users:
-        bpy.data.pointclouds.remove(cloud)
+    for cloud in clouds:
+        if cloud is not None and not cloud.users:
+            bpy.data.pointclouds.remove(cloud)
     changes.announce(uuid)

@@ -248,15 +248,24 @@ def read(ob: bpy.types.Object, chosen: np.ndarray | None = None) -> Rows:
 
 def read_ids(ob: bpy.types.Object) -> np.ndarray:
     """(N,) int32 ids of the object's rows."""
-    return column(ob, IDS)
+    return ids_of(ob.data)
+
+
+def ids_of(cloud: bpy.types.PointCloud) -> np.ndarray:
+    """(N,) int32 ids of a cloud's rows, 0 where it has none."""
+    return _column(cloud, IDS, 1)
 
 
 def column(ob: bpy.types.Object, name: str, width: int = 1) -> np.ndarray:
     """One attribute, (N, width) or (N,), int32 for INT and float32 else; zeros if it is missing or another type."""
-    count = len(ob.data.points)
+    return _column(ob.data, name, width)
+
+
+def _column(cloud: bpy.types.PointCloud, name: str, width: int) -> np.ndarray:
+    count = len(cloud.points)
     dtype = np.int32 if name in (IDS, LABELS) else np.float32
     array = np.zeros((count, width) if width > 1 else count, dtype)
-    attribute = ob.data.attributes.get(name)
+    attribute = cloud.attributes.get(name)
     if attribute is not None and count and attribute.domain == "POINT" and _fits(attribute, dtype, width):
         attribute.data.foreach_get(_KEYS.get(attribute.data_type, "value"), array.reshape(-1))
     return array

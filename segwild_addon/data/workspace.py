@@ -191,6 +191,43 @@ class Folder:
             for id_, name, color, parent, row in known
         ]
 
+    def cut(self, segment: Segment) -> dict[str, np.ndarray] | None:
+        """The parts of an object that is cut, as the fields of `cuts.Parts`; None if it is whole.
+
+        Raises InputError if the file is damaged.
+        """
+        path = self.root / "segments" / f"{segment.id}.cut.safetensors"
+        if not path.is_file():
+            return None
+        arrays, facts = mapped(path)
+        try:
+            digest = hashlib.blake2b(segment.rows.astype("<i8").tobytes(), digest_size=16).hexdigest()
+            if facts["rows"] != digest:
+                return None  # of rows it had before
+            parts = Encoded(**{field.name: arrays[field.name] for field in fields(Encoded)})
+            parents, given, dropped = (arrays[name].astype(np.int32) for name in ("parents", "given", "dropped"))
+            sides = arrays["sides"].astype(np.uint8)
+            if not parents.shape == sides.shape == (len(parts),) or given.ndim != 1 or dropped.ndim != 1:
+                raise ValueError("sizes disagree")
+            whole = self.splats()
+            for rows in (parents, given, dropped):
+                if len(rows) and not 0 <= rows.min() <= rows.max() < len(whole):
+                    raise ValueError("rows beyond the last Gaussian")
+        except (KeyError, ValueError) as error:
+            raise _damaged(path, error) from error
+        everything = slice(None)
+        return {
+            "parents": parents + 1,
+            "sides": sides,
+            "anchors": whole.positions(parents),
+            "means": parts.positions(everything),
+            "scales": parts.scales(everything),
+            "quats": parts.rotations(everything),
+            "opacities": parts.base(everything)[:, 3],
+            "given": given + 1,
+            "dropped": dropped + 1,
+        }
+
     def _rows_of(self, id_: int, name: str) -> tuple[np.ndarray, np.ndarray]:
         path = self.root / "segments" / f"{id_}.npz"
         try:

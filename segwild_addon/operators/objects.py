@@ -3,7 +3,7 @@
 import bpy
 from bpy.props import StringProperty
 
-from ..data import scenes, segments, splats
+from ..data import erasing, scenes, segments, splats
 from ..protocol.errors import SegWildError
 
 
@@ -99,7 +99,7 @@ class SEGWILD_OT_erase_splats(OnSplats, bpy.types.Operator):
     bl_label = "Erase Selected Splats"
 
     def work(self, context: bpy.types.Context) -> str:
-        count = sum(segments.erase(ob, segments.selected_rows(ob)) for ob in chosen(context))
+        count = sum(erasing.erase(ob, segments.selected_rows(ob)) for ob in chosen(context))
         return f"Erased {count} splats."
 
 
@@ -110,7 +110,7 @@ class SEGWILD_OT_restore_splats(OnSplats, bpy.types.Operator):
     bl_label = "Restore Erased Splats"
 
     def work(self, context: bpy.types.Context) -> str:
-        return f"Restored {sum(segments.restore(ob) for ob in chosen(context))} splats."
+        return f"Restored {sum(erasing.restore(ob) for ob in chosen(context))} splats."
 
 
 class SEGWILD_OT_recover_rows(bpy.types.Operator):

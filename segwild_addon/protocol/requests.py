@@ -10,7 +10,7 @@ from dataclasses import MISSING, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from .values import Chosen, Kept, Mark, Named, Ready
+from .values import Chosen, Divided, Kept, Mark, Named, Ready
 
 Preset = Literal["quick", "standard", "full"]
 Device = Literal["auto", "cpu", "cuda"]
@@ -306,6 +306,21 @@ class Rename:
     to: str
 
 
+@dataclass(frozen=True)
+class Cut:
+    """Divide at its edge what sticks out of an object; a cut it had is replaced, and it keeps its rows."""
+
+    name: str
+    mode: Literal["exact", "axis", "literal"] = "exact"
+
+
+@dataclass(frozen=True)
+class Revert:
+    """Take the cut of an object back: it is whole again."""
+
+    name: str
+
+
 ANSWERS: dict[type, type] = {
     Preview: Chosen,
     Prepare: Ready,
@@ -313,6 +328,8 @@ ANSWERS: dict[type, type] = {
     Keep: Kept,
     Drop: Named,
     Rename: Named,
+    Cut: Divided,
+    Revert: Named,
 }
 QUESTIONS = tuple(ANSWERS)
-CHANGES_OBJECTS = (Keep, Drop, Rename)
+CHANGES_OBJECTS = (Keep, Drop, Rename, Cut, Revert)

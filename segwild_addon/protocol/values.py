@@ -78,10 +78,28 @@ class Kept:
 
 @dataclass(frozen=True)
 class Named:
-    """The answer to Drop and Rename: all objects there are afterwards, by id."""
+    """The answer to Drop, Rename and Revert: all objects there are afterwards, by id."""
 
     ids: tuple[int, ...]
     names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Divided:
+    """The answer to Cut: row i of the first seven arrays is the same part of a Gaussian. Scene frame."""
+
+    id: int
+    name: str
+    parents: ArrayRef  # (P,) int32, the Gaussian it is a part of, whose colours it has
+    sides: ArrayRef  # (P,) uint8, whose it is: 0 the rest's, 1 the object's, 2 nobody's
+    anchors: ArrayRef  # (P, 3) float32, where the parent is
+    means: ArrayRef  # (P, 3) float32
+    scales: ArrayRef  # (P, 3) float32, standard deviations
+    quats: ArrayRef  # (P, 4) float32, wxyz, unit length
+    opacities: ArrayRef  # (P,) float32, 0..1
+    given: ArrayRef  # (G,) int32, Gaussians of the object that are the rest's as they are
+    dropped: ArrayRef  # (D,) int32, such ones that are nobody's
+    time_secs: float
 
 
 @dataclass(frozen=True)

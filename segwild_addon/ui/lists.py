@@ -81,6 +81,9 @@ class SEGWILD_PT_objects(bpy.types.Panel):
         row = layout.row(align=True)
         row.operator("segwild.dissolve_object", text="Dissolve", icon="LOOP_BACK")
         row.operator("object.delete", text="Delete", icon="TRASH").confirm = False
+        row = layout.row(align=True)
+        row.operator("segwild.clean_edges", icon="MOD_EDGESPLIT")
+        row.operator("segwild.restore_edges", text="", icon="LOOP_BACK")
         header, body = layout.panel("segwild_repair", default_closed=True)
         header.label(text="Splats")
         if body is not None:

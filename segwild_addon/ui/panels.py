@@ -153,6 +153,7 @@ def _draw_selection(layout: bpy.types.UILayout, context: bpy.types.Context) -> N
         box.label(text=f"{len(selection.ids()):,} splats", icon="CHECKMARK")
     box.label(text=said)
     box.prop(state, "new_name", text="")
+    box.prop(context.scene.segwild, "clean_edges")
     row = box.row(align=True)
     row.operator("segwild.accept_prompts", icon="CHECKMARK")
     row.operator("segwild.clear_prompts", text="", icon="X")

@@ -7,7 +7,7 @@ and Ctrl+Z work as ever while it runs.
 import bpy
 from bpy.app.handlers import persistent
 
-from .. import session
+from .. import cleaning, session
 from ..data import scenes
 from ..protocol.errors import SegWildError
 from . import markers, selection, strokes
@@ -210,7 +210,7 @@ class SEGWILD_OT_prompt(bpy.types.Operator):
             self.report({"WARNING"}, str(refusal) if refusal else "Nothing is selected. Click on an object first.")
             return {"RUNNING_MODAL"}
         try:
-            ob = selection.accept(context.window_manager.segwild.new_name)
+            ob = _made(context)
         except SegWildError as error:
             self.report({"ERROR"}, str(error))
             return {"RUNNING_MODAL"}
@@ -250,6 +250,14 @@ class SEGWILD_OT_prompt(bpy.types.Operator):
         return result
 
 
+def _made(context: bpy.types.Context) -> bpy.types.Object:
+    """An object of what is selected. Raises InputError if nothing is."""
+    ob = selection.accept(context.window_manager.segwild.new_name)
+    if context.scene.segwild.clean_edges:
+        cleaning.clean(ob)
+    return ob
+
+
 class SEGWILD_OT_accept_prompts(bpy.types.Operator):
     """Make an object of what is highlighted (Enter in the 3D view)"""
 
@@ -268,7 +276,7 @@ class SEGWILD_OT_accept_prompts(bpy.types.Operator):
             self.report({"INFO"}, "The selection is still being computed. Try again in a moment.")
             return {"CANCELLED"}
         try:
-            ob = selection.accept(context.window_manager.segwild.new_name)
+            ob = _made(context)
         except SegWildError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}

@@ -124,6 +124,11 @@ def write_workspace(
     return arrays
 
 
+@pytest.fixture(name="write_safetensors")
+def safetensors_writer() -> Callable[..., None]:
+    return write_safetensors
+
+
 @pytest.fixture
 def make_workspace(tmp_path: Path) -> Callable[..., tuple[Path, dict[str, np.ndarray]]]:
     """Writes a workspace (see `write_workspace`) and gives its folder and Gaussians."""

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from backend.segment import objects
+from backend.segment import cuts, objects
 from backend.stages.answers import Answers, rows_of
 from segwild_addon.protocol.errors import InputError
-from segwild_addon.protocol.requests import Choose, Keep, Prepare
+from segwild_addon.protocol.requests import Choose, Cut, Keep, Prepare, Revert
 from segwild_addon.protocol.values import ArrayRef, Mark
 
 ON_RED = Mark((-0.45, -0.27, 0.28), (-0.6, -2.5, 0.5), 0.01)
@@ -62,3 +63,43 @@ def test_bits_have_one_meaning(count: int) -> None:
             rows_of(base64.b64encode(data).decode(), count)
     with pytest.raises(InputError, match="not base64"):
         rows_of("ä", count)
+
+
+def test_a_cut_is_told_as_it_is_kept_and_taken_back(blobs) -> None:
+    needles = np.flatnonzero(blobs.labels == blobs.red)[::20]
+    log_scales = blobs.scene.log_scales.copy()
+    log_scales[needles] = np.log([0.5, 0.01, 0.01])
+    scene = replace(blobs.scene, log_scales=log_scales)
+    scene.save(blobs.workspace.splats)
+    answers = Answers(blobs.workspace.root)
+    bits = np.packbits(blobs.labels == blobs.red, bitorder="little")
+    answers.answer(Keep("frog", rows=base64.b64encode(bits).decode()))
+    told = answers.answer(Cut("frog"))
+    made = cuts.load(blobs.workspace, objects.find(blobs.workspace, "frog"))
+
+    def array(ref: ArrayRef) -> np.ndarray:
+        return np.load(blobs.workspace.root / ref.path, allow_pickle=False)
+
+    assert set(made.parents) & set(needles)
+    assert np.array_equal(array(told.parents), made.parents)
+    assert np.array_equal(array(told.sides), made.sides)
+    assert np.array_equal(array(told.given), made.given)
+    assert np.array_equal(array(told.dropped), made.dropped)
+    np.testing.assert_array_equal(array(told.anchors), blobs.scene.means[made.parents])
+    np.testing.assert_array_equal(array(told.means), made.parts.means)
+    np.testing.assert_allclose(np.linalg.norm(array(told.quats), axis=1), 1, atol=1e-6)
+    np.testing.assert_allclose(array(told.scales), made.parts.scales)
+    np.testing.assert_allclose(array(told.opacities), made.parts.opacities)
+    assert answers.answer(Revert("frog")).names == ("frog",)
+    assert cuts.load(blobs.workspace, objects.find(blobs.workspace, "frog")) is None
+    for question in (Cut("nobody"), Revert("nobody")):
+        with pytest.raises(InputError, match="nobody"):
+            answers.answer(question)
+
+
+def test_a_cut_needs_a_photo_that_shows_the_object(blobs) -> None:
+    answers = Answers(blobs.workspace.root)
+    answers.answer(Keep("frog", marks=(ON_RED,)))
+    (blobs.workspace.root / "photos.json").unlink()
+    with pytest.raises(InputError, match="No photo shows"):
+        answers.answer(Cut("frog"))

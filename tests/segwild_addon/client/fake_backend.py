@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import signal
+import struct
 import sys
 import threading
 import time
@@ -230,6 +231,10 @@ class _Handler(BaseHTTPRequestHandler):
                 return self._chosen()
             case "Keep":
                 return self._keep(body)
+            case "Cut":
+                return self._cut(body)
+            case "Revert":
+                self._known(body.get("name"))
             case "Drop":
                 del self.fake.objects[self._known(body.get("name"))]
             case "Rename":
@@ -266,6 +271,21 @@ class _Handler(BaseHTTPRequestHandler):
         count = sum(byte.bit_count() for byte in packed)
         return {"kind": "Kept", "id": id_, "name": body["name"], "count": count, "rows": self._rows(packed)}
 
+    def _cut(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Row 0 of the scene, divided in two at the origin; row 1 given to the rest."""
+        name = self._known(body.get("name"))
+        half = {"scales": [0.1] * 3, "quats": [1.0, 0, 0, 0], "means": [0.0] * 3, "anchors": [0.0] * 3}
+        floats = {key: (values * 2, [2, len(values)]) for key, values in half.items()} | {"opacities": ([0.5] * 2, [2])}
+        refs = {
+            key: self._handed_out(key, struct.pack(f"<{len(v)}f", *v), "<f4", shape)
+            for key, (v, shape) in floats.items()
+        }
+        refs["sides"] = self._handed_out("sides", bytes([1, 0]), "|u1", [2])
+        for key, rows in {"parents": [0, 0], "given": [1], "dropped": []}.items():
+            refs[key] = self._handed_out(key, struct.pack(f"<{len(rows)}i", *rows), "<i4", [len(rows)])
+        self.fake.tell("SceneChanged", what="objects", snapshot=None)
+        return {"kind": "Divided", "id": self.fake.objects[name], "name": name, **refs, "time_secs": 0.1}
+
     def _photo(self, view: str) -> None:
         if view not in ("a0", ""):
             raise _Refused(422, "unknown-photo", f"No photo is called {view!r}.")
@@ -285,12 +305,16 @@ class _Handler(BaseHTTPRequestHandler):
         return {"kind": "Chosen", "count": 2, "gaussians": GAUSSIANS, "rows": rows, "time_secs": 0.1}
 
     def _rows(self, packed: list[int]) -> dict[str, Any]:
-        data = _npy(bytes(packed))
+        return self._handed_out("rows", bytes(packed), "|u1", [len(packed)])
+
+    def _handed_out(self, group: str, content: bytes, kind: str, shape: list[int]) -> dict[str, Any]:
+        data = _npy(content, kind, shape)
         digest = hashlib.blake2b(data, digest_size=16).hexdigest()
-        target = self.fake.workspace / "previews" / f"rows-{digest}.npy"
+        target = self.fake.workspace / "previews" / f"{group}-{digest}.npy"
         target.parent.mkdir(exist_ok=True)
         target.write_bytes(data)
-        return {"path": f"previews/{target.name}", "dtype": "uint8", "shape": [len(packed)], "blake2b": digest}
+        dtype = {"|u1": "uint8", "<i4": "int32", "<f4": "float32"}[kind]
+        return {"path": f"previews/{target.name}", "dtype": dtype, "shape": shape, "blake2b": digest}
 
     def _json(self, content: Any, status: int = 200) -> None:
         data = json.dumps(content).encode()
@@ -390,9 +414,9 @@ class _Handler(BaseHTTPRequestHandler):
                 self.wfile.write(b" " * (1 << 20))
 
 
-def _npy(data: bytes) -> bytes:
-    """Bytes as a .npy file of uint8, without numpy."""
-    header = f"{{'descr': '|u1', 'fortran_order': False, 'shape': ({len(data)},), }}".encode()
+def _npy(data: bytes, kind: str, shape: list[int]) -> bytes:
+    """Bytes as a .npy file, without numpy."""
+    header = f"{{'descr': '{kind}', 'fortran_order': False, 'shape': {tuple(shape)}, }}".encode()
     header += b" " * (-(10 + len(header) + 1) % 64) + b"\n"
     return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + data
 

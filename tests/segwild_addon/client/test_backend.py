@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,19 @@ from segwild_addon.client import Address, Answered, Backend, Launch, Status
 from segwild_addon.client.http import SILENT
 from segwild_addon.protocol.errors import InputError, ProtocolError, ResourceError, SegWildError
 from segwild_addon.protocol.events import JobCancelled, JobDone, JobFailed, JobQueued, JobStarted, Numbered
-from segwild_addon.protocol.requests import ANSWERS, QUESTIONS, Choose, Drop, Keep, Prepare, Preview, Rename
-from segwild_addon.protocol.values import ArrayRef, Chosen, Kept, Mark, Named, Ready
+from segwild_addon.protocol.requests import (
+    ANSWERS,
+    QUESTIONS,
+    Choose,
+    Cut,
+    Drop,
+    Keep,
+    Prepare,
+    Preview,
+    Rename,
+    Revert,
+)
+from segwild_addon.protocol.values import ArrayRef, Chosen, Divided, Kept, Mark, Named, Ready
 
 ROOT = Path(__file__).parents[3]
 FAKE = Path(__file__).with_name("fake_backend.py")
@@ -170,6 +181,8 @@ class TestContract:
             (lambda b: b.ask(Keep("x", rows=packed(np.zeros(2500, bool)))), InputError, "empty-object"),
             (lambda b: b.ask(Keep(" ", marks=(MARK,))), InputError, "bad-name"),
             (lambda b: b.ask(Drop("nobody")), InputError, "unknown-object"),
+            (lambda b: b.ask(Cut("nobody")), InputError, "unknown-object"),
+            (lambda b: b.ask(Revert("nobody")), InputError, "unknown-object"),
             (lambda b: b.ask(Rename("nobody", "somebody")), InputError, "unknown-object"),
             (lambda b: b._way().post("/v1/ask", {"kind": "Serve"}), ProtocolError, "unknown-kind"),
             (lambda b: b._way().get("/v1/events?after=x"), ProtocolError, "bad-field"),
@@ -203,6 +216,8 @@ class TestContract:
             Preview("a0", ("150,150,+",)): Chosen,
             Choose((MARK,)): Chosen,
             Keep("frog", marks=(MARK,)): Kept,
+            Cut("frog"): Divided,
+            Revert("frog"): Named,
             Rename("frog", "toad"): Named,
             Drop("toad"): Named,
         }
@@ -213,6 +228,9 @@ class TestContract:
             assert ANSWERS[type(question)] is kind
             if kind in (Ready, Chosen):
                 assert answer.gaussians == 2500
+            if kind is Divided:
+                parts = {part.name: session.backend.array(getattr(answer, part.name)) for part in fields(answer)[2:-1]}
+                assert len({len(array) for name, array in parts.items() if name not in ("given", "dropped")}) == 1
             if kind in (Chosen, Kept):
                 rows = np.unpackbits(session.backend.array(answer.rows), bitorder="little")
                 assert rows.sum() == answer.count > 0

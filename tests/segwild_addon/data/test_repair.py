@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip("bpy", reason="bpy is not installed; tests/README.md says how to run these tests")
 
-from segwild_addon.data import compat, light, repair, scenes, segments, splats
+from segwild_addon.data import compat, erasing, light, repair, scenes, segments, splats
 from segwild_addon.data.rows import Rows
 from segwild_addon.data.steps import finished
 from segwild_addon.protocol.errors import InputError
@@ -36,7 +36,7 @@ def reloaded(blender: Any, path: Path) -> Any:
 def test_a_file_keeps_everything(blender: Any, scene: Any, tmp_path: Path) -> None:
     ob = blender.data.objects["statue"]
     ob.segwild.look_a, ob.segwild.tint = "photo-1", (1, 0.5, 0.25)
-    segments.erase(ob, np.arange(10) < 3)
+    erasing.erase(ob, np.arange(10) < 3)
     before = {each.name: (each.segwild.uuid, splats.read(each)) for each in scenes.splat_objects(scene)}
     found = reloaded(blender, tmp_path / "a.blend")
     after = {each.name: (each.segwild.uuid, splats.read(each)) for each in scenes.splat_objects(found)}
@@ -108,7 +108,7 @@ def test_lost_colours_come_back_from_the_workspace(
     blender: Any, scene: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ob = blender.data.objects["statue"]
-    segments.erase(ob, np.arange(10) < 3)
+    erasing.erase(ob, np.arange(10) < 3)
     rows = splats.read(ob)
     ob.data.attributes.remove(ob.data.attributes[splats.BASE])
     found = reloaded(blender, tmp_path / "a.blend")

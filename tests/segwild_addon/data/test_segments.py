@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 pytest.importorskip("bpy", reason="bpy is not installed; tests/README.md says how to run these tests")
 
-from segwild_addon.data import scenes, segments, splats
+from segwild_addon.data import erasing, scenes, segments, splats
 from segwild_addon.data.placement import moved
 from segwild_addon.data.rows import Rows, by_id, concatenate, rows
 from segwild_addon.data.steps import finished
@@ -124,14 +124,14 @@ def test_erased_rows_come_back_through_every_move(blender: Any, scene: Any) -> N
     ob = blender.data.objects["statue"]
     opacities = splats.read(ob).base[:, 3]
     chosen = np.arange(10) % 2 == 0
-    assert segments.erase(ob, chosen) == 5
-    assert segments.erase(ob, chosen) == 0
+    assert erasing.erase(ob, chosen) == 5
+    assert erasing.erase(ob, chosen) == 0
     np.testing.assert_array_equal(splats.read(ob).base[:, 3], np.where(chosen, 0, opacities))
     rest = segments.dissolve(ob)
     again = segments.make(scene, "statue", np.arange(31, 41, dtype=np.int32), 2)
-    assert segments.restore(rest) == 0
-    assert segments.restore(again, np.arange(10) < 5) == 3
-    assert segments.restore(again) == 2
+    assert erasing.restore(rest) == 0
+    assert erasing.restore(again, np.arange(10) < 5) == 3
+    assert erasing.restore(again) == 2
     np.testing.assert_array_equal(splats.read(again).base[:, 3], opacities)
 
 
@@ -214,7 +214,7 @@ def test_no_sequence_of_edits_loses_or_doubles_a_row(
         elif action in ("erase", "restore"):
             ob = pick(value[0])
             mask = np.random.default_rng(value[1]).random(len(ob.data.points)) < 0.5
-            getattr(segments, action)(ob, mask)
+            getattr(erasing, action)(ob, mask)
         elif action == "move":
             pick(value[0]).location.x += value[1]
     found = everything(blender, scene)

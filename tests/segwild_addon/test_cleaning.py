@@ -1,0 +1,116 @@
+"""Edges are cleaned by a backend a moment after an object was made, once, and only of what is still there."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from segwild_addon.client import Address
+
+COUNT = 2500
+
+
+@pytest.fixture
+def made(nothing_is_left: None, blender: Any, fake: Any, make_workspace: Any) -> SimpleNamespace:
+    """A scene with a running backend, and an object of its rows 1 to 40 that the backend has not heard of."""
+    from segwild_addon import cleaning, session
+    from segwild_addon.data import cuts, scenes, segments, splats
+    from segwild_addon.data.steps import finished
+
+    root, _ = make_workspace("fake", count=COUNT)
+    scene = finished(scenes.importing(root, lambda sentence: None))
+    rest = scenes.rest(scene)
+    places = splats.column(rest, "position", 3)
+    places[0] = 0  # where the fake says that row 0 is
+    splats.write_positions(rest, places)
+    link = session.link(root)
+
+    def until(condition: Callable[[], Any], secs: float = 20.0) -> Any:
+        end = time.monotonic() + secs
+        while time.monotonic() < end:
+            session.pump()
+            if value := condition():
+                return value
+            time.sleep(0.01)
+        raise AssertionError((fake.objects, blender.context.window_manager.segwild.status))
+
+    link.start(Address("127.0.0.1", fake.port, fake.token))
+    until(lambda: link.running)
+    ob = segments.make(scene, "lamp", np.arange(1, 41, dtype=np.int32), 0)
+    return SimpleNamespace(
+        cleaning=cleaning,
+        cuts=cuts,
+        scenes=scenes,
+        splats=splats,
+        link=link,
+        scene=scene,
+        ob=ob,
+        until=until,
+        fake=fake,
+    )
+
+
+def asked(made: SimpleNamespace) -> int:
+    return len([each for each in made.fake.asked if each[1] == "/v1/ask"])
+
+
+def test_a_new_object_is_told_and_then_cut(made: SimpleNamespace, blender: Any) -> None:
+    assert made.cleaning.clean(made.ob)
+    made.until(lambda: made.cuts.is_cut(made.ob))
+    assert made.fake.objects == {"lamp": 1}
+    ids = made.splats.read_ids(made.ob)
+    assert sorted(ids) == [1, *range(3, 41)]  # row 1 was given away
+    assert {1, 2} <= set(made.splats.read_ids(made.scenes.rest(made.scene)))
+    assert "Cleaned the edges of lamp: 2 splats" in blender.context.window_manager.segwild.status
+    told = asked(made)
+    made.cleaning.mirror.changed()
+    made.until(lambda: not made.cleaning.session.waits_for("mirror"))
+    assert asked(made) == told  # its rows in the workspace are what they were
+    assert made.cleaning.restore(made.ob)
+    assert sorted(made.splats.read_ids(made.ob)) == list(range(1, 41))
+    made.until(lambda: not made.link.asked)
+    assert asked(made) == told + 1
+
+
+def test_what_is_gone_meanwhile_is_not_cut(made: SimpleNamespace, blender: Any) -> None:
+    made.cleaning.clean(made.ob)
+    made.until(lambda: made.cleaning._asked)
+    blender.data.objects.remove(made.ob)
+    made.until(lambda: not made.cleaning._asked)
+    assert not made.until(lambda: not made.cleaning._wanted) or not made.cleaning._wanted
+    assert not {1, 2} & set(made.splats.read_ids(made.scenes.rest(made.scene)))
+
+
+def test_restoring_before_the_answer_leaves_the_object_whole(made: SimpleNamespace) -> None:
+    made.cleaning.clean(made.ob)
+    assert made.cleaning.busy(made.ob)
+    made.until(lambda: made.cleaning._asked)
+    assert not made.cleaning.restore(made.ob)
+    made.until(lambda: not made.cleaning._asked)
+    assert not made.cuts.is_cut(made.ob)
+    assert not made.cleaning.busy(made.ob)
+
+
+def test_a_refusal_is_shown(made: SimpleNamespace, blender: Any) -> None:
+    made.cleaning.mirror.changed()
+    made.until(lambda: made.cleaning.mirror.name_of(made.ob))
+    made.fake.fault, made.fake.fault_path = "error", "/v1/ask"
+    made.cleaning.clean(made.ob)
+    made.until(lambda: not made.cleaning._wanted and not made.cleaning._asked)
+    assert not made.cuts.is_cut(made.ob)
+    assert "…" not in blender.context.window_manager.segwild.status
+
+
+def test_without_a_backend_nothing_is_promised(made: SimpleNamespace, blender: Any) -> None:
+    made.link.stop()
+    made.until(lambda: not made.link.running)
+    assert not made.cleaning.clean(made.ob)
+    blender.context.view_layer.objects.active = made.ob
+    made.ob.select_set(True)
+    assert not blender.ops.segwild.clean_edges.poll()
+    assert not blender.ops.segwild.restore_edges.poll()
