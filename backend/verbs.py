@@ -9,7 +9,7 @@ from segwild_addon.protocol import requests
 
 # Who writes into a scene on the command line does so alone; the first also replace what a service works with.
 REPLACING = ("run", "capture", "train", "import")
-WRITING = (*REPLACING, "embed", "lift", "segment", "objects", "appearance")
+WRITING = (*REPLACING, "embed", "lift", "masks", "segment", "objects", "appearance")
 VERBS: dict[str, tuple[type, str]] = {
     "demo": (requests.Demo, "backend.stages.demo"),
     "run": (requests.Run, "backend.stages.run"),
@@ -17,6 +17,7 @@ VERBS: dict[str, tuple[type, str]] = {
     "train": (requests.Train, "backend.stages.train"),
     "embed": (requests.Embed, "backend.stages.embed"),
     "lift": (requests.Lift, "backend.stages.lift"),
+    "masks": (requests.Masks, "backend.stages.masks"),
     "segment": (requests.Segment, "backend.stages.segment"),
     "objects": (requests.Objects, "backend.stages.objects"),
     "appearance": (requests.Appearance, "backend.stages.appearance"),

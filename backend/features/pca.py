@@ -26,12 +26,19 @@ def principal_colors(workspace: Workspace, name: str = "colour") -> np.ndarray:
     colors = np.full((len(lifted.unseen), 3), UNSEEN, np.float32)
     if len(seen) < 4:
         return colors
-    features = lifted.features[seen].astype(np.float64)
-    chosen = np.random.default_rng(0).permutation(len(seen))[:MOST_ROWS]
-    weights = lifted.mass[seen][chosen].astype(np.float64)
-    mean = np.average(features[chosen], axis=0, weights=weights)
-    _, axes = np.linalg.eigh(np.cov((features[chosen] - mean).T, aweights=weights))
-    along = (features - mean) @ axes[:, ::-1][:, :3]
+    chosen = seen[np.random.default_rng(0).permutation(len(seen))[:MOST_ROWS]]
+    features = lifted.features[chosen].astype(np.float64)
+    weights = lifted.mass[chosen].astype(np.float64)
+    mean = np.average(features, axis=0, weights=weights)
+    _, axes = np.linalg.eigh(np.atleast_2d(np.cov((features - mean).T, aweights=weights)))
+    axes = axes[:, ::-1][:, :3]
+    axes = np.pad(axes, ((0, 0), (0, 3 - axes.shape[1])))  # fewer channels than colours
+    along = np.concatenate(
+        [
+            (lifted.features[part].astype(np.float32) - mean) @ axes
+            for part in np.array_split(seen, len(seen) // MOST_ROWS + 1)
+        ]
+    )
     low, high = np.quantile(along, [0.02, 0.98], axis=0)
     colors[seen] = np.clip((along - low) / np.maximum(high - low, 1e-9), 0, 1)
     return colors

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import json
+import math
+import mmap
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -18,6 +20,8 @@ from safetensors.numpy import save as encode_safetensors
 from segwild_addon.protocol.errors import InputError, ResourceError
 
 _PART = ".part"
+_ZEROS = 1 << 22  # bytes written at once
+_TENSOR_TYPES = {"float16": "F16", "float32": "F32", "bool": "BOOL"}
 
 
 @contextmanager
@@ -116,6 +120,52 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping
     with written_whole(path) as file:
         # None: safetensors 0.8 writes a broken header for no arrays and empty metadata.
         file.write(encode_safetensors(contiguous, dict(metadata) if metadata else None))
+
+
+@contextmanager
+def arrays_written(
+    path: Path, shapes: Mapping[str, tuple[type[np.generic], tuple[int, ...]]], metadata: Mapping[str, str]
+) -> Iterator[dict[str, np.ndarray]]:
+    """Arrays on disk to be filled piece by piece, for those that memory should not hold: zeros at first.
+
+    The safetensors file appears at `path` when the block ends without an exception. Its room is taken at once, so
+    that a full disk is an error here and not a crash at some later assignment. Raises ResourceError then.
+    """
+    header: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
+    place, parts = 0, {}
+    # Wide types first: everything is then aligned.
+    for name, (kind, shape) in sorted(shapes.items(), key=lambda item: -np.dtype(item[1][0]).itemsize):
+        dtype = np.dtype(kind)
+        size = dtype.itemsize * math.prod(shape)
+        header[name] = {"dtype": _TENSOR_TYPES[dtype.name], "shape": list(shape), "data_offsets": [place, place + size]}
+        parts[name] = (place, dtype, shape)
+        place += size
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with written_whole(path) as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for first in range(0, place, _ZEROS):
+            file.write(bytes(min(_ZEROS, place - first)))
+        file.flush()
+        start = 8 + len(text)
+        arrays = {
+            name: np.memmap(file.name, dtype, "r+", start + offset, shape)
+            if math.prod(shape)
+            else np.zeros(shape, dtype)
+            for name, (offset, dtype, shape) in parts.items()
+        }
+        yield arrays
+        for array in arrays.values():
+            if isinstance(array, np.memmap):
+                array.flush()
+        arrays.clear()  # Windows renames no file that is mapped
+
+
+def let_go(array: np.ndarray) -> None:
+    """Give back the memory of an array of `arrays_written`; what was written stays. Nothing for other arrays."""
+    mapped = getattr(array, "_mmap", None)
+    if isinstance(mapped, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:

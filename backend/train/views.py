@@ -98,15 +98,19 @@ def _ignored(workspace: Workspace, photo: Photo, masks: Path | None, camera: Cam
 
 
 def in_picture(mask: np.ndarray, workspace: Workspace, photo: Photo, camera: Camera) -> np.ndarray:
-    """A mask (H, W) bool drawn on the photo as taken, on the pixel grid of a camera of its picture."""
+    """A mask (H, W) drawn on the photo as taken, on the pixel grid of a camera of its picture."""
+    points = photo_points(workspace, photo, camera)
+    x = np.clip(points[..., 0].astype(int), 0, mask.shape[1] - 1)
+    y = np.clip(points[..., 1].astype(int), 0, mask.shape[0] - 1)
+    return mask[y, x]
+
+
+def photo_points(workspace: Workspace, photo: Photo, camera: Camera) -> np.ndarray:
+    """(H, W, 2) float64: where the pixel centres of a camera of its picture lie on the photo as taken."""
     assert photo.camera is not None
     ratio = (photo.camera.width / camera.width, photo.camera.height / camera.height)
     points = camera.pixel_centres() * ratio
     lens = workspace.lens(photo)
     if lens is not None:
-        points = lens.to_photo(points)
-    else:
-        points = points * (photo.width / photo.camera.width, photo.height / photo.camera.height)
-    x = np.clip(points[..., 0].astype(int), 0, mask.shape[1] - 1)
-    y = np.clip(points[..., 1].astype(int), 0, mask.shape[0] - 1)
-    return mask[y, x]
+        return lens.to_photo(points)
+    return points * (photo.width / photo.camera.width, photo.height / photo.camera.height)

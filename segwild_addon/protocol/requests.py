@@ -81,10 +81,14 @@ class Run:
 
 @dataclass(frozen=True)
 class Embed:
-    """2D features per photo, from neutral renders of the photos' poses."""
+    """2D features per photo, kept for lifting."""
 
     workspace: Path = workspace()
-    encoder: Literal["colour"] = option("What describes a pixel.", "colour")
+    encoder: Literal["colour", "sam", "dino"] = option("What describes a pixel; sam and dino need weights.", "colour")
+    input: Literal["neutral", "photo"] = option(
+        "What is described: neutral renders, or the photos themselves.", "neutral"
+    )
+    checkpoint: Path | None = option("Of sam and dino: file of weights; none: see segwild doctor.", None)
 
 
 @dataclass(frozen=True)
@@ -92,7 +96,26 @@ class Lift:
     """2D features -> per-Gaussian features by gradient-weighted back-projection."""
 
     workspace: Path = workspace()
-    features: str = option("Encoder whose features are lifted.", "colour")
+    features: str = option("Encoder whose features are lifted: colour, sam, dino, labels, file.", "colour")
+    input: Literal["neutral", "photo"] = option(
+        "What is described: neutral renders, or the photos without what was judged transient.", "neutral"
+    )
+    checkpoint: Path | None = option("Of sam and dino: file of weights; none: see segwild doctor.", None)
+    folder: Path | None = option("Of labels: folder of <photo>.png; of file: folder of <photo>.npy.", None)
+    robust: bool = option("Lift twice: views that contradict the rest count less.", False)
+
+
+@dataclass(frozen=True)
+class Masks:
+    """Masks of everything in each photo's pose, by a network; more points where things are far."""
+
+    workspace: Path = workspace()
+    segmenter: Literal["sam"] = option("What makes the masks.", "sam")
+    checkpoint: Path | None = option("File of its weights; none: see segwild doctor.", None)
+    lattice: Literal["scale", "literal", "uniform"] = option(
+        "Points by relative depth, by depth in the scene's unit, or evenly.", "scale"
+    )
+    points: int = option("Most points in a view; more find smaller things and take longer.", 256)
 
 
 @dataclass(frozen=True)

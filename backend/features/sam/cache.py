@@ -2,47 +2,34 @@
 
 from __future__ import annotations
 
-import hashlib
-from pathlib import Path
+from collections.abc import Callable
 
 import numpy as np
 
+from backend.features.kept import kept
 from backend.features.sam.network import Embedding, Network
 from backend.scene import Workspace
-from backend.scene.files import read_arrays, write_arrays
-from segwild_addon.protocol.errors import InputError
 
-FOLDER = "sam"
+LONG_SIDE = 640  # pixels of the views; the network enlarges them, and renders hold no more detail
 
 
-def embedded(workspace: Workspace, photo: str, picture: np.ndarray, network: Network) -> Embedding:
-    """The embedding of a picture (H, W, 3) uint8 RGB in float16, from embeddings/sam/<photo>.safetensors if it is that
-    of the same picture and checkpoint; else made, and kept there. 2 MB.
+def embedded(
+    workspace: Workspace,
+    photo: str,
+    picture: Callable[[], np.ndarray],  # (H, W, 3) uint8 RGB; asked for only if it must be embedded
+    size: tuple[int, int],  # H, W of the picture
+    network: Network,
+    stamp: str,  # hash of what the picture is made from
+    *,
+    folder: str = "sam",
+) -> Embedding:
+    """The embedding of a photo's view in float16, from embeddings/<folder>/<photo>.safetensors if it is that of the
+    same size, stamp and checkpoint; else made, and kept there. 2 MB.
     """
-    path = workspace.root / "embeddings" / FOLDER / f"{photo}.safetensors"
-    stamp = {"picture": picture_hash(picture), "network": network.digest}
-    features = _kept(path, stamp)
-    if features is None:
+
+    def made() -> dict[str, np.ndarray]:
         # Rounded at once, so that the first answer is that of every later one.
-        features = network.embed(picture).features.astype(np.float16)
-        write_arrays(path, {"features": features}, stamp)
-    return Embedding(features, *picture.shape[:2])
+        return {"features": network.embed(picture()).features.astype(np.float16)}
 
-
-def picture_hash(picture: np.ndarray) -> str:
-    """BLAKE2 of a picture's size and pixels, 32 hex digits."""
-    digest = hashlib.blake2b(repr(picture.shape).encode(), digest_size=16)
-    digest.update(np.ascontiguousarray(picture).data)
-    return digest.hexdigest()
-
-
-def _kept(path: Path, stamp: dict[str, str]) -> np.ndarray | None:
-    if not path.exists():
-        return None
-    try:
-        arrays, metadata = read_arrays(path)
-    except InputError:
-        return None  # damaged: made again
-    features = arrays.get("features")
-    fits = features is not None and features.dtype == np.float16 and features.ndim == 3
-    return features if fits and stamp.items() <= metadata.items() else None
+    marks = {"splats": stamp, "network": network.digest, "size": f"{size[0]}x{size[1]}"}
+    return Embedding(kept(workspace, folder, photo, marks, made)["features"], *size)

@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 import torch
 
+from backend.features import splat_hash
 from backend.features.neutral import Neutral
 from backend.features.sam import Embedding, Network, Predicted, embedded
 from backend.scene import Workspace
@@ -51,8 +52,9 @@ class Sam:
         self.network, self.workspace = network, workspace
 
     def embed(self, photo: str, view: Neutral) -> Embedding:
-        """Kept by photo, picture and checkpoint."""
-        return embedded(self.workspace, photo, picture_of(view), self.network)
+        """Of a neutral view of the workspace's Gaussians; kept by photo, Gaussians and checkpoint."""
+        size, stamp = view.picture.shape[:2], splat_hash(self.workspace)
+        return embedded(self.workspace, photo, lambda: picture_of(view), size, self.network, stamp)
 
     def predict(
         self,

@@ -14,7 +14,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays, boolean_dtypes, floating_dtypes, integer_dtypes
 
-from backend.scene.files import clear_parts, read_arrays, read_json, write_arrays, write_json, written_whole
+from backend.scene.files import (
+    arrays_written,
+    clear_parts,
+    let_go,
+    read_arrays,
+    read_json,
+    write_arrays,
+    write_json,
+    written_whole,
+)
 from segwild_addon.protocol.errors import InputError, ResourceError
 
 OLD = {"kept": True}
@@ -217,3 +226,34 @@ def test_parts_of_killed_writers_are_cleared_and_others_kept(tmp_path: Path) -> 
     assert not dead.exists()
     assert own.exists()
     assert kept.exists()
+
+
+def test_arrays_filled_piece_by_piece(tmp_path) -> None:
+    """The same file as one written at once, for safetensors' own reader."""
+    path = tmp_path / "a.safetensors"
+    shapes = {
+        "flags": (np.bool_, (5,)),
+        "many": (np.float16, (5, 3)),
+        "wide": (np.float32, (2,)),
+        "none": (np.float32, (0, 4)),
+    }
+    with arrays_written(path, shapes, {"made": "by hand"}) as arrays:
+        assert not path.exists()
+        assert not arrays["many"].any()
+        for row in range(5):
+            arrays["many"][row] = row
+            let_go(arrays["many"])
+        arrays["flags"][2], arrays["wide"][:] = True, (1.5, -2)
+    found, metadata = read_arrays(path)
+    assert metadata == {"made": "by hand"}
+    assert found["many"].tolist() == [[row] * 3 for row in range(5)]
+    assert found["flags"].tolist() == [False, False, True, False, False]
+    assert found["wide"].tolist() == [1.5, -2]
+    assert found["none"].shape == (0, 4)
+
+
+def test_arrays_that_were_not_finished_are_not_there(tmp_path) -> None:
+    path, shapes = tmp_path / "a.safetensors", {"a": (np.float32, (9,))}
+    with pytest.raises(ValueError, match="stop"), arrays_written(path, shapes, {}):
+        raise ValueError("stop")
+    assert list(tmp_path.iterdir()) == []

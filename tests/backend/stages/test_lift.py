@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from backend.features import Lifted
+from backend.capture.pictures import write_picture
+from backend.features import Lifted, principal_colors
+from backend.features.encoders import Described, Options, open_encoder
 from backend.progress import Quiet
 from backend.stages import embed, lift
 from segwild_addon.protocol.errors import InputError
@@ -22,13 +26,14 @@ def test_lifting_makes_what_is_missing(blobs) -> None:
     assert lifted.features.dtype == np.float16
     assert result["unseen"] == lifted.unseen.sum()
     before = (root / "features" / "colour.safetensors").stat().st_mtime_ns
-    lift.run(Lift(root), Quiet())
+    again = lift.run(Lift(root), Quiet())
     assert (root / "features" / "colour.safetensors").stat().st_mtime_ns == before
+    assert again["channels"] == 20
 
 
 def test_embeddings_are_reused_until_they_are_stale(blobs) -> None:
     root = blobs.workspace.root
-    assert embed.run(Embed(root), Quiet())["photos"] == 6
+    assert embed.run(Embed(root), Quiet()).items() >= {"photos": 6, "channels": 20}.items()
     path = root / "embeddings" / "colour" / "a0.safetensors"
     before = path.stat().st_mtime_ns
     embed.run(Embed(root), Quiet())
@@ -36,11 +41,64 @@ def test_embeddings_are_reused_until_they_are_stale(blobs) -> None:
     path.write_bytes(b"damaged")
     embed.run(Embed(root), Quiet())
     assert path.stat().st_size > 1000
+    before = path.stat().st_mtime_ns
     blobs.scene.take(np.arange(500)).save(blobs.workspace.splats)
     embed.run(Embed(root), Quiet())
-    assert embed.cached(blobs.workspace, "colour", "a0", "another") is None
+    assert path.stat().st_mtime_ns > before
 
 
 def test_an_unknown_encoder(blobs) -> None:
-    with pytest.raises(InputError, match="no encoder called 'dino'"):
-        lift.run(Lift(blobs.workspace.root, "dino"), Quiet())
+    with pytest.raises(InputError, match="no encoder called 'lseg'"):
+        lift.run(Lift(blobs.workspace.root, "lseg"), Quiet())
+
+
+def test_photos_themselves_without_passers_by(photographed, blobs) -> None:
+    """What was judged transient has no say; what is lifted from photos is not taken for what is lifted from renders."""
+    root, width, height = photographed.root, 64, 48
+    blobs.scene.save(photographed.splats)
+    lift.run(Lift(root), Quiet())
+    neutral = Lifted.load(photographed, "colour", "neutral plain")
+    assert neutral is not None
+    judged = np.zeros((height, width, 3), np.uint8)
+    judged[:, :32] = 255
+    write_picture(root / "transients" / "p0.png", judged)
+    encoder = open_encoder(Options(input="photo"), photographed)
+    views = Described(photographed, photographed.gaussians(), encoder, "photo")
+    weight = views.weight(0, None)
+    assert not weight[:, :31].any()
+    assert weight[:, 33:].all()
+    assert views.weight(1, None).all()
+    lift.run(Lift(root, input="photo"), Quiet())
+    assert Lifted.load(photographed, "colour", "neutral plain") is None
+    seen = Lifted.load(photographed, "colour", "photo plain")
+    assert seen is not None
+    assert not np.array_equal(seen.features, neutral.features)
+
+
+def test_segment_anything_is_lifted(blobs, small_sam: Path) -> None:
+    root = blobs.workspace.root
+    result = lift.run(Lift(root, "sam", checkpoint=small_sam, robust=True), Quiet())
+    assert result.items() >= {"channels": 256, "photos": 6}.items()
+    assert len(list((root / "embeddings" / "sam").iterdir())) == 6
+    lifted = Lifted.load(blobs.workspace, "sam")
+    assert lifted is not None
+    seen = ~lifted.unseen
+    assert np.linalg.norm(lifted.features[seen].astype(float), axis=1) == pytest.approx(np.ones(seen.sum()), abs=2e-3)
+    colors = principal_colors(blobs.workspace, "sam")
+    assert colors.shape == (len(blobs.scene), 3)
+    assert colors[seen].std(0).min() > 0.05
+    before = (root / "features" / "sam.safetensors").stat().st_mtime_ns
+    lift.run(Lift(root, "sam", checkpoint=small_sam, robust=True), Quiet())
+    assert (root / "features" / "sam.safetensors").stat().st_mtime_ns == before
+    lift.run(Lift(root, "sam", checkpoint=small_sam), Quiet())
+    assert (root / "features" / "sam.safetensors").stat().st_mtime_ns > before
+
+
+def test_a_lift_that_is_stopped_leaves_nothing(blobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Stops(Quiet):
+        def advance(self, steps: int = 1, note: str = "") -> None:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        lift.run(Lift(blobs.workspace.root), Stops())
+    assert list((blobs.workspace.root / "features").iterdir()) == []
