@@ -83,11 +83,14 @@ def revert(ob: bpy.types.Object, rest: bpy.types.Object | None) -> bool:
     if whole is None:
         return False
     erased = splats.read_ids(ob)[splats.column(ob, splats.ERASED) > 0]
+    shift = _shift(ob)
     former, name = ob.data, ob.data.name
     ob.data = whole
     ob.segwild.whole = None
     _drop(former)
     ob.data.name = name
+    if shift.any():
+        splats.write_positions(ob, splats.column(ob, "position", 3) + shift)
     if len(erased):
         erasing.erase(ob, np.isin(splats.read_ids(ob), erased))
     if rest is not None:
@@ -116,6 +119,19 @@ def on_whole(ob: bpy.types.Object, work: Callable[[], object]) -> None:
     finally:
         ob.data = shown
         _drop(former)
+
+
+def _shift(ob: bpy.types.Object) -> np.ndarray:
+    """(3,) float32, by how much Blender moved a cut object's rows since: it sets origins without asking us."""
+    now, before = splats.column(ob, "position", 3), splats.position_of(ob.segwild.whole)
+    _, here, there = np.intersect1d(splats.read_ids(ob), ids(ob), return_indices=True)
+    if not len(here):
+        return np.zeros(3, np.float32)
+    moves = now[here] - before[there]
+    shift = np.median(moves, axis=0)  # parts are elsewhere than their parents, but they are few
+    unlike = np.abs(moves - shift).max(1) > 1e-5 * max(1.0, float(np.abs(now).max()))
+    none = np.abs(shift).max() <= 1e-7 * max(1.0, float(np.abs(now).max()))
+    return np.zeros(3, np.float32) if none or unlike.mean() > 0.5 else shift.astype(np.float32)
 
 
 def _pieces(parents: Rows, parts: Parts, here: np.ndarray, own_from_scene: np.ndarray) -> Rows:

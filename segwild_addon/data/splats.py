@@ -256,6 +256,11 @@ def ids_of(cloud: bpy.types.PointCloud) -> np.ndarray:
     return _column(cloud, IDS, 1)
 
 
+def position_of(cloud: bpy.types.PointCloud) -> np.ndarray:
+    """(N, 3) float32."""
+    return _column(cloud, "position", 3)
+
+
 def column(ob: bpy.types.Object, name: str, width: int = 1) -> np.ndarray:
     """One attribute, (N, width) or (N,), int32 for INT and float32 else; zeros if it is missing or another type."""
     return _column(ob.data, name, width)

@@ -179,6 +179,19 @@ def test_joining_and_dissolving_take_cuts_back(fountain: Any, scene: Any, blende
     assert sorted(splats.read_ids(statue)) == [1, 2, *before["statue"].ids]
 
 
+def test_an_origin_that_was_set_since_moves_the_whole_object_along(fountain: Any, scene: Any, blender: Any) -> None:
+    blender.context.view_layer.update()
+    before = splats.read(fountain).positions + np.array(fountain.matrix_world.translation)
+    cuts.cut(fountain, scenes.rest(scene), parts_of(fountain))
+    move = np.float32([0.5, -1, 2])
+    splats.write_positions(fountain, splats.column(fountain, "position", 3) - move)  # as Set Origin does
+    fountain.location += type(fountain.location)(move)
+    cuts.revert(fountain, scenes.rest(scene))
+    blender.context.view_layer.update()
+    after = splats.read(fountain).positions + np.array(fountain.matrix_world.translation)
+    np.testing.assert_allclose(after, before, atol=1e-5)
+
+
 def test_what_was_erased_stays_erased(fountain: Any, scene: Any) -> None:
     erasing.erase(fountain, np.arange(20) < 2)  # of divided rows
     cuts.cut(fountain, scenes.rest(scene), parts_of(fountain))
