@@ -49,6 +49,8 @@ class Child:
                 stderr=errors_to,
                 env=environment | {"PYTHONPATH": os.pathsep.join(paths), "PYTHONUTF8": "1"},
                 start_new_session=True,
+                # Windows: no console window, and what elsewhere is niceness.
+                creationflags=_flags("CREATE_NO_WINDOW", *(["BELOW_NORMAL_PRIORITY_CLASS"] if yielding else [])),
             )
         if yielding:
             _yield_cores(self._process.pid)
@@ -141,6 +143,11 @@ class Child:
             if isinstance(message, dict):
                 self.lines.put(message)
         self.lines.put(None)
+
+
+def _flags(*names: str) -> int:
+    """Windows' flags for a new process; none elsewhere."""
+    return sum(getattr(subprocess, name, 0) for name in names)
 
 
 def _yield_cores(process: int) -> None:

@@ -18,7 +18,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -36,8 +36,9 @@ KINDS = codec.kinds_of(*requests.QUESTIONS)
 class Interactive:
     """Asks the process. Safe to share among threads; many may wait for answers."""
 
-    def __init__(self, workspace: Path, log: Path) -> None:
-        self.workspace, self.log = workspace, log
+    def __init__(self, workspace: Path, log: Path, busy: Callable[[bool], None] = lambda _: None) -> None:
+        """`busy` hears when the first question begins to wait, and when none waits any more. It must not wait."""
+        self.workspace, self.log, self.busy = workspace, log, busy
         self._child: Child | None = None
         self._started_at = -RESTART_SECS
         self._lock = threading.Lock()  # over the four below
@@ -65,6 +66,7 @@ class Interactive:
             child = self._running()
             number = next(self._ids)
             self._waiting[number] = child, reply
+            self.busy(True)
         child.send({"id": number, "question": codec.to_wire(question)})
         taken, deadline = False, time.monotonic() + ANSWER_SECS
         try:
@@ -85,6 +87,8 @@ class Interactive:
         finally:
             with self._lock:
                 self._waiting.pop(number, None)
+                if not self._waiting:
+                    self.busy(False)
 
     def refuse(self) -> None:
         """Answer nothing more; whoever waits is told so. Returns at once."""

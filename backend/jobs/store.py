@@ -191,8 +191,14 @@ class Store:
 
     def events_after(self, seq: int, limit: int = 1000) -> list[events.Numbered]:
         """Up to `limit` events with a higher seq, in order."""
-        rows = self._read("select seq, time, event from events where seq > ? order by seq limit ?", (seq, limit))
-        return [events.Numbered(number, when, codec.decoded(text, KINDS)) for number, when, text in rows]
+        return [
+            events.Numbered(number, when, codec.decoded(text, KINDS))
+            for number, when, text in self.rows_after(seq, limit)
+        ]
+
+    def rows_after(self, seq: int, limit: int = 1000) -> list[tuple[int, float, str]]:
+        """Like `events_after`: seq, time and the event as it is encoded, for who passes it on."""
+        return self._read("select seq, time, event from events where seq > ? order by seq limit ?", (seq, limit))
 
     def last_seq(self) -> int:
         rows = self._read("select seq from sqlite_sequence where name = 'events'")

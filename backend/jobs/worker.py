@@ -1,8 +1,9 @@
 """One job in a process of its own: `python -m backend.jobs.worker`.
 
 The first line on standard input is the job, `{"verb": …, "request": {…}, "workspace": …, "snapshot_secs": …}`;
-a later line `"cancel"` asks it to stop, and the end of the input ends the process, so that a service that was
-killed leaves nothing running. What happens goes out as JSON lines on the original standard output:
+a later line `"cancel"` asks it to stop, `"hold"` to rest between two steps until `"go"`, and the end of the input
+ends the process, so that a service that was killed leaves nothing running. What happens goes out as JSON lines on
+the original standard output:
 
     {"phase": NAME, "total": N}  {"done": N, "note": …}  {"warn": CODE, "sentence": …, "items": […]}
     {"snapshot": {…}}
@@ -38,17 +39,40 @@ from segwild_addon.protocol.errors import ResourceError, SegWildError
 
 REPORT_EVERY_SECS = 0.2
 TURN_SECS = 20.0  # for a short command, or the worker of a service that was killed to notice it
+HOLD_SECS = 2.0  # between two steps at most: whoever asks without end slows the work, and does not stop it
 SNAPSHOTS_KEPT = 3  # readers may be behind by so many
 
 
-class Reporter:
-    """A `Progress` that writes lines, a few a second, and stops the work when asked to."""
+class Orders:
+    """What the service wants of the work under way. Set by one thread, heeded by another."""
 
-    def __init__(
-        self, out: TextIO, cancelled: threading.Event, workspace: Path | None = None, snapshot_secs: float = 0.0
-    ) -> None:
+    def __init__(self) -> None:
+        self._cancelled, self._going = threading.Event(), threading.Event()
+        self._going.set()
+
+    def obey(self, order: str) -> None:
+        """One of cancel, hold and go; anything else is none of ours."""
+        if order == "cancel":
+            self._cancelled.set()
+        if order in ("cancel", "go"):
+            self._going.set()
+        elif order == "hold":
+            self._going.clear()
+
+    def heed(self) -> None:
+        """Rest while held. Raises Cancelled if the work should stop."""
+        if not self._cancelled.is_set():
+            self._going.wait(HOLD_SECS)
+        if self._cancelled.is_set():
+            raise Cancelled
+
+
+class Reporter:
+    """A `Progress` that writes lines, a few a second, and heeds orders between two steps."""
+
+    def __init__(self, out: TextIO, orders: Orders, workspace: Path | None = None, snapshot_secs: float = 0.0) -> None:
         """`snapshot_secs` of 0: no snapshots."""
-        self.out, self.cancelled, self.workspace, self.snapshot_secs = out, cancelled, workspace, snapshot_secs
+        self.out, self.orders, self.workspace, self.snapshot_secs = out, orders, workspace, snapshot_secs
         self.done, self.told_at, self.shown_at = 0, 0.0, time.monotonic()
 
     def phase(self, name: str, total: int | None = None) -> None:
@@ -56,8 +80,7 @@ class Reporter:
         self.say({"phase": name, "total": total})
 
     def advance(self, steps: int = 1, note: str = "") -> None:
-        if self.cancelled.is_set():
-            raise Cancelled
+        self.orders.heed()
         self.done += steps
         now = time.monotonic()
         if now - self.told_at >= REPORT_EVERY_SECS:
@@ -100,11 +123,11 @@ def main() -> None:
     """Run the job that standard input names. The exit status says nothing; the last line does."""
     end_with_starter()
     out = _claimed_output()
-    cancelled = threading.Event()
+    orders = Orders()
     job = json.loads(sys.stdin.readline())
-    threading.Thread(target=_obey, args=(sys.stdin, cancelled), daemon=True).start()
+    threading.Thread(target=_obey, args=(sys.stdin, orders), daemon=True).start()
     workspace = Path(job["workspace"])
-    reporter = Reporter(out, cancelled, workspace, job["snapshot_secs"])
+    reporter = Reporter(out, orders, workspace, job["snapshot_secs"])
     try:
         request_type, module = VERBS[job["verb"]]
         request = codec.fields_in(request_type, job["request"])
@@ -138,10 +161,9 @@ def _claimed_output() -> TextIO:
     return out
 
 
-def _obey(commands: TextIO, cancelled: threading.Event) -> None:
-    for line in commands:
-        if line.strip() == '"cancel"':
-            cancelled.set()
+def _obey(lines: TextIO, orders: Orders) -> None:
+    for line in lines:
+        orders.obey(line.strip().strip('"'))
     os._exit(1)  # the service is gone
 
 

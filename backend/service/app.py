@@ -22,6 +22,7 @@ from starlette.routing import Route
 from backend.jobs.interactive import Interactive
 from backend.jobs.runner import Runner
 from backend.jobs.store import Store
+from backend.service.connection import LINE
 from backend.service.gate import Gate, Refusal
 from backend.service.inside import Inside
 from backend.service.stream import Stream
@@ -186,14 +187,16 @@ class _Routes:
         if not (after.isascii() and after.isdecimal()) or len(after) > 15:
             raise ProtocolError("bad-field", "after is the seq of an event, a whole number.")
         known = request.query_params.get("stream", "")  # another table's numbers say nothing of this one's
+        headers = {"cache-control": "no-store", "x-accel-buffering": "no", STREAM_HEADER: self.service.store.stream}
+        if request.method == "HEAD":  # has no end to wait for
+            return Response(media_type="text/event-stream", headers=headers)
         return StreamingResponse(
-            self.service.stream.listen(int(after) if known in ("", self.service.store.stream) else 0),
+            self.service.stream.listen(
+                int(after) if known in ("", self.service.store.stream) else 0,
+                request.scope.get("extensions", {}).get(LINE),
+            ),
             media_type="text/event-stream",
-            headers={
-                "cache-control": "no-store",
-                "x-accel-buffering": "no",
-                STREAM_HEADER: self.service.store.stream,
-            },
+            headers=headers,
         )
 
     async def array(self, request: Request) -> Response:

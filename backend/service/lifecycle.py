@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import secrets
@@ -14,9 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-import h11
 import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from backend.jobs.interactive import Interactive
 from backend.jobs.runner import Runner
@@ -27,6 +24,7 @@ from backend.scene.files import disk_trouble
 from backend.scene.lock import Locked, locked
 from backend.scene.turn import OWNER
 from backend.service.app import Service, application
+from backend.service.connection import Connection
 from backend.service.inside import Inside
 from backend.service.stream import Stream
 from segwild_addon.protocol import codec
@@ -34,7 +32,6 @@ from segwild_addon.protocol.errors import InputError, SetupError
 from segwild_addon.protocol.requests import Serve
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
-REQUEST_SECS = 15.0  # for the head and body of a request to arrive: a slow-loris holds no connection longer
 CONNECTIONS_MAX = 256
 LOG_MAX_BYTES = 5 << 20  # a larger one is put aside at the start
 END_SECS = 4.0
@@ -97,8 +94,8 @@ def _served(request: Serve, workspace: Path, log: Path, token: str, progress: Pr
     listener = _listener(request.host, request.port)
     port = listener.getsockname()[1]
     hosts = frozenset((*LOOPBACK, "[::1]", *_names(request.host)))
-    interactive = Interactive(workspace, log)
     runner = Runner(store, workspace, log, stream.told)
+    interactive = Interactive(workspace, log, runner.hold)
     server: _Server | None = None
 
     def stop() -> None:
@@ -110,12 +107,13 @@ def _served(request: Serve, workspace: Path, log: Path, token: str, progress: Pr
     service = Service(store, runner, interactive, stream, Inside(workspace, request.allow), stop, time.monotonic())
     config = uvicorn.Config(
         application(service, token, hosts),
-        http=_ImpatientProtocol,
+        http=Connection,
         ws="none",
         lifespan="off",
         log_level="error",  # bad requests are no news, and whoever started us may not read what we write
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # nobody stands between: what a request says of its origin is not believed
         limit_concurrency=CONNECTIONS_MAX,
         timeout_keep_alive=30,
         timeout_graceful_shutdown=1,
@@ -201,29 +199,3 @@ class _Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: Any) -> None:
         self.force_exit = self.force_exit or (sig == signal.SIGINT and self.should_exit)
         self.on_stop()
-
-
-class _ImpatientProtocol(H11Protocol):
-    """Closes a connection whose request does not arrive in time."""
-
-    _deadline: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: Any) -> None:
-        super().connection_made(transport)
-        self._deadline = self.loop.call_later(REQUEST_SECS, transport.close)
-
-    def data_received(self, data: bytes) -> None:
-        if self._deadline is None:
-            self._deadline = self.loop.call_later(REQUEST_SECS, self.transport.close)
-        super().data_received(data)
-        if self.conn.their_state not in (h11.IDLE, h11.SEND_BODY):  # the request is here
-            self._stop_waiting()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._stop_waiting()
-        super().connection_lost(exc)
-
-    def _stop_waiting(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import subprocess
@@ -16,7 +17,7 @@ import pytest
 
 from backend.jobs import runner, worker
 from backend.jobs.store import Store
-from backend.jobs.worker import Reporter
+from backend.jobs.worker import Orders, Reporter
 from backend.progress import Cancelled
 from backend.scene import Workspace
 from segwild_addon.protocol import codec
@@ -29,21 +30,47 @@ def lines(out: io.StringIO) -> list[dict[str, Any]]:
 
 
 def test_progress_is_told_a_few_times_a_second_and_stops_when_asked() -> None:
-    out, cancelled = io.StringIO(), threading.Event()
-    reporter = Reporter(out, cancelled)
+    out, orders = io.StringIO(), Orders()
+    reporter = Reporter(out, orders)
     reporter.phase("Training", 100_000)
     until = time.monotonic() + 0.7
     while time.monotonic() < until:
         reporter.advance(1, "loss")
     assert 1 <= len([line for line in lines(out) if "done" in line]) <= 4
-    cancelled.set()
+    orders.obey("cancel")
     with pytest.raises(Cancelled):
         reporter.advance()
 
 
+def test_it_rests_between_two_steps_while_held_and_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "HOLD_SECS", 60.0)
+    orders = Orders()
+    reporter = Reporter(io.StringIO(), orders)
+    steps: list[int] = []
+
+    def work() -> None:
+        for step in range(3):
+            steps.append(step)
+            reporter.advance()
+
+    orders.obey("hold")
+    for order, done in (("go", 3), ("cancel", 1)):
+        steps.clear()
+        orders.obey("hold")
+        with pytest.raises(Cancelled) if order == "cancel" else contextlib.nullcontext():
+            threading.Timer(0.2, orders.obey, (order,)).start()
+            work()
+        assert len(steps) == done
+    orders = Orders()
+    reporter = Reporter(io.StringIO(), orders)
+    monkeypatch.setattr(worker, "HOLD_SECS", 0.05)
+    orders.obey("hold")
+    work()  # who asks without end does not stop it
+
+
 def test_what_could_not_be_computed_is_null() -> None:
     out = io.StringIO()
-    Reporter(out, threading.Event()).say({"result": {"psnr": float("inf"), "all": [float("nan"), 1.5]}})
+    Reporter(out, Orders()).say({"result": {"psnr": float("inf"), "all": [float("nan"), 1.5]}})
     assert lines(out) == [{"result": {"psnr": None, "all": [None, 1.5]}}]
 
 
@@ -60,9 +87,9 @@ def test_snapshots_are_made_only_when_asked_for_and_due(tmp_path: Path) -> None:
     def never() -> Any:
         raise AssertionError("nobody asked")
 
-    Reporter(io.StringIO(), threading.Event(), tmp_path, 0.0).show(never)
+    Reporter(io.StringIO(), Orders(), tmp_path, 0.0).show(never)
     out = io.StringIO()
-    reporter = Reporter(out, threading.Event(), tmp_path, 0.2)
+    reporter = Reporter(out, Orders(), tmp_path, 0.2)
     reporter.show(never)  # not due yet
     time.sleep(0.25)
     reporter.show(arrays)
@@ -79,7 +106,7 @@ def test_a_disk_without_room_ends_the_snapshots_alone(tmp_path: Path, monkeypatc
 
     monkeypatch.setattr(worker, "handed_out", full)
     out = io.StringIO()
-    reporter = Reporter(out, threading.Event(), tmp_path, 0.01)
+    reporter = Reporter(out, Orders(), tmp_path, 0.01)
     time.sleep(0.02)
     reporter.show(arrays)
     assert out.getvalue() == ""
@@ -105,7 +132,7 @@ def test_lines_become_events_with_remaining_time(tmp_path: Path, monkeypatch: py
 
 def test_a_snapshot_becomes_a_change_of_the_scene(tmp_path: Path) -> None:
     out = io.StringIO()
-    reporter = Reporter(out, threading.Event(), tmp_path, 0.01)
+    reporter = Reporter(out, Orders(), tmp_path, 0.01)
     time.sleep(0.02)
     reporter.show(arrays)
     store = Store(tmp_path / "jobs.sqlite")

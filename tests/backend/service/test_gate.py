@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from backend.service import lifecycle
+from backend.service import connection
 from backend.service.gate import BODY_MAX
 
 GUARDED = (
@@ -150,7 +150,7 @@ def trickled(port: int, first: bytes, drop: bytes) -> float:
     began = time.monotonic()
     with socket.create_connection(("127.0.0.1", port), timeout=0.2) as line:
         line.sendall(first)
-        while time.monotonic() - began < lifecycle.REQUEST_SECS + 10:
+        while time.monotonic() - began < connection.REQUEST_SECS + 10:
             try:
                 line.sendall(drop)
                 if not line.recv(4096):
@@ -167,7 +167,7 @@ def trickled(port: int, first: bytes, drop: bytes) -> float:
 def test_who_sends_byte_by_byte_is_cut_off(shared: Any, token: str, part: str) -> None:
     request = head(shared, "POST /v1/jobs", "Content-Type: application/json", "Content-Length: 100000", token=token)
     first = request[:40] if part == "head" else request
-    assert trickled(shared.port, first, b"x") < lifecycle.REQUEST_SECS + 5
+    assert trickled(shared.port, first, b"x") < connection.REQUEST_SECS + 5
 
 
 def test_two_hundred_silent_connections_stop_nobody(shared: Any) -> None:
