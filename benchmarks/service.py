@@ -1,7 +1,10 @@
-"""Load on a real service -> one JSON line per figure: `python benchmarks/service.py [--quick] [--append FILE]`.
+"""Load on a real service -> one JSON line per figure.
+
+`python -m benchmarks.service [--quick] [--workspace SCENE --view PHOTO [--gaussians N]] [--append FILE]`
 
 Events: 50 readers while 20 senders submit and cancel jobs, each 5 times a second; every reader must see every
-number once and in order. Health and clicks: while a training uses all cores. Arrays: 1 GB by file and over HTTP.
+number once and in order. Arrays: 1 GB by file and over HTTP. Health and clicks while a training uses all cores:
+see `service_clicks`. Times are those of this machine as it is: `load` says how busy it was before.
 """
 
 from __future__ import annotations
@@ -27,6 +30,8 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.service_clicks import during_training
+
 ROOT = Path(__file__).parents[1]
 TOKEN = "benchmark"
 READERS, SENDERS, SEND_EVERY_SECS = 50, 20, 0.2
@@ -37,6 +42,7 @@ class Service:
     """A service process of its own over a scene."""
 
     def __init__(self, workspace: Path) -> None:
+        self.workspace = workspace
         self.process = subprocess.Popen(
             [sys.executable, "-m", "backend", "serve", str(workspace), "--with-parent"],
             stdin=subprocess.PIPE,
@@ -135,12 +141,14 @@ def events(service: Service, secs: float) -> dict[str, tuple[float, str]]:
     first = service.call("GET", "/v1/health")["seq"]
     readers = Readers(service.port, first)
     readers.start()
+    spent = cpu_secs(service.process.pid)
     context = multiprocessing.get_context("spawn")
     figures = context.Queue()
     senders = context.Process(target=send_all, args=(service.port, secs, figures))
     senders.start()
     request = figures.get(timeout=secs + 60)
     senders.join()
+    spent = cpu_secs(service.process.pid) - spent
     last = service.call("GET", "/v1/health")["seq"]
     time.sleep(1.0)
     readers.ending.set()
@@ -153,7 +161,15 @@ def events(service: Service, secs: float) -> dict[str, tuple[float, str]]:
         "service/event_median": (1e3 * statistics.median(readers.latencies), "ms"),
         "service/event_p99": (1e3 * float(np.percentile(readers.latencies, 99)), "ms"),
         "service/request_median": (1e3 * request, "ms"),
+        # What a busy machine does not change: of the service alone, for a request and its event to all readers.
+        "service/cpu_per_event": (1e3 * spent / (last - first), "ms"),
     }
+
+
+def cpu_secs(pid: int) -> float:
+    """Processor time of a process so far."""
+    facts = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(facts[11]) + int(facts[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def worker_of(service: Service, module: str = "backend.jobs.worker") -> int:
@@ -171,73 +187,10 @@ def worker_of(service: Service, module: str = "backend.jobs.worker") -> int:
     raise RuntimeError(f"no {module}")
 
 
-def during_training(service: Service, view: str, secs: float) -> dict[str, tuple[float, str]]:
-    service.call("POST", "/v1/ask", {"kind": "Prepare", "view": view})
-    click = {"kind": "Preview", "view": view, "click": ["300,200,+"]}
-    idle = median_secs(lambda: service.call("POST", "/v1/ask", click), 3.0)
-    request = {"preset": "full", "iterations": 100_000, "restart": True, "seed": 9}
-    body = {"verb": "train", "request": request, "snapshot_secs": 2}
-    job = service.call("POST", "/v1/jobs", body)["id"]
-    while not _training(service, job):
-        time.sleep(0.5)
-    connection = service.connection()
-    health: list[float] = []
-    clicks: list[float] = []
-    until = time.monotonic() + secs
-    while time.monotonic() < until:
-        for _ in range(10):
-            health.append(timed(lambda: asked(connection, "GET", "/v1/health")))
-            time.sleep(0.05)
-        clicks.append(timed(lambda: service.call("POST", "/v1/ask", click)))
-    connection.close()
-    cancelled = timed(lambda: _cancelled(service, job))
-    return {
-        "service/health_max_training": (1e3 * max(health), "ms"),
-        "service/health_median_training": (1e3 * statistics.median(health), "ms"),
-        "service/click_idle": (idle, "s"),
-        "service/click_median_training": (statistics.median(clicks), "s"),
-        "service/click_max_training": (max(clicks), "s"),
-        "service/cancel": (cancelled, "s"),
-    }
-
-
-def _training(service: Service, job: str) -> bool:
-    found = service.call("GET", f"/v1/jobs/{job}")
-    if found["state"] == "failed":
-        raise RuntimeError(found["error"])
-    seq = service.call("GET", "/v1/health")["seq"]
-    connection = service.connection()
-    connection.request("GET", f"/v1/events?after={max(0, seq - 3)}", headers=HEADERS)
-    answer = connection.getresponse()
-    found = False
-    while line := answer.readline():
-        if line.startswith(b"data: "):
-            event = json.loads(line[6:])
-            found = found or (event["event"].get("phase") == "Training" and event["event"]["done"] > 0)
-            if event["seq"] >= seq:
-                break
-    connection.close()
-    return found
-
-
-def _cancelled(service: Service, job: str) -> None:
-    service.call("POST", f"/v1/jobs/{job}/cancel", {})
-    while service.call("GET", f"/v1/jobs/{job}")["state"] == "running":
-        time.sleep(0.01)
-
-
 def timed(work: Any) -> float:
     began = time.perf_counter()
     work()
     return time.perf_counter() - began
-
-
-def median_secs(work: Any, secs: float) -> float:
-    until = time.monotonic() + secs
-    found = []
-    while time.monotonic() < until:
-        found.append(timed(work))
-    return statistics.median(found)
 
 
 def arrays(service: Service, workspace: Path, size: int) -> dict[str, tuple[float, str]]:
@@ -279,23 +232,32 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="seconds instead of minutes, 100 MB instead of 1 GB")
     parser.add_argument("--workspace", type=Path, help="a trained scene, copied; without one: no clicks, no training")
     parser.add_argument("--view", help="photo that is clicked")
+    parser.add_argument("--gaussians", type=int, default=200_000, help="to which the scene is enlarged for clicks")
+    parser.add_argument("--only", choices=("events", "arrays", "clicks"), help="one part alone")
     parser.add_argument("--append", type=Path, help="file of JSON lines to add to")
     options = parser.parse_args()
     secs = 8.0 if options.quick else 60.0
+    if options.workspace and not options.view:
+        parser.error("--workspace needs --view")
+    parts = [options.only] if options.only else ["events", "arrays", *(["clicks"] if options.workspace else [])]
+    load = os.getloadavg()[0]
+    figures: dict[str, tuple[float, str]] = {}
     with tempfile.TemporaryDirectory() as folder:
         scene = Path(folder) / "scene.segwild"
-        if options.workspace:
+        service = Service(Path(folder) / "empty.segwild")
+        try:
+            if "events" in parts:
+                figures |= events(service, secs)
+            if "arrays" in parts:
+                figures |= arrays(service, service.workspace, 100_000_000 if options.quick else 1_000_000_000)
+        finally:
+            service.close()
+        if "clicks" in parts:
             shutil.copytree(options.workspace, scene)
             for name in ("segments.json", "jobs.sqlite", "jobs.sqlite-wal", "jobs.sqlite-shm"):
                 (scene / name).unlink(missing_ok=True)
-        service = Service(scene)
-        try:
-            figures = events(service, secs) | arrays(service, scene, 100_000_000 if options.quick else 1_000_000_000)
-            if options.workspace:
-                figures |= during_training(service, options.view, secs)
-        finally:
-            service.close()
-    facts = {"scene": options.workspace.name if options.workspace else None, "cores": os.cpu_count()}
+            figures |= during_training(scene, options.view, options.gaussians, 4 * secs if options.quick else 2 * secs)
+    facts = {"scene": options.workspace.name if options.workspace else None, "cores": os.cpu_count(), "load": load}
     for name, (value, unit) in figures.items():
         line = json.dumps(
             {"name": name, "value": round(value, 3), "unit": unit, **facts, "python": platform.python_version()}

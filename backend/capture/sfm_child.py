@@ -140,7 +140,7 @@ def _match(job: dict[str, Any], database: Path, reporter: Reporter, *, again: st
     pairing.match_list_path = database.parent / "pairs.txt"
     for start in range(0, len(pairs), _MATCH_TOGETHER):
         batch = pairs[start : start + _MATCH_TOGETHER]
-        pairing.match_list_path.write_text("".join(f"{a} {b}\n" for a, b in batch))
+        pairing.match_list_path.write_text("".join(f"{a} {b}\n" for a, b in batch), encoding="utf-8")
         pycolmap.match_image_pairs(
             database,
             matching_options=options,

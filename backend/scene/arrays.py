@@ -30,8 +30,12 @@ def handed_out(root: Path, group: str, array: np.ndarray, *, kept: int) -> Array
     np.save(encoded, np.ascontiguousarray(array))
     digest = hashlib.blake2b(encoded.getbuffer(), digest_size=16).hexdigest()
     path = root / FOLDER / f"{group}-{digest}.npy"
-    with written_whole(path) as file:
-        file.write(encoded.getbuffer())
+    if path.exists():  # the same content: whoever has mapped it need not let go of it, which Windows would want
+        with contextlib.suppress(OSError):
+            os.utime(path)
+    else:
+        with written_whole(path) as file:
+            file.write(encoded.getbuffer())
     _date_last(path, group)
     _remove_old(path, group, kept)
     return ArrayRef(f"{FOLDER}/{path.name}", cast(DType, array.dtype.name), array.shape, digest)

@@ -8,6 +8,7 @@ import math
 import mmap
 import os
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,7 @@ from segwild_addon.protocol.errors import InputError, ResourceError
 _PART = ".part"
 _ZEROS = 1 << 22  # bytes written at once
 _TENSOR_TYPES = {"float16": "F16", "float32": "F32", "bool": "BOOL"}
+_READING_SECS = 2.0 if os.name == "nt" else 0.0
 
 
 @contextmanager
@@ -42,12 +44,25 @@ def written_whole(path: Path) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
+        _take_name(temporary, path)
     except OSError as error:
         raise disk_trouble(error, path) from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def _take_name(temporary: Path, path: Path) -> None:
+    """Rename. Windows replaces no file that someone reads: there readers are given a moment."""
+    deadline = time.monotonic() + _READING_SECS
+    while True:
+        try:
+            temporary.replace(path)
+            return
+        except PermissionError:
+            if time.monotonic() >= deadline:
+                raise
+        time.sleep(0.02)
 
 
 def clear_parts(root: Path) -> None:

@@ -7,6 +7,7 @@ file is handed out from the workspace alone. Both are decided after links are fo
 from __future__ import annotations
 
 import dataclasses
+import functools
 import typing
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,13 @@ from typing import Any
 from segwild_addon.protocol.errors import InputError
 
 ARRAY_SUFFIX = ".npy"
+
+
+@functools.cache
+def _paths_of(kind: type) -> tuple[dataclasses.Field[Any], ...]:
+    """The fields of a request that name a place."""
+    hints = typing.get_type_hints(kind)
+    return tuple(field for field in dataclasses.fields(kind) if hints[field.name] in (Path, Path | None))
 
 
 class Inside:
@@ -29,10 +37,9 @@ class Inside:
         Raises InputError that names the field.
         """
         changes: dict[str, Any] = {}
-        hints = typing.get_type_hints(type(request))
-        for field in dataclasses.fields(request):
+        for field in _paths_of(type(request)):
             value = getattr(request, field.name)
-            if hints[field.name] not in (Path, Path | None) or value is None:
+            if value is None:
                 continue
             changes[field.name] = path = self.path(value, field.name)
             if field.metadata.get("scene") and path != self.workspace:

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections import deque
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 
 from backend.jobs.store import Store
 from backend.service.connection import Line, framed
+from segwild_addon.protocol.errors import ResourceError
 
 TAIL = 4096  # events in memory
 BEAT_SECS = 10.0  # a comment now and then shows both sides that the line still stands
@@ -38,19 +41,22 @@ class Stream:
         self.tail: deque[tuple[int, bytes]] = deque(maxlen=TAIL)
         self.seq = store.last_seq()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: int | None = None  # the loop's
         self._sleepers: set[_Sleeper] = set()
         self._fetching = False
         self._closed = False
 
     def open(self) -> None:
         """Call within the loop that serves."""
-        self._loop = asyncio.get_running_loop()
+        self._loop, self._thread = asyncio.get_running_loop(), threading.get_ident()
         self._loop.call_later(BEAT_SECS, self._beat)
         self.told()  # what was told before anyone could listen
 
     def told(self) -> None:
-        """Something is in the store. May be called from any thread."""
-        if not self._fetching:  # one fetch takes all there is
+        """Something is in the store. May be called from any thread; in the loop's own it is said at once."""
+        if threading.get_ident() == self._thread:
+            self._fetch()  # an answer that is about to be written would come first
+        elif not self._fetching:  # one fetch takes all there is
             self._fetching = True  # before the call: the loop may be quicker than the next line
             if not self._soon(self._fetch):
                 self._fetching = False
@@ -71,10 +77,11 @@ class Stream:
 
     def _fetch(self) -> None:
         self._fetching = False
-        while fresh := self._told_after(self.seq):
-            self.tail.extend(fresh)
-            self.seq = fresh[-1][0]
-            self._say(framed(b"".join(text for _, text in fresh)))
+        with suppress(ResourceError):  # the table cannot be read just now: what it tells is fetched with the next
+            while fresh := self._told_after(self.seq):
+                self.tail.extend(fresh)
+                self.seq = fresh[-1][0]
+                self._say(framed(b"".join(text for _, text in fresh)))
 
     def _say(self, piece: bytes) -> None:
         """To all who sleep; who cannot take it is woken, and gets it in its own way."""
@@ -94,6 +101,7 @@ class Stream:
     def _beat(self) -> None:
         if self._loop is not None and not self._closed:
             self._loop.call_later(BEAT_SECS, self._beat)
+            self._fetch()
             self._wake(news=False)
 
     async def listen(self, after: int, line: Line | None = None) -> AsyncIterator[bytes]:

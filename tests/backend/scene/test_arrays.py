@@ -46,3 +46,14 @@ def test_a_clock_that_was_set_back_removes_nothing_that_is_still_read(tmp_path: 
                 os.utime(tmp_path / ref.path, (tomorrow, tomorrow))
     there = {path.name for path in (tmp_path / "previews").iterdir()}
     assert there == {Path(ref.path).name for ref in refs[-3:]}
+
+
+def test_the_same_again_is_the_youngest_and_the_file_that_is_read_stays_as_it_is(tmp_path: Path) -> None:
+    refs = [handed_out(tmp_path, "a", np.full(3, number, np.int32), kept=3) for number in range(3)]
+    before = (tmp_path / refs[0].path).stat()
+    assert handed_out(tmp_path, "a", np.full(3, 0, np.int32), kept=3) == refs[0]
+    assert os.path.samestat((tmp_path / refs[0].path).stat(), before)
+    handed_out(tmp_path, "a", np.full(3, 9, np.int32), kept=3)
+    there = {path.name for path in (tmp_path / "previews").iterdir()}
+    assert Path(refs[0].path).name in there
+    assert Path(refs[1].path).name not in there

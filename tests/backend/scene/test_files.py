@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays, boolean_dtypes, floating_dtypes, integer_dtypes
 
+from backend.scene import files
 from backend.scene.files import (
     arrays_written,
     clear_parts,
@@ -77,6 +78,25 @@ def test_trouble_with_the_disk_leaves_the_old_file(
     assert str(file) in trouble.value.sentence
     assert trouble.value.hint
     assert only_the_old_file(file)
+
+
+def test_a_file_that_is_read_for_a_moment_is_replaced_afterwards(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on Windows."""
+    refusals = iter([PermissionError(errno.EACCES, "in use")] * 3)
+    replace = Path.replace
+
+    def refused(self: Path, target: Path) -> Path:
+        for refusal in refusals:
+            raise refusal
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", refused)
+    with pytest.raises(ResourceError, match="Writing is not allowed"):
+        write_json(file, {"new": 1})
+    assert only_the_old_file(file)
+    monkeypatch.setattr(files, "_READING_SECS", 60.0)
+    write_json(file, {"new": 1})
+    assert read_json(file) == {"new": 1}
 
 
 def test_a_file_where_a_folder_is_needed(file: Path) -> None:

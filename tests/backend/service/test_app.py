@@ -76,12 +76,17 @@ def well_formed(body: bytes) -> bool:
     return True
 
 
-@settings(max_examples=2_100, deadline=None, suppress_health_check=list(HealthCheck))
+REQUESTS = 2_000  # that are sent, oversized and malformed ones among them
+sent: list[int] = []  # their sizes
+
+
+@settings(max_examples=REQUESTS + 100, deadline=None, suppress_health_check=list(HealthCheck))
 @given(path=st.sampled_from(OFFERED), body=bodies)
 def test_two_thousand_bodies_end_in_a_sentence(shared: Any, path: str, body: bytes | Deep) -> None:
     body = body.made() if isinstance(body, Deep) else body.replace(LONG.encode(), b"x" * 200_000)
     if path == "/v1/jobs" and well_formed(body):
         return
+    sent.append(len(body))
     try:
         answer, told = shared.call("POST", path, body)
     except ConnectionError:
@@ -92,6 +97,9 @@ def test_two_thousand_bodies_end_in_a_sentence(shared: Any, path: str, body: byt
 
 
 def test_the_service_still_answers_after_them(shared: Any) -> None:
+    if sent:  # else this test runs alone
+        assert len(sent) >= REQUESTS
+        assert max(sent) > BODY_MAX
     answer, health = shared.call("GET", "/v1/health")
     assert answer == 200
     assert health["workspace"] == str(shared.workspace)
@@ -145,6 +153,10 @@ def test_after_is_a_number(shared: Any, after: str) -> None:
 def test_verbs_of_a_terminal_are_no_jobs(shared: Any, verb: str) -> None:
     answer, told = shared.call("POST", "/v1/jobs", {"verb": verb, "request": {}})
     assert (answer, told["error"]) == (400, "unknown-verb")
+
+
+def test_who_asks_for_the_head_of_the_events_does_not_wait_for_their_end(shared: Any) -> None:
+    assert shared.call("HEAD", "/v1/events") == (200, None)
 
 
 def test_unknown_jobs_are_unknown(shared: Any) -> None:

@@ -1,6 +1,7 @@
 """Processes are killed at random moments: nothing that was finished is lost, nobody is left behind.
 
-The long form (20 moments each) is marked soak; the default run takes one moment of each.
+Of the MOMENTS of each victim the default run takes one, `-m slow` another, `-m soak` the rest. All of them:
+`pytest -m "" tests/backend/service/test_faults.py -k is_killed`.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from backend.formats import ply
 from backend.scene import Workspace
 from backend.scene.files import read_arrays, read_json
 
+MOMENTS = 20  # for each of: the service, its job worker, its interactive worker, the program that started it
 ENDED = ("done", "failed", "cancelled")
 
 
@@ -30,7 +32,7 @@ def _marks(seed: int) -> list[pytest.MarkDecorator]:
     return [] if seed == 0 else [pytest.mark.slow] if seed == 1 else [pytest.mark.soak]
 
 
-moments = [pytest.param(seed, marks=_marks(seed), id=f"moment{seed}") for seed in range(20)]
+moments = [pytest.param(seed, marks=_marks(seed), id=f"moment{seed}") for seed in range(MOMENTS)]
 # A training of a second or two, then what writes files: a kill falls into any of them.
 CHAIN: tuple[tuple[str, dict[str, Any]], ...] = (
     ("train", {"preset": "quick", "iterations": 30, "long_side": 32, "cap": 800}),

@@ -66,6 +66,23 @@ def test_a_path_outside_is_refused(tmp_path: Path, verb: str, field: str, path: 
 
 
 @pytest.mark.parametrize(("verb", "field"), PATHS)
+def test_a_job_with_a_path_outside_is_refused_by_the_service(shared: Any, verb: str, field: str) -> None:
+    out = shared.workspace / "out"
+    if not out.exists():
+        out.symlink_to(shared.workspace.parent)
+    given = request(verb, shared.workspace)
+    wire = {
+        name: str(value)
+        for name, value in vars(given).items()
+        if value != VERBS[verb][0].__dataclass_fields__[name].default
+    }
+    for path in ("/etc/passwd", "../x.ply", "out/x.ply", "a/../../x", str(shared.workspace.parent)):
+        answer, told = shared.call("POST", "/v1/jobs", {"verb": verb, "request": wire | {field: path}})
+        assert (answer, told["error"]) in ((422, "path-not-allowed"), (422, "another-workspace")), (path, told)
+    assert shared.call("GET", "/v1/jobs") == (200, [])
+
+
+@pytest.mark.parametrize(("verb", "field"), PATHS)
 def test_a_path_inside_becomes_absolute(tmp_path: Path, verb: str, field: str) -> None:
     inside = Inside(tmp_path)
     if VERBS[verb][0].__dataclass_fields__[field].metadata.get("scene"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
@@ -58,6 +59,87 @@ def test_many_listeners_hear_all_in_order_while_threads_tell(tmp_path: Path) -> 
 
     run(work)
     store.close()
+
+
+class Ear:
+    """What a connection takes directly, framed; every third piece it refuses."""
+
+    def __init__(self) -> None:
+        self.asked, self.taken = 0, b""
+
+    def take(self, piece: bytes) -> bool:
+        self.asked += 1
+        if self.asked % 3 == 0:
+            return False
+        size, _, rest = piece.partition(b"\r\n")
+        assert rest == rest[: int(size, 16)] + b"\r\n"
+        self.taken += rest[:-2]
+        return True
+
+
+def test_what_a_connection_refuses_comes_in_the_ordinary_way_and_in_its_place(tmp_path: Path) -> None:
+    store = Store(tmp_path / "jobs.sqlite")
+    stream = Stream(store)
+
+    async def follow(ear: Ear) -> None:
+        async for text in stream.listen(0, ear):  # type: ignore[arg-type]
+            ear.taken += text
+
+    async def work() -> None:
+        stream.open()
+        ear = Ear()
+        listener = asyncio.create_task(follow(ear))
+        for number in range(300):
+            store.tell(progress(number))
+            stream.told()
+            if number % 5:
+                await asyncio.sleep(0)
+        while b'"seq":300,' not in ear.taken:
+            await asyncio.sleep(0.01)
+        told = [json.loads(line[6:])["seq"] for line in ear.taken.splitlines() if line.startswith(b"data: ")]
+        assert told == list(range(1, 301))
+        assert ear.asked > 100
+        stream.close()
+        await listener
+
+    run(work)
+    store.close()
+
+
+def heard(shared: Any, request: str, token: str) -> Any:
+    """The line of a listener that has read what was told before, as a file."""
+    line = socket.create_connection(("127.0.0.1", shared.port), timeout=10)
+    line.sendall(f"{request}\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {token}\r\n\r\n".encode())
+    answer = line.makefile("rb")
+    line.close()  # with the file
+    return answer
+
+
+def test_listeners_of_both_kinds_hear_the_same_from_a_service(serve: Any, tmp_path: Path, token: str) -> None:
+    """Newer ones in chunks, older ones without; and a chunked answer ends as it should."""
+    served = serve(tmp_path / "scene.segwild")
+    older = heard(served, "GET /v1/events HTTP/1.0", token)
+    newer = served.connection(10)
+    newer.request("GET", "/v1/events", headers=served.headers())
+    answer = newer.getresponse()
+    assert answer.getheader("transfer-encoding") == "chunked"
+    for _ in range(5):
+        served.submit("objects", action="delete", names=["none"])
+    last = served.call("GET", "/v1/health")[1]["seq"]
+    told: list[list[bytes]] = [[], []]
+    for readline, lines in ((older.readline, told[0]), (answer.readline, told[1])):
+        while not (lines and f'"seq":{last},'.encode() in lines[-1]):
+            line = readline()
+            assert line
+            if line.startswith(b"data: "):
+                lines.append(line)
+    assert told[0] == told[1]
+    assert [json.loads(line[6:])["seq"] for line in told[0]] == list(range(1, last + 1))
+    assert served.call("POST", "/v1/stop", {})[0] == 202
+    assert answer.read().endswith(b"\n")  # and not IncompleteRead
+    assert older.read().endswith(b"\n")
+    newer.close()
+    older.close()
 
 
 def test_who_comes_late_gets_the_past_from_the_table(tmp_path: Path) -> None:

@@ -37,4 +37,4 @@ def test_a_training_rests_while_a_question_waits(
     asking.join(60)
     assert not asking.is_alive()
     before = steps()
-    waiting(lambda: steps() > before + rested + 100, 120)
+    waiting(lambda: steps() > before + rested + 20, 240)

@@ -42,7 +42,7 @@ ROOT = Path(__file__).parents[3]
 FAKE = Path(__file__).with_name("fake_backend.py")
 # The client keeps our PYTHONPATH from the backend's own Python; here both are one checkout.
 SEARCHED = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-SECS = 60.0  # for a worker to start on a busy machine
+SECS = 240.0  # for a worker to start on a busy machine
 
 
 # On the red blob of the backend's tests, seen from the side.
