@@ -35,6 +35,7 @@ CHANGES: dict[str, tuple[events.Artefact, ...]] = {
     "train": ("gaussians",),
     "import": ("cameras", "gaussians"),
     "lift": ("features",),
+    "affinity": ("features", "objects"),
     "segment": ("objects",),
     "objects": ("objects",),
     "appearance": ("appearance",),

@@ -32,7 +32,7 @@ from segwild_addon.protocol.errors import InputError, ProtocolError, ResourceErr
 from segwild_addon.protocol.events import STREAM_HEADER, SceneChanged
 
 REMOTE = ("run", "capture", "train", "embed", "lift", "segment", "objects", "appearance", "render", "export", "import")
-NETWORKS = ("masks",)  # which cannot do without one
+NETWORKS = ("masks", "affinity")  # which cannot do without one
 REMOTE_VERBS = (*REMOTE, *NETWORKS, "evaluate", "evaluate-masks")  # demo, sample and doctor are for a terminal
 PAGE = Path(__file__).with_name("page.html")
 ASKING_MAX = 32  # questions that may wait at a time; arrays and the job table have threads of their own

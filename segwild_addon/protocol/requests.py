@@ -119,6 +119,16 @@ class Masks:
 
 
 @dataclass(frozen=True)
+class Affinity:
+    """Segment-anything's features -> a compact field over the Gaussians; proposals of objects."""
+
+    workspace: Path = workspace()
+    checkpoint: Path | None = option("File of its weights; none: see segwild doctor.", None)
+    steps: int = option("Of the training; 0 only lifts.", 300)
+    objects: int = option("Keep so many proposals, the largest, as objects.", 0)
+
+
+@dataclass(frozen=True)
 class Segment:
     """Clicks, a mask or a box in one photo -> a named object."""
 

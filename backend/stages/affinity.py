@@ -1,0 +1,137 @@
+"""Segment-anything's features and masks of all views -> a compact field over the Gaussians; proposals of objects."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+
+from backend.features import Lifted, splat_hash
+from backend.features.encoders import Described, Options, SegmentAnything, open_encoder
+from backend.features.encoders import fitted as fitted_camera
+from backend.progress import Progress
+from backend.render import Seen
+from backend.scene import Gaussians, Workspace
+from backend.scene.files import write_arrays
+from backend.segment import objects
+from backend.segment.affinity import Part, Training, fitted, lifted_field
+from backend.segment.graph import scene_graph
+from backend.segment.masks import Masks
+from backend.segment.proposals import proposals
+from segwild_addon.protocol.errors import InputError
+from segwild_addon.protocol.requests import Affinity
+
+NAME = "affinity"
+LONG_SIDE = 128  # pixels of the views that are trained on
+_MEMBERS_MAX = 128  # masks of a view, the best
+_HELD_EVERY = 8
+
+
+def run(request: Affinity, progress: Progress) -> dict[str, Any]:
+    """Lift, train, keep whichever is closer to views held out; then propose objects if asked.
+
+    Returns `error_lifted` and `error_trained`, the mean absolute difference to the network's features in views held
+    out, whether the `trained` one was kept, its `steps`, the number of `proposals`, and the `objects` made of them.
+    Raises InputError for a scene with fewer than 2 photos.
+    """
+    workspace = Workspace.open(request.workspace)
+    began = time.monotonic()
+    if request.steps < 0 or request.objects < 0:
+        raise InputError("bad-option", "--steps and --objects count from 0.", "Leave them out.")
+    encoder = open_encoder(Options("sam", checkpoint=request.checkpoint), workspace)
+    assert isinstance(encoder, SegmentAnything)
+    scene = workspace.gaussians()
+    source = Seeing(Described(workspace, scene, encoder), encoder)
+    held_out = source.held_out()
+    used = [number for number in range(len(source.cameras)) if number not in held_out]
+    if not used:
+        raise InputError("too-few-photos", "An affinity field needs at least 2 photos.", "Capture more photos.")
+    field = lifted_field(scene, Part(source, used), progress)
+    result = fitted(scene, source, held_out, field, Training(steps=request.steps), progress)
+    mass = _mass(source, scene)
+    unseen = mass < 0.5
+    lifted = Lifted(
+        np.where(unseen[:, None], 0, result.field.values).astype(np.float16),
+        np.where(unseen, 0, 1).astype(np.float32),
+        mass.astype(np.float32),
+        unseen,
+    )
+    lifted.save(workspace, NAME)
+    decoder = {"matrix": result.field.matrix, "offset": result.field.offset}
+    write_arrays(
+        workspace.root / "features" / f"{NAME}.decoder.safetensors", decoder, {"splats": splat_hash(workspace)}
+    )
+    facts: dict[str, Any] = {
+        "gaussians": len(scene),
+        "unseen": int(unseen.sum()),
+        "photos": len(source.cameras),
+        "held_out": [source.names[number] for number in held_out],
+        "masks": source.masked,
+        "error_lifted": round(result.before, 6),
+        "error_trained": round(result.after, 6),
+        "trained": result.after < result.before,
+        "steps": result.steps,
+    }
+    if request.objects:
+        facts |= _proposed(workspace, lifted, request.objects, progress)
+    facts["time_secs"] = round(time.monotonic() - began, 2)
+    workspace.record(NAME, result=facts)
+    return facts
+
+
+def _proposed(workspace: Workspace, lifted: Lifted, count: int, progress: Progress) -> dict[str, Any]:
+    """The largest proposals as objects `proposal 1` …; those of an earlier run get new rows."""
+    progress.phase("Proposing objects")
+    scene = workspace.gaussians()
+    found = proposals(lifted.features.astype(np.float32), ~lifted.unseen, scene.means, scene_graph(scene))
+    made = []
+    for number, rows in enumerate(found[:count], 1):
+        made.append(objects.save(workspace, f"proposal {number}", rows, np.ones(len(scene), np.float32)).name)
+    return {"proposals": len(found), "objects": made}
+
+
+def _mass(source: Seeing, scene: Gaussians) -> np.ndarray:
+    return np.sum([Seen(scene, camera).mass() for camera in source.cameras], axis=0)
+
+
+class Seeing:
+    """A workspace's views, small, with the network's features and, where `segwild masks` was run, their masks."""
+
+    def __init__(self, described: Described, encoder: SegmentAnything) -> None:
+        self._described, self._encoder = described, encoder
+        self.names = [photo.name for photo in described.photos]
+        self.cameras = [fitted_camera(photo, LONG_SIDE) for photo in described.photos]
+        self._members: dict[int, np.ndarray | None] = {}
+
+    @property
+    def masked(self) -> int:
+        """How many views have masks."""
+        return sum(self.members(number) is not None for number in range(len(self.names)))
+
+    def held_out(self) -> list[int]:
+        """Numbers of the photos that trained nothing; every 8th by name, at least one, where there are none."""
+        tests = [number for number, photo in enumerate(self._described.photos) if photo.split == "test"]
+        if tests and len(tests) < len(self.names):
+            return tests
+        order = sorted(range(len(self.names)), key=lambda number: self.names[number])
+        return sorted(order[_HELD_EVERY // 2 :: _HELD_EVERY] or order[:1])
+
+    def cells(self, number: int) -> tuple[np.ndarray, tuple[float, float]]:
+        embedding = self._encoder.embedding(self._described, self._described.photos[number])
+        return embedding.features, embedding.inner(self._encoder.network.side_px)
+
+    def members(self, number: int) -> np.ndarray | None:
+        if number not in self._members:
+            self._members[number] = self._found(number)
+        return self._members[number]
+
+    def _found(self, number: int) -> np.ndarray | None:
+        workspace, camera = self._described.workspace, self.cameras[number]
+        masks = Masks.load(workspace, "sam", self.names[number])
+        if masks is None or not len(masks.scores):
+            return None
+        height, width = masks.size.tolist()
+        rows = ((np.arange(camera.height) + 0.5) / camera.height * height).astype(int)
+        columns = ((np.arange(camera.width) + 0.5) / camera.width * width).astype(int)
+        return masks.pixels[:_MEMBERS_MAX][:, rows][:, :, columns].transpose(1, 2, 0)
