@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,6 +21,7 @@ ZERO = HALF * (1 + 256 + 65536)  # the code of a coefficient that is zero in all
 # How many textures of each kind were sent to the graphics card, and their bytes; tests read them.
 uploads: Counter[str] = Counter()
 upload_bytes: Counter[str] = Counter()
+_versions = itertools.count()
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,6 +140,7 @@ class Layer:
         self.degree = 0
         self.layout = 0  # grows whenever row numbers mean something else
         self.moved = 0  # grows whenever positions or opacities change
+        self.version = next(_versions)  # another number, of this and all layers, whenever anything changes
         self._packs: dict[Any, Packed] = {}
         self._textures: dict[str, Any] = {}
         self._marked: np.ndarray | None = None
@@ -181,6 +184,8 @@ class Layer:
             self.members = {key: slice(int(stops[i]), int(stops[i + 1])) for i, key in enumerate(counts)}
             self.layout += 1
         self._packs, self.degree = dict(packs), degree
+        if stale or new_ids:
+            self.version = next(_versions)
         for kind in stale:
             self._textures.pop(kind, None)
         if "centres" in stale:
@@ -193,9 +198,12 @@ class Layer:
     def mark(self, ids: np.ndarray | None) -> None:
         """Highlight the rows with these workspace ids (row + 1), or none."""
         marked = None if ids is None or not len(ids) else np.array(ids, np.int64)
-        if marked is None and self._marked is None:
+        if marked is self._marked or (
+            marked is not None and self._marked is not None and np.array_equal(marked, self._marked)
+        ):
             return
         self._marked = marked
+        self.version = next(_versions)
         self._textures.pop("mask", None)
 
     def textures(self) -> dict[str, Any]:

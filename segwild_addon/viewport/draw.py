@@ -26,6 +26,9 @@ from .stock import SHARED
 
 SETTLED_SECS = 0.15  # after the last change of a view it is drawn in full
 SLOW_SECS = 0.025  # a full drawing that takes longer is made coarser while the view moves
+SLOW_CHANGE_SECS = 0.1  # and one that takes longer than this while what it shows changes
+ROUGH_SECS = 0.15  # a coarse drawing may take: beyond that, rows are left out
+THIN_MAX = 16  # of so many rows at least one is drawn
 TICK_SECS = 0.02
 # What may stand before splats. Wires and empties of other kinds leave no depth.
 SOLIDS = {"MESH", "CURVE", "SURFACE", "META", "FONT", "CURVES", "VOLUME", "GREASEPENCIL", "POINTCLOUD"}
@@ -36,8 +39,15 @@ class _Region:
     """What is remembered of one region of a 3D view between drawings."""
 
     looking: bytes = b""  # the matrices of the last drawing
-    changed_at: float = -1e9
+    shown: Any = None  # what was drawn last
+    changed_at: float = -1e9  # when the view moved
+    other_at: float = -1e9  # when it showed something else
+    rough: bool = False  # the last drawing was not the final one
     cost_secs: float = 0.0  # of the last full drawing in which nothing was uploaded
+    thin: float = 1.0  # of so many rows one is drawn in a coarse drawing, for it to take no longer than it may
+    depth: np.ndarray | None = None  # what hid splats in the last drawing
+    depth_texture: Any = None
+    depth_number: int = 0
 
 
 _painter = Painter()
@@ -157,7 +167,10 @@ def _draw_region(context: bpy.types.Context) -> None:
     began, uploaded = time.perf_counter(), uploads.total()
     objects = SHARED.sync()
     view = of_region(region, region_data)
-    known = _regions.setdefault(region.as_pointer(), _Region())
+    name = region.as_pointer()
+    if name not in _regions:
+        _forget_closed()
+    known = _regions.setdefault(name, _Region())
     looking = b"".join([np.array(region_data.perspective_matrix).tobytes(), *_matrices(objects)])
     if looking != known.looking:
         # The first look at anything is no movement.
@@ -169,19 +182,28 @@ def _draw_region(context: bpy.types.Context) -> None:
         view,
         objects,
         lambda ob: ob.visible_in_viewport_get(space),
-        name=region.as_pointer(),
+        name=name,
         moving=moving,
     )
     if not strokes:
         return
     settings = context.scene.segwild
-    coarse = moving and settings.half_resolution and known.cost_secs > SLOW_SECS
+    shown = [stroke.made_of for stroke in strokes], tuple(settings.highlight_color)
+    if shown != known.shown:
+        known.other_at = began if known.shown is not None else -1e9
+        known.shown = shown
+    other = began - known.other_at < SETTLED_SECS
+    slow = known.cost_secs > (SLOW_SECS if moving else SLOW_CHANGE_SECS)
+    coarse = (moving or other) and slow and settings.half_resolution
     count = sum(stroke.count for stroke in strokes)
     every = max(1, -(-count // settings.budget)) if moving else 1
+    if coarse:
+        every = max(every, round(known.thin))
     painted = view.resized(-(-view.width // 2), -(-view.height // 2)) if coarse else view
     behind = None
     if space.shading.type != "WIREFRAME" and _anything_before(context, space):
-        behind = _depth_texture(view.width, view.height)
+        behind = _depth_texture(known, view.width, view.height)
+    paintings = _painter.paintings
     framebuffer, picture = _painter.paint(
         strokes,
         painted,
@@ -189,15 +211,17 @@ def _draw_region(context: bpy.types.Context) -> None:
         depth_ratio=view.width / painted.width,
         every=every,
         highlight=Highlight(tuple(np.array(settings.highlight_color) ** (1 / DISPLAY_GAMMA))),
+        name=name,
+        behind_number=known.depth_number,
     )
     _painter.merge(picture, view, _background(context))
-    if not moving:
+    if paintings != _painter.paintings and (known.cost_secs > SLOW_CHANGE_SECS or not (moving or coarse)):
         # Reading a pixel waits for the graphics card.
         framebuffer.read_color(0, 0, 1, 1, 4, 0, "FLOAT")
-        if uploaded == uploads.total():
-            known.cost_secs = time.perf_counter() - began
+        _learn(known, time.perf_counter() - began, coarse, every, uploaded != uploads.total())
     drawings += 1
-    if (moving or SHARED.orders.waiting) and not bpy.app.timers.is_registered(_tick):
+    known.rough = moving or coarse
+    if (known.rough or SHARED.orders.waiting) and not bpy.app.timers.is_registered(_tick):
         bpy.app.timers.register(_tick, first_interval=TICK_SECS)
 
 
@@ -225,22 +249,54 @@ def _background(context: bpy.types.Context) -> np.ndarray:
     return np.full(3, 0.25)
 
 
-def _depth_texture(width: int, height: int) -> Any:
-    """The depth that Blender has drawn into the region."""
+def _learn(known: _Region, secs: float, coarse: bool, every: int, uploaded: bool) -> None:
+    """What a drawing has cost tells how coarse the next ones have to be."""
+    if coarse:
+        known.thin = min(max(every * secs / ROUGH_SECS, 1.0), THIN_MAX)
+    elif not uploaded or not known.cost_secs:
+        if not known.cost_secs:
+            known.thin = min(max(secs / ROUGH_SECS, 1.0), THIN_MAX)
+        known.cost_secs = secs
+
+
+def _forget_closed() -> None:
+    """Let go of what is kept for regions that are no longer there."""
+    there = {
+        region.as_pointer()
+        for window in bpy.context.window_manager.windows
+        for area in window.screen.areas
+        if area.type == "VIEW_3D"
+        for region in area.regions
+    }
+    for name in _regions.keys() - there:
+        del _regions[name]
+    _painter.keep(there)
+
+
+def _depth_texture(known: _Region, width: int, height: int) -> Any:
+    """The depth that Blender has drawn into the region; the texture of before if it is the same."""
     import gpu
 
     depth = gpu.state.active_framebuffer_get().read_depth(0, 0, width, height)
     depth.dimensions = width * height
-    return gpu.types.GPUTexture((width, height), format="R32F", data=depth)
+    values = np.array(depth, np.float32).reshape(height, width)
+    if known.depth is None or not np.array_equal(values, known.depth):
+        known.depth = values
+        known.depth_texture = gpu.types.GPUTexture((width, height), format="R32F", data=depth)
+        known.depth_number += 1
+    return known.depth_texture
 
 
 def _tick() -> float | None:
     """While a view moves or an order is being made: draw again when that ends."""
     now = time.perf_counter()
-    moving = [known for known in _regions.values() if now - known.changed_at < SETTLED_SECS + 2 * TICK_SECS]
-    if SHARED.orders.ready or any(now - known.changed_at >= SETTLED_SECS for known in moving):
+    rough = [known for known in _regions.values() if known.rough]
+    settled = [known for known in rough if now - max(known.changed_at, known.other_at) >= SETTLED_SECS]
+    for known in settled:
+        known.rough = False  # asked for once: a region that is not on the screen is not drawn
+    if SHARED.orders.ready or settled:
         redraw()
-    return TICK_SECS if moving or SHARED.orders.waiting else None
+    return TICK_SECS if rough or SHARED.orders.waiting else None
 
 
 @persistent

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from .sort import AT_ONCE, Part, Sorter, order_of
 
 TURNED = np.cos(np.radians(1.0))  # less than this leaves an order good enough for a moving view
 KEPT = 24  # orders of views; those of closed windows give way
+_numbers = itertools.count()
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +57,7 @@ class Order:
     texture: Any
     count: int
     made: _Made
+    number: int = field(default_factory=lambda: next(_numbers))  # no two orders have the same
 
 
 class Orders:

@@ -6,7 +6,7 @@ becomes linear light.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +28,7 @@ class Stroke:
     order: Any  # texture of row numbers, farthest first
     count: int  # rows in it
     objects: Any  # texture of `buffers.object_table`
+    made_of: tuple[Any, ...] = ()  # differs whenever anything of the above holds other values
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,9 @@ class Painter:
     def __init__(self) -> None:
         self._programs: dict[Any, Any] = {}
         self._batches: dict[Any, Any] = {}
-        self._targets: dict[tuple[int, int, bool], tuple[Any, ...]] = {}
+        self._targets: dict[tuple[Any, int, int, bool], tuple[Any, ...]] = {}
+        self._painted: dict[tuple[Any, int, int, bool], tuple[Any, ...]] = {}  # what is in a target
+        self.paintings = 0  # tests read it
         self._blocks: list[Any] = []
         self._none: Any = None
 
@@ -84,14 +87,27 @@ class Painter:
         every: int = 1,
         highlight: Highlight = Highlight(),
         with_depth: bool = False,
+        name: Any = None,  # of a view that is painted again and again
+        behind_number: int = 0,  # tells one `behind` from another, where there is a name
     ) -> tuple[Any, ...]:
         """The framebuffer drawn into and its textures: the picture and, `with_depth`, (z·alpha, -, -, alpha).
 
-        They are overwritten by the next call of the same size.
+        They are overwritten by the next call of the same size and name. With a name, what would come out the same is
+        not painted again.
         """
         import gpu
 
-        framebuffer, *textures = self._target(view.width, view.height, with_depth)
+        key = (name, view.width, view.height, with_depth)
+        framebuffer, *textures = self._target(key)
+        made_of = (
+            *(stroke.made_of for stroke in strokes),
+            view_block(view, every=every, depth_ratio=depth_ratio, highlight=highlight).tobytes(),
+            behind_number if behind is not None else None,
+        )
+        if name is not None and self._painted.get(key) == made_of:
+            return framebuffer, *textures
+        self._painted[key] = made_of
+        self.paintings += 1
         program = self._program(with_depth)
         with framebuffer.bind():
             for each in textures:
@@ -156,19 +172,31 @@ class Painter:
             self._batches[kind] = batch_for_shader(self._program(kind), "TRI_STRIP", _CORNERS)
         return self._batches[kind]
 
-    def _target(self, width: int, height: int, with_depth: bool) -> tuple[Any, ...]:
+    def _target(self, key: tuple[Any, int, int, bool]) -> tuple[Any, ...]:
         import gpu
 
-        key = (width, height, with_depth)
-        if key not in self._targets:
-            # Views of few sizes are drawn in turn; old sizes come from windows that were resized.
-            while len(self._targets) >= 6:
-                del self._targets[next(iter(self._targets))]
+        found = self._targets.pop(key, None)
+        if found is None:
+            name, width, height, with_depth = key
+            # A view has a picture of each of two sizes; others are from before its window was resized.
+            own = [other for other in self._targets if other[0] == name]
+            for old in own[: max(0, len(own) - 1)]:
+                self._let_go(old)
             # Where depths are wanted a file is made, and 16 bits would show in it.
             form = "RGBA32F" if with_depth else "RGBA16F"
             textures = [gpu.types.GPUTexture((width, height), format=form) for _ in range(1 + with_depth)]
-            self._targets[key] = (gpu.types.GPUFrameBuffer(color_slots=textures), *textures)
-        return self._targets[key]
+            found = (gpu.types.GPUFrameBuffer(color_slots=textures), *textures)
+        self._targets[key] = found
+        return found
+
+    def keep(self, names: Collection[Any]) -> None:
+        """Let go of the pictures of views that are no longer there."""
+        for key in [key for key in self._targets if key[0] is not None and key[0] not in names]:
+            self._let_go(key)
+
+    def _let_go(self, key: tuple[Any, int, int, bool]) -> None:
+        del self._targets[key]
+        self._painted.pop(key, None)
 
     def _block(self, place: int, values: np.ndarray) -> Any:
         import gpu

@@ -176,8 +176,10 @@ class Stock:
                 depth = float(
                     np.mean([part.towards @ layer.middle(part.start, part.stop) + part.offset for part in parts])
                 )
-                objects_texture = self._table((name, scene_uuid), object_table(table))
-                found.append((depth, Stroke(layer, order.texture, order.count, objects_texture)))
+                values = object_table(table)
+                objects_texture = self._table((name, scene_uuid), values)
+                made_of = layer.version, order.number, values.tobytes()
+                found.append((depth, Stroke(layer, order.texture, order.count, objects_texture, made_of)))
         return [stroke for _, stroke in sorted(found, key=lambda pair: -pair[0])]
 
     def placed(

@@ -185,18 +185,19 @@ def test_a_highlight_tints_one_object_and_uploads_bits(imported):
     assert change[tinted][:, 0].mean() > change[tinted][:, 2].mean()  # orange: redder and less blue
 
 
-def test_a_view_that_rests_uploads_nothing(imported):
+def test_a_view_that_rests_uploads_and_paints_nothing(imported):
     look_from(imported, turned(-90, 1.6, 0.5), (0, 0, 0.2))
     shown(imported, "rest")
     imported.run("""
         buffers, draw = addon('viewport.buffers'), addon('viewport.draw')
-        kinds, drawn = buffers.uploads.copy(), draw.drawings
+        kinds, drawn, painted = buffers.uploads.copy(), draw.drawings, draw._painter.paintings
     """)
     imported.until("""
         bpy.context.area.tag_redraw()
         result = draw.drawings >= drawn + 5
     """)
     assert imported.run("result = dict(buffers.uploads - kinds)") == {}
+    assert imported.run("result = draw._painter.paintings - painted") == 0
 
 
 def test_another_file_leaves_nothing_behind_and_the_first_comes_back(imported, folder):

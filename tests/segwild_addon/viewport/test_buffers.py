@@ -147,3 +147,31 @@ def test_more_rows_than_can_be_numbered_are_refused():
 
     with pytest.raises(ResourceError, match="cannot be drawn"):
         buffers.Layer().set({"many": Many()})
+
+
+def test_the_version_is_another_whenever_what_is_drawn_is():
+    layer, other = buffers.Layer(), buffers.Layer()
+    seen = {layer.version, other.version}
+    assert len(seen) == 2
+
+    def changed() -> bool:
+        new = layer.version not in seen
+        seen.add(layer.version)
+        return new
+
+    layer.set({"a": buffers.packed(some(30))})
+    assert changed()
+    layer.set({"a": buffers.packed(some(30))})
+    assert not changed()
+    layer.mark(None)
+    assert not changed()
+    layer.mark(np.array([3, 4]))
+    assert changed()
+    layer.mark(np.array([3, 4]))
+    assert not changed()
+    layer.set({"a": buffers.packed(some(30, seed=1))})
+    assert changed()
+    layer.set({"a": buffers.packed(some(30, seed=1, first_id=9))})
+    assert changed()
+    layer.mark(None)
+    assert changed()

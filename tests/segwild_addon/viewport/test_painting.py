@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -202,3 +204,39 @@ def test_the_merge_blends_what_is_shown_and_not_light(painter, color, background
     assert np.abs(got - expected).max() < loosest
     assert painted[15, 20, 3] > 0.8
     assert 0 < painted[15, 35, 3] < 0.6
+
+
+def test_a_named_view_is_painted_again_only_when_something_is_another(painter):
+    view = view_from((0, -5, 0), width=40, height=30)
+    layer = layer_of(one_splat(2.5, color=(0.2, 0.2, 0.2)))
+    whole = stroke(layer, view, np.eye(4))
+
+    def painted(name, **options):
+        before = painter.paintings
+        made_of = (layer.version, 0, b"")
+        framebuffer, _ = painter.paint(
+            [replace(whole, made_of=made_of)], options.pop("seen", view), name=name, **options
+        )
+        return painter.paintings - before, framebuffer
+
+    assert painted("left")[0] == 1
+    assert painted("left")[0] == 0
+    assert painted("right")[0] == 1
+    assert painted(None)[0] == painted(None)[0] == 1
+    assert painted("left", every=2)[0] == 1
+    assert painted("left", highlight=painting.Highlight((1.0, 0.0, 0.0), 1.0))[0] == 1
+    layer.mark(np.array([1]))
+    new, framebuffer = painted("left", highlight=painting.Highlight((1.0, 0.0, 0.0), 1.0))
+    assert new == 1
+    assert pixels(framebuffer, view)[15, 20, 0] > 0.8
+    wall = buffers.uploaded(np.zeros(1200, np.float32), (40, 30), "R32F", "depth")
+    assert painted("left", behind=wall, behind_number=1)[0] == 1
+    assert painted("left", behind=wall, behind_number=1)[0] == 0
+    assert painted("left", behind=wall, behind_number=2)[0] == 1
+    small = view.resized(20, 15)
+    assert painted("left", seen=small)[0] == painted("left")[0] == 1
+    assert painted("left", seen=small)[0] == painted("left")[0] == 0  # both sizes stay
+    painted("right")
+    painter.keep({"right"})
+    assert painted("right")[0] == 0
+    assert painted("left")[0] == 1

@@ -1,0 +1,126 @@
+"""Minutes of random use in the window: no traceback, no refusal, no death and no growing process.
+
+SEGWILD_MINUTES is how long (default 1.2), SEGWILD_SEED repeats a run: the choice at each step depends on the seed, the
+number of the step and what is possible then. Every step is a line of `random-use.log` in pytest's temporary folder.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from . import habits  # noqa: F401  (defines the actions)
+from .conftest import write_blobs
+from .driver import BlenderError, Driver
+from .person import ACTIONS, TEACH, Person
+from .views import look_from, settled
+
+MINUTES = float(os.environ.get("SEGWILD_MINUTES", "1.2"))
+GROWTH = 0.05  # of the memory after the warm-up
+WARM_UP = 0.3  # of the time
+BAD = ("Traceback", "Error", "EXCEPTION_", "segfault", "Segmentation")
+
+
+@pytest.fixture
+def person(blender: Driver, tmp_path: Path) -> Iterator[Person]:
+    workspaces = [tmp_path / "one.segwild", tmp_path / "two.segwild"]
+    given = os.environ.get("SEGWILD_SAMPLE")
+    for workspace in workspaces:
+        if given:
+            shutil.copytree(given, workspace)
+        else:
+            write_blobs(workspace)
+            write_looks(workspace)
+    one = Person(blender, workspaces, tmp_path)
+    one.python = sys.executable
+    blender.run(TEACH)
+    blender.run(f"addon('ui.preferences').preferences().python = {sys.executable!r}")
+    state = blender.until("state = addon('environment').status().state; result = state != 'absent' and state")
+    if state != "stopped":
+        pytest.skip("the tests' Python does not run where Blender runs: there is no backend that Blender could start")
+    yield one
+    blender.run("bpy.ops.wm.read_homefile(app_template='')", view=False)
+    blender.run("addon('session').leave(); addon('session').links.clear()", view=False)
+
+
+def write_looks(root: Path) -> None:
+    import torch
+
+    from backend.scene import Workspace
+    from backend.train.appearance import Appearance, initial_response, initial_shared
+
+    names = tuple(photo.name for photo in Workspace.open(root).used_photos())
+    shared = initial_shared(len(names), 4, 0)
+    shared["offset"] = 0.3 * torch.randn(4, 3, generator=torch.Generator().manual_seed(1))
+    count = len(Workspace.open(root).gaussians())
+    Appearance(names, shared, initial_response(count, 4) + 0.1).save(Workspace.open(root))
+
+
+def test_random_use_leaves_no_trace(person: Person, tmp_path: Path) -> None:
+    seed = int(os.environ.get("SEGWILD_SEED", "0")) or int(time.time()) % 100_000
+    began, number, marked = time.monotonic(), 0, 0.0
+    counts: Counter[str] = Counter()
+    with (tmp_path / "random-use.log").open("w", buffering=1) as log:
+        log.write(f"seed {seed}\n")
+        while (spent := time.monotonic() - began) < 60 * MINUTES:
+            if not marked and spent > 60 * MINUTES * WARM_UP:
+                marked = memory_at_rest(person)
+                log.write(f"mark {marked:.1f} MB\n")
+            number += 1
+            counts[step(person, f"{seed}:{number}", log, number, spent)] += 1
+        end = memory_at_rest(person)
+        log.write(f"{number} steps: {dict(counts)}\nmemory {marked:.1f} -> {end:.1f} MB\n")
+    print(f"\nseed {seed}, {number} steps of {len(counts)} kinds, memory {marked:.1f} -> {end:.1f} MB")
+    assert end <= (1 + GROWTH) * marked, f"it grew from {marked:.1f} to {end:.1f} MB (seed {seed})"
+
+
+def step(person: Person, choice: str, log: Any, number: int, spent: float) -> str:
+    """One action that is possible now, with a look at what Blender has said afterwards."""
+    person.random.seed(choice)
+    facts = person.facts()
+    possible = [each for each in ACTIONS if each.when(facts)]
+    chosen = person.random.choices(possible, [each.weight for each in possible])[0]
+    log.write(f"{number:4} {spent:6.1f} s  {chosen.name} ")
+    before = len(printed(person.blender))
+    try:
+        log.write(chosen.do(person, facts) + "\n")
+        time.sleep(person.random.choice([0, 0, 0.1, 0.5]))
+        after = person.facts()
+    except (BlenderError, AssertionError) as error:
+        raise AssertionError(f"step {choice} {chosen.name}: {error}\n{facts}") from error
+    said = printed(person.blender)[before:]
+    assert not after["trouble"], f"step {choice} {chosen.name}: {after['trouble']}"
+    assert not any(word in said for word in BAD), f"step {choice} {chosen.name} printed:\n{said[-3000:]}"
+    return chosen.name
+
+
+def printed(blender: Driver) -> str:
+    return (blender.folder / "blender.log").read_text(errors="replace")
+
+
+def memory_at_rest(person: Person) -> float:
+    """MB of Blender with one fresh import in a new file, drawn, and nothing to undo."""
+    blender = person.blender
+    blender.run("bpy.ops.wm.read_homefile(app_template='')", view=False)
+    blender.run(f"""
+        for ob in list(bpy.data.objects):
+            bpy.data.objects.remove(ob)
+        assert bpy.ops.segwild.import_workspace(directory={str(person.workspaces[0])!r}) == {{'FINISHED'}}
+    """)
+    look_from(blender, (0.0, -2.6, 1.3), (0, 0, 0.2))
+    settled(blender)
+    return blender.run("""
+        import ctypes, gc, os
+        gc.collect()
+        ctypes.CDLL(None).malloc_trim(0)  # what the allocator keeps for later is no growth
+        with open('/proc/self/statm') as file:
+            result = int(file.read().split()[1]) * os.sysconf('SC_PAGE_SIZE') / 1e6
+    """)

@@ -1,0 +1,32 @@
+"""How coarse a view is drawn, from what its drawings have cost."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("bpy", reason="bpy is not installed; tests/README.md says how to run these tests")
+
+from segwild_addon.viewport import draw
+
+
+def test_coarse_drawings_find_what_they_can_afford():
+    """The cost of a row is learned, from the first full drawing and then from each coarse one."""
+    known, fixed_secs, row_secs = draw._Region(), 0.05, 8e-6
+    draw._learn(known, fixed_secs + 200_000 * row_secs, False, 1, True)
+    assert known.cost_secs == pytest.approx(1.65)
+    for _ in range(6):
+        every = max(1, round(known.thin))
+        secs = fixed_secs + 200_000 * row_secs / every
+        draw._learn(known, secs, True, every, False)
+    assert secs < 1.4 * draw.ROUGH_SECS
+    assert 1 <= known.thin <= draw.THIN_MAX
+
+
+def test_one_expensive_moment_is_forgotten():
+    known = draw._Region()
+    draw._learn(known, 3.0, False, 1, True)  # the first, with all that is uploaded and compiled
+    draw._learn(known, 0.004, False, 1, False)
+    assert known.cost_secs == 0.004
+    for _ in range(8):
+        draw._learn(known, 0.004, True, max(1, round(known.thin)), False)
+    assert known.thin == 1
