@@ -20,7 +20,7 @@ from bpy.app.handlers import persistent
 from . import session, work
 from .client import UNREACHABLE, Answered, Status
 from .client.link import Happened, Link
-from .data import cuts, scenes, splats
+from .data import cuts, scenes, segments, splats
 from .protocol.errors import InputError
 from .protocol.events import SceneChanged
 from .protocol.requests import Drop, Keep, Rename
@@ -144,19 +144,21 @@ def _packed(ob: bpy.types.Object, count: int) -> str:
     return base64.b64encode(np.packbits(bits, bitorder="little").tobytes()).decode()
 
 
-def _sample(scene: bpy.types.Collection) -> tuple[np.ndarray, np.ndarray]:
-    """Ids (M,) and positions (M, 3) of a few rows of each object, by which the workspace they come from is known
-    again."""
-    found, places = [np.zeros(0, np.int32)], [np.zeros((0, 3), np.float32)]
+def _sample(scene: bpy.types.Collection) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Ids (M,), positions (M, 3) and positions in the scene (M, 3) of a few rows of each object, by which the
+    workspace they come from is known again."""
+    found, places, moved = [np.zeros(0, np.int32)], [np.zeros((0, 3), np.float32)], [np.zeros((0, 3))]
     for ob in scenes.splat_objects(scene):
         ids = splats.read_ids(ob)
         some = np.flatnonzero(ids)[:: max(1, len(ids) // SAMPLE)][:SAMPLE]
         found.append(ids[some])
         places.append(splats.column(ob, "position", 3)[some])
-    return np.concatenate(found), np.concatenate(places)
+        matrix = segments.placed(ob)
+        moved.append(places[-1] @ matrix[:3, :3].T + matrix[:3, 3])
+    return np.concatenate(found), np.concatenate(places), np.concatenate(moved)
 
 
-def _facts(folder: Path, ids: np.ndarray, positions: np.ndarray) -> tuple[dict[int, str], int]:
+def _facts(folder: Path, ids: np.ndarray, positions: np.ndarray, moved: np.ndarray) -> tuple[dict[int, str], int]:
     """Names of the workspace's objects by id, and its Gaussians. Runs in a thread.
 
     Raises InputError if it has other Gaussians than those the sample was taken from.
@@ -170,8 +172,11 @@ def _facts(folder: Path, ids: np.ndarray, positions: np.ndarray) -> tuple[dict[i
     means = scenes.Folder.open(folder).splats().means
     known = ids <= len(means)
     same = np.zeros(len(ids), bool)
-    same[known] = np.all(means[ids[known] - 1] == positions[known], axis=1)
-    if len(ids) and not same.any():  # rows of single objects may have been moved, by a new origin for instance
+    trained = np.array(means[ids[known] - 1], float)
+    same[known] = np.all(trained == positions[known], axis=1)
+    # An object with an origin of its own has other rows, in the same places; one that was moved has its own rows.
+    same[known] |= np.isclose(trained, moved[known], rtol=1e-5, atol=1e-5).all(axis=1)
+    if len(ids) and not same.any():  # rows of single objects may have been moved by an applied transform
         raise InputError(
             "workspace-changed",
             "The workspace was trained again after this scene was imported: clicks and objects no longer fit.",

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import bpy
 import numpy as np
+from mathutils import Matrix
 
 from ..protocol.errors import InputError
 from . import changes, cuts, light, scenes, splats
@@ -141,6 +142,22 @@ def recover(scene: bpy.types.Collection) -> int:
         splats.extend(rest, moved(rows, np.linalg.inv(placed(rest))))
     changes.announce(rest.segwild.uuid)
     return len(missing)
+
+
+def centre(ob: bpy.types.Object) -> None:
+    """Put the object's origin into the middle of its splats; they stay where they are, and so does what hangs below."""
+    if not len(ob.data.points):
+        return
+    bpy.context.view_layer.update()
+    children = [(child, child.matrix_world.copy()) for child in ob.children]
+    positions = splats.column(ob, "position", 3)
+    middle = np.median(positions, axis=0)
+    splats.write_column(ob, "position", positions - middle)
+    ob.matrix_basis = ob.matrix_basis @ Matrix.Translation(middle.tolist())
+    bpy.context.view_layer.update()
+    for child, matrix in children:
+        child.matrix_world = matrix
+    changes.announce(ob.segwild.uuid)
 
 
 def apply_transform(ob: bpy.types.Object) -> None:

@@ -6,7 +6,7 @@ from bpy.props import EnumProperty, FloatProperty, StringProperty
 from ..data import light, looks, repair, scenes
 from ..data.looks import Look
 from ..protocol.errors import InputError, SegWildError
-from .objects import OnSplats, chosen
+from .objects import OnSplats, chosen, counted
 
 
 class SEGWILD_OT_set_look(bpy.types.Operator):
@@ -68,7 +68,7 @@ class SEGWILD_OT_bake_look(OnSplats, bpy.types.Operator):
         objects = chosen(context)
         for ob in objects:
             light.bake(ob)
-        return f"Baked the look of {len(objects)} objects."
+        return f"Baked the look of {counted(objects, 'object')}."
 
 
 class SEGWILD_OT_original_colours(OnSplats, bpy.types.Operator):

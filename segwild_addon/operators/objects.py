@@ -1,5 +1,7 @@
 """Rows between objects, objects into place: what Blender's own operators would do wrong to splats."""
 
+from collections.abc import Sized
+
 import bpy
 from bpy.props import StringProperty
 
@@ -10,6 +12,11 @@ from ..protocol.errors import SegWildError
 def chosen(context: bpy.types.Context) -> list[bpy.types.Object]:
     """The selected splat objects that can be edited."""
     return [ob for ob in context.selected_objects if splats.is_splat(ob) and ob.is_editable and ob.data.is_editable]
+
+
+def counted(things: Sized, noun: str) -> str:
+    """How many there are, in words."""
+    return f"{len(things)} {noun}{'s' * (len(things) != 1)}"
 
 
 class OnSplats:
@@ -51,6 +58,7 @@ class SEGWILD_OT_make_object(OnSplats, bpy.types.Operator):
             raise segments.not_in_a_scene(objects[0])
         picked = [(ob, segments.selected_rows(ob)) for ob in objects if scenes.scene_of(ob) == scene]
         made = segments.make_of_rows(scene, self.name, picked)
+        segments.centre(made)
         return f"Made {made.name} of {len(made.data.points)} splats."
 
 
@@ -72,9 +80,9 @@ class SEGWILD_OT_join(OnSplats, bpy.types.Operator):
     def work(self, context: bpy.types.Context) -> str:
         target = context.active_object
         others = [ob for ob in chosen(context) if ob != target]
-        count = len(others)
+        said = f"Joined {counted(others, 'object')} to {target.name}."
         segments.merge(target, others)
-        return f"Joined {count} objects to {target.name}."
+        return said
 
 
 class SEGWILD_OT_dissolve_object(OnSplats, bpy.types.Operator):
@@ -83,13 +91,21 @@ class SEGWILD_OT_dissolve_object(OnSplats, bpy.types.Operator):
     bl_idname = "segwild.dissolve_object"
     bl_label = "Dissolve Object"
 
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        if not super().poll(context):
+            return False
+        if all(ob.segwild.kind == "REST" for ob in chosen(context)):
+            cls.poll_message_set("This is the rest of the scene: select another object")
+            return False
+        return True
+
     def work(self, context: bpy.types.Context) -> str:
         objects = [ob for ob in chosen(context) if ob.segwild.kind != "REST"]
-        if not objects:
-            raise segments.not_a_segment(chosen(context)[0])
+        said = f"Dissolved {counted(objects, 'object')}."
         for ob in objects:
             segments.dissolve(ob)
-        return f"Dissolved {len(objects)} objects."
+        return said
 
 
 class SEGWILD_OT_erase_splats(OnSplats, bpy.types.Operator):
@@ -145,7 +161,20 @@ class SEGWILD_OT_apply_transform(OnSplats, bpy.types.Operator):
         objects = chosen(context)
         for ob in objects:
             segments.apply_transform(ob)
-        return f"Applied the transforms of {len(objects)} objects."
+        return f"Applied the transforms of {counted(objects, 'object')}."
+
+
+class SEGWILD_OT_origin_to_centre(OnSplats, bpy.types.Operator):
+    """Put the origins of the selected objects into the middle of their splats, to turn and scale them about it"""
+
+    bl_idname = "segwild.origin_to_centre"
+    bl_label = "Origin to Centre"
+
+    def work(self, context: bpy.types.Context) -> str:
+        objects = chosen(context)
+        for ob in objects:
+            segments.centre(ob)
+        return f"Moved the origin of {counted(objects, 'object')}."
 
 
 class SEGWILD_OT_mark_asset(OnSplats, bpy.types.Operator):
@@ -158,7 +187,7 @@ class SEGWILD_OT_mark_asset(OnSplats, bpy.types.Operator):
         objects = chosen(context)
         for ob in objects:
             segments.mark_asset(ob)
-        return f"Marked {len(objects)} objects as assets."
+        return f"Marked {counted(objects, 'object')} as assets."
 
 
 def _menu(self: bpy.types.Menu, context: bpy.types.Context) -> None:
@@ -176,6 +205,7 @@ _CLASSES = (
     SEGWILD_OT_restore_splats,
     SEGWILD_OT_recover_rows,
     SEGWILD_OT_apply_transform,
+    SEGWILD_OT_origin_to_centre,
     SEGWILD_OT_mark_asset,
 )
 

@@ -149,8 +149,11 @@ def _draw_selection(layout: bpy.types.UILayout, context: bpy.types.Context) -> N
         box.label(text="Looking for the object…", icon="SORTTIME")
     elif refusal is not None:
         text(box, context, str(refusal), icon="ERROR")
+    elif selection.unknown():
+        text(box, context, "What these clicks select is known when the backend runs.", icon="INFO")
     else:
-        box.label(text=f"{len(selection.ids()):,} splats", icon="CHECKMARK")
+        count = len(selection.ids())
+        box.label(text=f"{count:,} splats", icon="CHECKMARK" if count else "INFO")
     box.label(text=said)
     box.prop(state, "new_name", text="")
     box.prop(context.scene.segwild, "clean_edges")

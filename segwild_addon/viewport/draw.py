@@ -19,7 +19,7 @@ from bpy.app.handlers import persistent
 from ..data import changes, compat
 from ..protocol.errors import SegWildError
 from .buffers import uploads
-from .camera import of_region
+from .camera import View, of_region
 from .painting import Highlight, Painter
 from .shaders import DISPLAY_GAMMA
 from .stock import SHARED
@@ -45,7 +45,7 @@ class _Region:
     rough: bool = False  # the last drawing was not the final one
     cost_secs: float = 0.0  # of the last full drawing in which nothing was uploaded
     thin: float = 1.0  # of so many rows one is drawn in a coarse drawing, for it to take no longer than it may
-    depth: np.ndarray | None = None  # what hid splats in the last drawing
+    depth: np.ndarray | None = None  # (H, W) from the bottom, what hid splats in the last drawing; None: nothing
     depth_texture: Any = None
     depth_number: int = 0
 
@@ -144,6 +144,20 @@ def hides(ob: bpy.types.Object) -> bool:
     return ob.type in SOLIDS and ob.display_type not in ("BOUNDS", "WIRE")
 
 
+def covered(region: bpy.types.Region, view: View, x: Any, y: Any, z: Any) -> Any:
+    """Whether another object was before these depths z at these pixels when the region was drawn last: bool, or (M,)
+    bool of arrays. Pixels count from the lower left corner."""
+    known = _regions.get(region.as_pointer())
+    before = known.depth if known is not None else None
+    if before is None or before.shape != (view.height, view.width):
+        return np.zeros(np.shape(z), bool)
+    columns = np.clip(np.asarray(x).astype(int), 0, view.width - 1)
+    rows = np.clip(np.asarray(y).astype(int), 0, view.height - 1)
+    a, b = view.depth_terms
+    place = (a + (b * z if view.orthographic else b / np.maximum(z, 1e-6)) + 1) / 2
+    return place > before[rows, columns]
+
+
 def _draw() -> None:
     """Whatever goes wrong here would be repeated with every drawing: it is said once."""
     global _problem
@@ -201,8 +215,9 @@ def _draw_region(context: bpy.types.Context) -> None:
         every = max(every, round(known.thin))
     painted = view.resized(-(-view.width // 2), -(-view.height // 2)) if coarse else view
     behind = None
+    known.depth, kept = None, known.depth
     if space.shading.type != "WIREFRAME" and _anything_before(context, space):
-        behind = _depth_texture(known, view.width, view.height)
+        behind = _depth_texture(known, kept, view.width, view.height)
     paintings = _painter.paintings
     framebuffer, picture = _painter.paint(
         strokes,
@@ -273,15 +288,15 @@ def _forget_closed() -> None:
     _painter.keep(there)
 
 
-def _depth_texture(known: _Region, width: int, height: int) -> Any:
-    """The depth that Blender has drawn into the region; the texture of before if it is the same."""
+def _depth_texture(known: _Region, kept: np.ndarray | None, width: int, height: int) -> Any:
+    """The depth that Blender has drawn into the region; the texture of before if it is as what was `kept`."""
     import gpu
 
     depth = gpu.state.active_framebuffer_get().read_depth(0, 0, width, height)
     depth.dimensions = width * height
     values = np.array(depth, np.float32).reshape(height, width)
-    if known.depth is None or not np.array_equal(values, known.depth):
-        known.depth = values
+    known.depth = values
+    if kept is None or not np.array_equal(values, kept):
         known.depth_texture = gpu.types.GPUTexture((width, height), format="R32F", data=depth)
         known.depth_number += 1
     return known.depth_texture

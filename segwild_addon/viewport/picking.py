@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..data.trained import scene_from_object
 from .camera import View, of_region
 from .projection import ALPHA_MAX, ALPHA_MIN, BLUR, EXTENT_MAX, clamps, project
 from .stock import SHARED, Placed, Stock
@@ -18,7 +19,7 @@ HALF = 0.5  # of the light that has been absorbed where the surface is
 
 @dataclass(frozen=True, eq=False)
 class Hit:
-    """Where a click meets the splats. All but `location` in the axes of the object: the scene frame of its rows."""
+    """Where a click meets the splats. All but `location` in the scene frame of the object's workspace."""
 
     object_name: str
     object_uuid: str
@@ -105,8 +106,8 @@ def _seen(pack: Any, matrix: np.ndarray, opacity: float, view: View, u: float, v
 def _hit(stock: Stock, each: Placed, index: int, view: View, u: float, v: float, z: float) -> Hit:
     origin, direction = view.ray(u, v)
     location = origin + direction * z / float(direction @ view.forward)
-    object_from_world = np.linalg.inv(each.matrix)
-    size = abs(np.linalg.det(each.matrix[:3, :3])) ** (1 / 3)
+    scene_from_world = scene_from_object(each.ob) @ np.linalg.inv(each.matrix)
+    size = abs(np.linalg.det(scene_from_world[:3, :3])) ** (1 / 3)
     facts = each.ob.segwild
     pack = stock.layers[facts.scene_uuid].pack(each.key)
     return Hit(
@@ -115,8 +116,8 @@ def _hit(stock: Stock, each: Placed, index: int, view: View, u: float, v: float,
         scene_uuid=facts.scene_uuid,
         index=index,
         row=int(pack.ids[index]),
-        position=object_from_world[:3, :3] @ location + object_from_world[:3, 3],
-        eye=object_from_world[:3, :3] @ origin + object_from_world[:3, 3],
-        pixel=view.pixel_size(z) / size,
+        position=scene_from_world[:3, :3] @ location + scene_from_world[:3, 3],
+        eye=scene_from_world[:3, :3] @ origin + scene_from_world[:3, 3],
+        pixel=view.pixel_size(z) * size,
         location=location,
     )

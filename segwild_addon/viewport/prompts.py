@@ -4,13 +4,16 @@ It takes clicks over a 3D view and five keys; everything else goes on to Blender
 and Ctrl+Z work as ever while it runs.
 """
 
+from functools import partial
+
 import bpy
+import numpy as np
 from bpy.app.handlers import persistent
 
 from .. import cleaning, session
 from ..data import scenes
 from ..protocol.errors import SegWildError
-from . import markers, selection, strokes
+from . import draw, markers, selection, strokes
 from .camera import of_region
 from .mouse import over_area, under
 from .picking import pick
@@ -124,6 +127,8 @@ class SEGWILD_OT_prompt(bpy.types.Operator):
             return
         if hit is None:
             self.report({"INFO"}, "There is nothing under the mouse.")
+        elif _covered(region, region_data, x, y, hit):
+            self.report({"INFO"}, "Another object is before the splats there.")
         elif len(selection.prompts()) and hit.scene_uuid != selection.scene_uuid():
             self.report({"WARNING"}, "This belongs to another scene. Make or cancel the present selection first.")
         else:
@@ -165,7 +170,11 @@ class SEGWILD_OT_prompt(bpy.types.Operator):
         except SegWildError as error:
             self.report({"ERROR"}, str(error))
             return
-        found = {uuid: strokes.chosen(view, clouds, inside, through=state.through) for uuid, clouds in by_scene.items()}
+        covered = partial(_covered_rows, region, view)
+        found = {
+            uuid: strokes.chosen(view, clouds, inside, through=state.through, covered=covered)
+            for uuid, clouds in by_scene.items()
+        }
         uuid = selection.scene_uuid()
         if not len(selection.prompts()) and len(found.get(uuid, ())) == 0:
             uuid = max(found, key=lambda each: len(found[each]), default=uuid)
@@ -256,6 +265,16 @@ def _made(context: bpy.types.Context) -> bpy.types.Object:
     if context.scene.segwild.clean_edges:
         cleaning.clean(ob)
     return ob
+
+
+def _covered_rows(region, view, pixels: np.ndarray, depths: np.ndarray) -> np.ndarray:
+    return draw.covered(region, view, pixels[:, 0], view.height - pixels[:, 1], depths)
+
+
+def _covered(region, region_data, x: float, y: float, hit) -> bool:
+    view = of_region(region, region_data)
+    z = float((view.cam_from_world @ [*hit.location, 1.0])[2])
+    return bool(draw.covered(region, view, x, y, z))
 
 
 class SEGWILD_OT_accept_prompts(bpy.types.Operator):

@@ -99,6 +99,12 @@ def waiting() -> bool:
     return _asks(wanted) and (scene_uuid(), wanted) not in _answers and refusal() is None and _link() is not None
 
 
+def unknown() -> bool:
+    """Whether there are clicks that no backend has answered or is going to answer as it is."""
+    wanted = marks()
+    return _asks(wanted) and (scene_uuid(), wanted) not in _answers and refusal() is None and _link() is None
+
+
 def refusal() -> SegWildError | None:
     """Why the present clicks select nothing."""
     return _refusals.get((scene_uuid(), marks()))
@@ -122,6 +128,7 @@ def accept(name: str) -> bpy.types.Object:
         raise InputError("empty-object", "Nothing is selected.", "Click on an object first.")
     color = _color(1 + len(scenes.members(collection, "SEGMENT")))
     made = segments.make(collection, name.strip() or "Object", chosen, 0, color)
+    segments.centre(made)
     prompts().clear()
     bpy.context.window_manager.segwild.property_unset("new_name")  # was of this object
     layer = bpy.context.view_layer

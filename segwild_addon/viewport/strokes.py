@@ -55,18 +55,24 @@ def brushed(path: Sequence[tuple[float, float]], radius: float) -> Callable[[np.
 
 
 def chosen(
-    view: View, clouds: Sequence[Cloud], inside: Callable[[np.ndarray], np.ndarray], *, through: bool = False
+    view: View,
+    clouds: Sequence[Cloud],
+    inside: Callable[[np.ndarray], np.ndarray],
+    *,
+    through: bool = False,
+    covered: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None,  # pixels (M, 2), depths -> (M,) bool
 ) -> np.ndarray:
     """The ids (M,) int32, ascending, each once, of the rows whose centres are seen inside; 0 is left out.
 
-    `through`: also what is hidden.
+    `through`: also what is hidden, by splats or because something else has `covered` it.
     """
     found = [_seen_inside(view, cloud, inside) for cloud in clouds]
     if not found:
         return np.zeros(0, np.int32)
     pixels, depths, opacities, ids = (np.concatenate(parts) for parts in zip(*found, strict=True))
     if not through and len(ids):
-        ids = ids[_in_sight(pixels, depths, opacities)]
+        seen = _in_sight(pixels, depths, opacities)
+        ids = ids[seen & ~covered(pixels, depths) if covered is not None else seen]
     return np.unique(ids[ids > 0]).astype(np.int32)
 
 
