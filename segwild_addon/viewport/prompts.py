@@ -106,7 +106,10 @@ class SEGWILD_OT_prompt(bpy.types.Operator):
         found = under(context, event)
         if found is None or event.alt:  # Alt orbits where a three-button mouse is emulated
             return {"PASS_THROUGH"}
-        space, region, region_data = found
+        return self.pressed_in(*found, context, event)
+
+    def pressed_in(self, space, region, region_data, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        """The button went down over this 3D view."""
         x, y = event.mouse_x - region.x + 0.5, event.mouse_y - region.y + 0.5
         self._held, self._accepting = True, False
         if context.window_manager.segwild.prompt_mode != "CLICK":
@@ -277,6 +280,23 @@ def _covered(region, region_data, x: float, y: float, hit) -> bool:
     return bool(draw.covered(region, view, x, y, z))
 
 
+class SEGWILD_OT_prompt_click(bpy.types.Operator):
+    """A click of the running selection where a sidebar lies over the view but shows nothing: only Blender knows where
+    that is, and sends it on to the view"""
+
+    bl_idname = "segwild.prompt_click"
+    bl_label = "Click of Select Object"
+    bl_options = {"INTERNAL"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return running() and context.region_data is not None
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        _running[0].pressed_in(context.space_data, context.region, context.region_data, context, event)
+        return {"FINISHED"}
+
+
 class SEGWILD_OT_accept_prompts(bpy.types.Operator):
     """Make an object of what is highlighted (Enter in the 3D view)"""
 
@@ -343,7 +363,8 @@ class SegwildSelectTool(bpy.types.WorkSpaceTool):
             layout.prop(state, "through")
 
 
-_CLASSES = (SEGWILD_OT_prompt, SEGWILD_OT_accept_prompts, SEGWILD_OT_clear_prompts)
+_CLASSES = (SEGWILD_OT_prompt, SEGWILD_OT_prompt_click, SEGWILD_OT_accept_prompts, SEGWILD_OT_clear_prompts)
+_keys: list[tuple[bpy.types.KeyMap, bpy.types.KeyMapItem]] = []
 
 
 @persistent
@@ -358,9 +379,18 @@ def register() -> None:
     bpy.app.handlers.load_pre.append(_before_load)
     if not bpy.app.background:
         bpy.utils.register_tool(SegwildSelectTool, after={"builtin.select_lasso"}, separator=True)
+    added = bpy.context.window_manager.keyconfigs.addon
+    if added is not None:
+        keymap = added.keymaps.new(name="Object Mode", space_type="EMPTY")
+        for held in ({}, {"shift": True}, {"ctrl": True}):
+            item = keymap.keymap_items.new("segwild.prompt_click", "LEFTMOUSE", "PRESS", head=True, **held)
+            _keys.append((keymap, item))
 
 
 def unregister() -> None:
+    while _keys:
+        keymap, item = _keys.pop()
+        keymap.keymap_items.remove(item)
     if not bpy.app.background:
         bpy.utils.unregister_tool(SegwildSelectTool)
     bpy.app.handlers.load_pre.remove(_before_load)

@@ -245,6 +245,58 @@ def test_keys_are_taken_over_the_sidebar_too(imported: Driver) -> None:
     no_traceback(imported)
 
 
+def test_clicks_go_through_where_the_sidebar_is_empty(imported: Driver) -> None:
+    """Below its panels Blender shows the view, and so a click there means the view."""
+    open_sidebar(imported)
+    look_from(imported, (0, -1.0, 0.6), (0, 0, 0.1))  # the ground fills the lower half
+    settled(imported)
+    imported.run("bpy.ops.segwild.prompt('INVOKE_DEFAULT')")
+    left, top, bottom = imported.run("""
+        side = next(region for region in bpy.context.area.regions if region.type == 'UI')
+        height = bpy.context.window.height
+        result = [side.x + side.width // 2 - 20, height - side.y - side.height, height - side.y]
+    """)
+    try:
+        imported.click(left, bottom - 40 + above(imported))
+        imported.until("result = len(bpy.context.scene.segwild.prompts) == 1")
+        imported.click(left, top + 12 + above(imported))  # a panel's head
+        imported.run("result = 0")
+        assert imported.run("result = len(bpy.context.scene.segwild.prompts)") == 1
+    finally:
+        imported.run("bpy.context.space_data.show_region_ui = False")
+    imported.move(*screen_of(imported, GROUND))
+    imported.key("Escape")
+    imported.until("result = not addon('viewport.prompts').running()")
+    no_traceback(imported)
+
+
+def test_what_stands_before_the_splats_is_in_the_way_of_clicks(imported: Driver) -> None:
+    """A wall before the red half: neither clicks nor boxes reach what it hides."""
+    imported.run("""
+        import math
+        bpy.ops.mesh.primitive_plane_add(size=1.0, location=(-0.5, -0.6, 0.3), rotation=(math.pi / 2, 0, 0))
+        bpy.context.active_object.name = 'wall'
+    """)
+    settled(imported)
+    imported.run("bpy.ops.segwild.prompt('INVOKE_DEFAULT')")
+    imported.click(*screen_of(imported, RED))
+    imported.click(*screen_of(imported, BLUE))
+    imported.until("result = len(bpy.context.scene.segwild.prompts) == 1")
+    x, y = screen_of(imported, RED)
+    imported.key("b")
+    drag(imported, (x - 20, y - 20), (x + 20, y + 20))
+    imported.run("result = 0")
+    assert imported.run("result = len(bpy.context.scene.segwild.prompts)") == 1
+    imported.run("bpy.data.objects['wall'].display_type = 'WIRE'")
+    settled(imported)
+    drag(imported, (x - 20, y - 20), (x + 20, y + 20))
+    imported.until("result = len(bpy.context.scene.segwild.prompts) == 2")
+    assert len(selected(imported)) > 10
+    imported.key("Escape", "Escape")
+    imported.until("result = not addon('viewport.prompts').running()")
+    no_traceback(imported)
+
+
 def test_the_preferences_are_drawn(blender: Driver) -> None:
     blender.run("bpy.ops.segwild.open_preferences()")
     time.sleep(1.5)
