@@ -28,6 +28,9 @@ def world_of(ob, row):
     position = np.zeros(3 * len(ob.data.points), np.float32)
     ob.data.attributes['position'].data.foreach_get('vector', position)
     return ob.matrix_world @ __import__('mathutils').Vector(position[3 * row : 3 * row + 3].tolist())
+def memory():
+    with open('/proc/self/statm') as file:
+        return int(file.read().split()[1]) * os.sysconf('SC_PAGE_SIZE') / 1e6
 def facts():
     scene, layer, window = bpy.context.scene, bpy.context.view_layer, bpy.context.window_manager.windows[0]
     active = layer.objects.active
@@ -54,6 +57,7 @@ def facts():
     found['backend'] = 'stopped' if link is None else 'ending' if link.ending else link.status.state
     found['library'] = own is not None and own.library is not None
     found['trouble'] = addon('session').trouble()
+    found['memory'] = memory()
     return found
 """
 

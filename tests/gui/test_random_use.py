@@ -66,6 +66,7 @@ def write_looks(root: Path) -> None:
 
 def test_random_use_leaves_no_trace(person: Person, tmp_path: Path) -> None:
     seed = int(os.environ.get("SEGWILD_SEED", "0")) or int(time.time()) % 100_000
+    see_everything(person)
     began, number, marked = time.monotonic(), 0, 0.0
     counts: Counter[str] = Counter()
     with (tmp_path / "random-use.log").open("w", buffering=1) as log:
@@ -82,13 +83,25 @@ def test_random_use_leaves_no_trace(person: Person, tmp_path: Path) -> None:
     assert end <= (1 + GROWTH) * marked, f"it grew from {marked:.1f} to {end:.1f} MB (seed {seed})"
 
 
+def see_everything(person: Person) -> None:
+    """Once what Blender keeps for good when it is first used: an engine's buffers (1 GB in software), four views."""
+    memory_at_rest(person)
+    for kind in ("MATERIAL", "WIREFRAME", "SOLID"):
+        person.blender.run(f"bpy.context.space_data.shading.type = {kind!r}")
+        settled(person.blender)
+    for source in ("region_quadview()", "region_quadview()", "area_split(direction='VERTICAL', factor=0.5)"):
+        person.blender.run(f"bpy.ops.screen.{source}")
+        settled(person.blender)
+    person.blender.run("bpy.ops.segwild.viewport_image(size=0.5)")
+
+
 def step(person: Person, choice: str, log: Any, number: int, spent: float) -> str:
     """One action that is possible now, with a look at what Blender has said afterwards."""
     person.random.seed(choice)
     facts = person.facts()
     possible = [each for each in ACTIONS if each.when(facts)]
     chosen = person.random.choices(possible, [each.weight for each in possible])[0]
-    log.write(f"{number:4} {spent:6.1f} s  {chosen.name} ")
+    log.write(f"{number:4} {spent:6.1f} s {facts['memory']:7.1f} MB  {chosen.name} ")
     before = len(printed(person.blender))
     try:
         log.write(chosen.do(person, facts) + "\n")
@@ -118,9 +131,8 @@ def memory_at_rest(person: Person) -> float:
     look_from(blender, (0.0, -2.6, 1.3), (0, 0, 0.2))
     settled(blender)
     return blender.run("""
-        import ctypes, gc, os
+        import ctypes, gc
         gc.collect()
         ctypes.CDLL(None).malloc_trim(0)  # what the allocator keeps for later is no growth
-        with open('/proc/self/statm') as file:
-            result = int(file.read().split()[1]) * os.sysconf('SC_PAGE_SIZE') / 1e6
+        result = memory()
     """)
