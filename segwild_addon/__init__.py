@@ -13,6 +13,7 @@ _MODULES = (
     "viewport.selection",
     "viewport.markers",
     "viewport.prompts",
+    "viewport.tool",
     "ui.preferences",
     "work",
     "mirror",
