@@ -160,6 +160,15 @@ class Appearance:
         """(H, W, 3) float32 in 0..1."""
         return sky_picture(camera, self.shared, embedding).clamp(0, 1).numpy()
 
+    def with_look(self, name: str, embedding: Tensor) -> Appearance:
+        """The same with one more photo's look, or another one for a photo that has one."""
+        embeddings, known = self.shared["embeddings"], name in self.names
+        embeddings = embeddings.clone() if known else torch.cat([embeddings, embedding[None]])
+        if known:
+            embeddings[self.names.index(name)] = embedding
+        names = self.names if known else (*self.names, name)
+        return replace(self, names=names, shared={**self.shared, "embeddings": embeddings})
+
     def save(self, workspace: Workspace) -> None:
         arrays = {f"shared.{name}": value.numpy() for name, value in self.shared.items()}
         arrays["response"] = self.response.numpy()

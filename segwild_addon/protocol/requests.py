@@ -179,6 +179,8 @@ class Appearance:
     to: str | None = option("Photo B, for a mix of two.", None)
     mix: float = option("0 is photo A, 1 is photo B.", 0.0)
     strength: float = option("0 is neutral, 1 the photo's look, up to 2 exaggerates it.", 1.0)
+    learn: tuple[str, ...] = option("Photo that was held out of the training: find its look first. (repeatable)", ())
+    device: Device = option("Where looks are learned: auto takes CUDA where it works.", "auto")
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ import pytest
 import torch
 from plyfile import PlyData
 
-from backend.capture.pictures import read_picture
+from backend.capture.pictures import read_picture, write_picture
 from backend.progress import Quiet
 from backend.segment import objects
-from backend.segment.shown import Shown
+from backend.segment.shown import Shown, draw
 from backend.stages import appearance, export, lift, render
 from backend.train.appearance import Appearance, Look, initial_shared, lit
 from segwild_addon.protocol.errors import InputError
@@ -103,6 +103,33 @@ def test_looks_out_of_range_or_unknown_are_refused(lit_blobs) -> None:
         with pytest.raises(InputError):
             appearance.run(SetLook(root, **options), Quiet())
     assert "look" not in lit_blobs.workspace.scene()
+
+
+def test_the_look_of_a_photo_that_was_not_trained_on_is_learned(lit_blobs) -> None:
+    root, workspace = lit_blobs.workspace.root, lit_blobs.workspace
+    shown, photo = Shown.open(workspace), workspace.photo("a4")
+    with pytest.raises(InputError, match="no look of its own"):
+        appearance.run(SetLook(root, from_="a4"), Quiet())
+    seen = draw(shown.baked(Look("a0")), photo.camera, shown.sky(photo.camera, Look("a0")))[0]
+    write_picture(workspace.picture_file("a4"), seen)
+    before = workspace.splats.read_bytes()
+    assert appearance.run(SetLook(root, learn=("a4",)), Quiet()) == {"learned": ["a4"]}
+    assert "look" not in workspace.scene()
+    assert workspace.splats.read_bytes() == before
+    appearance.run(SetLook(root, from_="a4"), Quiet())
+    again = Shown.open(workspace)
+    assert again.appearance.names == (*shown.appearance.names, "a4")
+    found = draw(again.baked(), photo.camera, again.sky(photo.camera))[0]
+    neutral = draw(again.baked(Look()), photo.camera, again.sky(photo.camera, Look()))[0]
+
+    def off(picture: np.ndarray) -> float:
+        return float(np.abs(picture.astype(float) - seen).mean())
+
+    assert off(found) < 0.25 * off(neutral)
+    for name in shown.appearance.names:  # those that were there are what they were
+        assert torch.equal(again.appearance.embedding(Look(name)), shown.appearance.embedding(Look(name)))
+    with pytest.raises(InputError, match="No photo is called"):
+        appearance.run(SetLook(root, learn=("a4", "zz")), Quiet())
 
 
 def test_export_holds_exactly_the_object_in_its_look(lit_blobs, tmp_path) -> None:

@@ -1,0 +1,89 @@
+"""A photo the training did not see into its look: the embedding with which the frozen scene resembles it most."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from backend.capture.pictures import read_picture, resized
+from backend.render import seen_by
+from backend.render.harmonics import colors_from_sh
+from backend.scene import Camera, Gaussians, Photo, Workspace
+from backend.train.appearance import Appearance, lit, sky_picture
+from backend.train.similarity import Similarity
+
+FIT_STEPS, FIT_RATE = 128, 0.1
+
+
+class Fit:
+    """Finds the embedding of a photo the training did not see; everything else is frozen.
+
+    Geometry is frozen, so the blending weights are constant and one projection serves all steps: the
+    gradient of the colours is `accumulate` of the gradient of the pixels.
+    """
+
+    def __init__(self, gaussians: Gaussians, appearance: Appearance, engine: str = "cpu") -> None:
+        self.gaussians, self.appearance, self.engine = gaussians, appearance, engine
+        self.similarity = Similarity()
+
+    def embedding(
+        self,
+        camera: Camera,
+        photo: np.ndarray,  # (H, W, 3) float32 at the camera's size
+        columns: int,  # only the first so many columns are looked at
+        step_done: Callable[[], None] = lambda: None,
+    ) -> Tensor:
+        """(R,), by 128 Adam steps from neutral."""
+        shared = self.appearance.shared
+        embedding = torch.zeros(shared["embeddings"].shape[1], requires_grad=True)
+        if not len(embedding):
+            return embedding.detach()
+        left = Camera(camera.cam_from_world, camera.fx, camera.fy, camera.cx, camera.cy, columns, camera.height)
+        seen = seen_by(self.engine, self.gaussians, left)
+        alpha = torch.from_numpy(seen.alpha())
+        rows = torch.from_numpy(seen.rows)
+        basis = _Colors(self.gaussians, self.appearance, rows, camera)
+        target = torch.from_numpy(np.ascontiguousarray(photo[:, :columns]))
+        optimiser = torch.optim.Adam([embedding], lr=FIT_RATE)
+        for _ in range(FIT_STEPS):
+            optimiser.zero_grad()
+            colors = basis.lit(embedding)
+            full = np.zeros((len(self.gaussians), 3), np.float32)
+            full[seen.rows] = colors.detach().numpy()
+            splats = torch.from_numpy(seen.render_channels(full)).requires_grad_()
+            # The sky is evaluated for the whole picture and cropped: same grid as the render that is scored.
+            sky = sky_picture(camera, shared, embedding)[:, :columns]
+            image = splats + (1 - alpha)[..., None] * sky
+            loss = 0.8 * (image - target).abs().mean() + 0.2 * (1 - self.similarity(image, target))
+            loss.backward()
+            pulled, _ = seen.accumulate(splats.grad.numpy())
+            colors.backward(torch.from_numpy(pulled[seen.rows]))
+            optimiser.step()
+            step_done()
+        return embedding.detach()
+
+
+class _Colors:
+    """Colours of some rows in the light of an embedding, as one camera sees them."""
+
+    def __init__(self, gaussians: Gaussians, appearance: Appearance, rows: Tensor, camera: Camera) -> None:
+        self.sh0, self.shN = torch.from_numpy(gaussians.sh0)[rows], torch.from_numpy(gaussians.shN)[rows]
+        self.response, self.shared = appearance.response[rows], appearance.shared
+        self.directions = torch.from_numpy(gaussians.means)[rows] - torch.as_tensor(camera.centre, dtype=torch.float32)
+
+    def lit(self, embedding: Tensor) -> Tensor:
+        sh0, shN = lit(self.sh0, self.shN, self.response, self.shared, embedding)
+        return colors_from_sh(sh0, shN, self.directions)
+
+
+def look_of(
+    workspace: Workspace, photo: Photo, fit: Fit, *, long_side: int, step_done: Callable[[], None] = lambda: None
+) -> Tensor:
+    """(R,), the embedding of a photo of the workspace, found on all of its pixels. People in it count little."""
+    assert photo.camera is not None  # callers pass used photos
+    camera = photo.camera.fitted(long_side)
+    picture = resized(read_picture(workspace.picture_file(photo.name)), camera.width, camera.height)
+    return fit.embedding(camera, picture.astype(np.float32) / 255, camera.width, step_done)
