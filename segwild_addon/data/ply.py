@@ -6,18 +6,18 @@ The layout of the original code, which every viewer reads: x y z, nx ny nz (unus
 
 from __future__ import annotations
 
-import contextlib
 import os
 import warnings
 from pathlib import Path
 
 import numpy as np
 
-from ..protocol.errors import InputError, ResourceError
+from ..protocol.errors import InputError
 from .encoded import ROWS_MAX, Encoded, log_sizes, logits
 from .plyheader import Vertices, read_header
 from .rows import SH_COUNTS, Rows
 from .steps import Steps
+from .whole import written_whole
 
 _POSITION = ("x", "y", "z")
 _COLOUR = ("f_dc_0", "f_dc_1", "f_dc_2")
@@ -80,37 +80,23 @@ def writing(path: Path, rows: Rows, *, with_ids: bool = False) -> Steps[int]:
     lines += ["property int segwild_id", "property int segwild_label"] if with_ids else []
     header = "\n".join([*lines, "end_header", ""]).encode()
 
-    temporary = path.with_name(f".{path.name[:40]}.{os.getpid()}.part")
-    try:
-        with temporary.open("wb") as file:
-            file.write(header)
-            for start in range(0, len(chosen), _CHUNK_ROWS):
-                part = chosen[start : start + _CHUNK_ROWS]
-                table = np.zeros(len(part), dtype)
-                floats = table["floats"]
-                floats[:, 0:3] = rows.positions[part]
-                floats[:, 6:9] = rows.base[part, :3]
-                for k in range(bases):
-                    floats[:, 9 + k : 9 + 3 * bases : bases] = rows.sh[:, k][part]
-                floats[:, -8] = logits(rows.base[part, 3])
-                floats[:, -7:-4] = log_sizes(rows.scales[part])
-                floats[:, -4:] = rows.rotations[part]
-                if with_ids:
-                    table["ids"] = np.stack([rows.ids[part], rows.labels[part]], axis=1)
-                file.write(table.tobytes())
-                yield (start + len(part)) / len(chosen)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        raise ResourceError(
-            "write-failed",
-            f"Writing failed ({error.strerror or error}): {path}.",
-            "Free some space, or choose another folder.",
-        ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+    with written_whole(path) as file:
+        file.write(header)
+        for start in range(0, len(chosen), _CHUNK_ROWS):
+            part = chosen[start : start + _CHUNK_ROWS]
+            table = np.zeros(len(part), dtype)
+            floats = table["floats"]
+            floats[:, 0:3] = rows.positions[part]
+            floats[:, 6:9] = rows.base[part, :3]
+            for k in range(bases):
+                floats[:, 9 + k : 9 + 3 * bases : bases] = rows.sh[:, k][part]
+            floats[:, -8] = logits(rows.base[part, 3])
+            floats[:, -7:-4] = log_sizes(rows.scales[part])
+            floats[:, -4:] = rows.rotations[part]
+            if with_ids:
+                table["ids"] = np.stack([rows.ids[part], rows.labels[part]], axis=1)
+            file.write(table.tobytes())
+            yield (start + len(part)) / len(chosen)
     return len(chosen)
 
 

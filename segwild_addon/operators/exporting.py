@@ -6,7 +6,9 @@ import bpy
 from bpy.props import BoolProperty, EnumProperty, StringProperty
 from bpy_extras.io_utils import ExportHelper
 
-from ..data import export, ply
+from ..data import compact, export, ply
+from ..data.rows import Rows
+from ..data.steps import Steps
 from ..protocol.errors import SegWildError
 
 SCOPES = (
@@ -18,22 +20,32 @@ FRAMES = (
     ("CAPTURE", "As captured", "Where the photos' cameras are, or where the imported file was: fits other exports"),
     ("WORLD", "Blender's world", "Positions as Blender shows them, z up"),
 )
+FORMS = (
+    ("PLY", "PLY", "What training and viewing programs of 3D Gaussian Splatting read; nothing is lost"),
+    ("SPZ", "SPZ", "Niantic's compressed splats, a tenth of the size, for viewers in browsers and on phones"),
+    ("SPLAT", "SPLAT", "For the first viewers in browsers; one colour for all directions"),
+)
 
 
 class SEGWILD_OT_export_ply(bpy.types.Operator, ExportHelper):
-    """Write splats as a .ply that 3D Gaussian Splatting programs read, with their places and light baked in"""
+    """Write splats as a .ply, .spz or .splat for other programs, with their places and light baked in"""
 
     bl_idname = "segwild.export_ply"
     bl_label = "Export Splats"
 
-    filename_ext = ".ply"
-    filter_glob: StringProperty(default="*.ply", options={"HIDDEN"})
+    filter_glob: StringProperty(default="*.ply;*.spz;*.splat", options={"HIDDEN"})
+    form: EnumProperty(name="Format", items=FORMS, description="A suffix in the file's name counts more")
     scope: EnumProperty(name="Objects", items=SCOPES, default="VISIBLE")
     frame: EnumProperty(name="Frame", items=FRAMES, default="CAPTURE")
     lit: BoolProperty(name="Look and grading", description="As they are shown; else in neutral light", default=True)
     with_ids: BoolProperty(
         name="Row numbers", description="Add the splats' numbers and objects, which other programs ignore"
     )
+
+    @property
+    def filename_ext(self) -> str:
+        """What the file browser puts at the end of the name."""
+        return f".{self.form.lower()}"
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
@@ -47,7 +59,7 @@ class SEGWILD_OT_export_ply(bpy.types.Operator, ExportHelper):
             depsgraph = context.evaluated_depsgraph_get()
             objects = export.chosen(context, self.scope)
             rows = export.gathered(objects, depsgraph, frame=self.frame, lit=self.lit)
-            work = ply.writing(path, rows, with_ids=self.with_ids)
+            work = self._writing(path, rows)
             while True:
                 try:
                     wm.progress_update(next(work))
@@ -64,9 +76,17 @@ class SEGWILD_OT_export_ply(bpy.types.Operator, ExportHelper):
         self.report({"INFO"}, f"Wrote {written} splats of {len(objects)} objects to {path}.")
         return {"FINISHED"}
 
+    def _writing(self, path: Path, rows: Rows) -> Steps[int]:
+        form = path.suffix.lower() if path.suffix.lower() in (".ply", ".spz", ".splat") else self.filename_ext
+        if form == ".spz":
+            return compact.writing_spz(path, rows)
+        if form == ".splat":
+            return compact.writing_splat(path, rows)
+        return ply.writing(path, rows, with_ids=self.with_ids)
+
 
 def _menu(self: bpy.types.Menu, _context: bpy.types.Context) -> None:
-    self.layout.operator(SEGWILD_OT_export_ply.bl_idname, text="Splats (.ply)")
+    self.layout.operator(SEGWILD_OT_export_ply.bl_idname, text="Splats (.ply, .spz, .splat)")
 
 
 _CLASSES = (SEGWILD_OT_export_ply,)

@@ -30,7 +30,7 @@ class SEGWILD_PT_export(bpy.types.Panel):
             ("ALL", "Everything…"),
         ):
             column.operator("segwild.export_ply", text=label, icon="EXPORT").scope = scope
-        text(layout, context, "A .ply for other splat programs, with places and light as shown.")
+        text(layout, context, "A .ply, .spz or .splat for other programs, with places and light as shown.")
 
 
 def register() -> None:

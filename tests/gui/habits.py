@@ -50,7 +50,7 @@ def start_a_new_file(person: Person, facts: Facts) -> str:
 
 @action(1, in_scene)
 def export(person: Person, facts: Facts) -> str:
-    file = person.folder / f"export-{person.random.randrange(3)}.ply"
+    file = person.folder / f"export.{person.random.choice(['ply', 'spz', 'splat'])}"
     file.unlink(missing_ok=True)
     if not any(row[2] for row in facts["objects"]):
         return "there is nothing"
