@@ -84,8 +84,8 @@ def test_random_use_leaves_no_trace(person: Person, tmp_path: Path) -> None:
 
 
 def see_everything(person: Person) -> float:
-    """Once what Blender keeps for good when it is first used: an engine's buffers (1 GB in software), four views. Returns
-    the memory before that, in MB."""
+    """Once what Blender keeps for good when it is first used: an engine's buffers (1 GB in software), four views.
+    Returns the memory before that, in MB."""
     plain = memory_at_rest(person)
     for kind in ("MATERIAL", "WIREFRAME", "SOLID"):
         person.blender.run(f"bpy.context.space_data.shading.type = {kind!r}")
