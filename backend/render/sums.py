@@ -20,7 +20,6 @@ from backend.render.tiles import (
     V,
     blend,
     exp_of_minus,
-    first_channel,
     first_offsets,
     hits,
     open_tile,
@@ -28,6 +27,7 @@ from backend.render.tiles import (
 )
 
 f32 = np.float32
+BLOCK = 2 * WIDTH  # channels that are summed at once
 
 
 @njit(inline="always")
@@ -48,37 +48,61 @@ def _weights(splats, s, first, py0, y, h, T):
     return weight, closed
 
 
+@njit(inline="always")
+def _added(weights, n, signal, q, stride, sums):
+    """Four pixels' weights (from `n`) times 16 channels (from `q`, pixels `stride` apart), added to eight sums.
+
+    Eight, because a sum can be added to again only after some cycles.
+    """
+    s0, s1, s2, s3, s4, s5, s6, s7 = sums
+    weight = spread(weights[n])
+    s0, s1 = fma(weight, load(signal, q), s0), fma(weight, load(signal, q + WIDTH), s1)
+    weight, q = spread(weights[n + 1]), q + stride
+    s2, s3 = fma(weight, load(signal, q), s2), fma(weight, load(signal, q + WIDTH), s3)
+    weight, q = spread(weights[n + 2]), q + stride
+    s4, s5 = fma(weight, load(signal, q), s4), fma(weight, load(signal, q + WIDTH), s5)
+    weight, q = spread(weights[n + 3]), q + stride
+    s6, s7 = fma(weight, load(signal, q), s6), fma(weight, load(signal, q + WIDTH), s7)
+    return s0, s1, s2, s3, s4, s5, s6, s7
+
+
 @njit(parallel=True, cache=True, error_model="numpy")
 def accumulate_features(bins, signal, pixel_weight, workers):
-    """Σ_p w·m·g per slot for a signal g (H, W, D): (slots, D+1) float32, the last column Σ_p w·m."""
+    """Σ_p w·m·g per slot for a signal g (H, W, D): (slots, D+1) float32, the last column Σ_p w·m.
+
+    A splat's weights in a tile times the tile's signal is a matrix product, and done as one: lanes are channels,
+    so that sums stay in registers and nothing is added across lanes.
+    """
     splats, tile_start, slot_splat, order = bins.splats, bins.tile_start, bins.slot_splat, bins.order
     tiles_x, width, height = bins.tiles_x, bins.width, bins.height
     D = signal.shape[2]
+    stride = (D + BLOCK - 1) // BLOCK * BLOCK  # channels of a pixel, with zeros at the end
     slots = np.empty((len(slot_splat), D + 1), f32)
     for worker in prange(workers):
         T = np.empty(AREA, f32)
         counted = np.zeros(AREA, f32)
-        tile_signal = np.zeros(AREA * D, f32)
-        sums = np.empty(D * WIDTH, f32)
+        tile_signal = np.zeros(AREA * stride, f32)
+        held = np.empty(AREA, f32)  # the weights of one splat, in the strips it touches
+        place = np.empty(AREA // WIDTH, np.int64)  # of the first pixel of each of these strips
+        sums = np.empty(stride, f32)
         for i in range(worker, len(order), workers):
             t = order[i]
             px0, py0, columns, rows = open_tile(t, tiles_x, width, height, T)
             if columns < TILE or rows < TILE:
-                tile_signal[:] = f32(0)  # lanes beyond the picture's edge weigh 0, but 0·NaN is NaN
+                tile_signal[:] = f32(0)  # pixels beyond the picture's edge weigh 0, but 0·NaN is NaN
             for y in range(rows):
                 for x in range(columns):
                     p = y * TILE + x
                     counted[p] = pixel_weight[py0 + y, px0 + x]
-                    q = first_channel(p, D)
                     for d in range(D):
-                        tile_signal[q + d * WIDTH] = signal[py0 + y, px0 + x, d]
+                        tile_signal[p * stride + d] = signal[py0 + y, px0 + x, d]
             remaining = columns * rows
             for j in range(tile_start[t], tile_start[t + 1]):
                 s = slot_splat[j]
-                sums[:] = f32(0)
                 mass = spread(f32(0))
                 y0, y1, h0, h1 = strips_of(splats, s, px0, py0)
                 first = first_offsets(splats, s, px0)
+                strips = 0
                 for y in range(y0, y1 if remaining > 0 else y0):
                     for h in range(h0, h1):
                         weight, closed = _weights(splats, s, first, py0, y, h, T)
@@ -87,11 +111,20 @@ def accumulate_features(bins, signal, pixel_weight, workers):
                             p = y * TILE + h * WIDTH
                             weight = weight * load(counted, p)
                             mass = mass + weight
-                            for d in range(D):
-                                one = load(tile_signal, p * D + d * WIDTH)
-                                store(sums, d * WIDTH, fma(weight, one, load(sums, d * WIDTH)))
+                            store(held, strips * WIDTH, weight)
+                            place[strips] = p
+                            strips += 1
+                for channel in range(0, stride, BLOCK):
+                    zero = spread(f32(0))
+                    own = (zero, zero, zero, zero, zero, zero, zero, zero)
+                    for n in range(strips):
+                        q = place[n] * stride + channel
+                        own = _added(held, n * WIDTH, tile_signal, q, stride, own)
+                        own = _added(held, n * WIDTH + 4, tile_signal, q + 4 * stride, stride, own)
+                    store(sums, channel, (own[0] + own[2]) + (own[4] + own[6]))
+                    store(sums, channel + WIDTH, (own[1] + own[3]) + (own[5] + own[7]))
                 for d in range(D):
-                    slots[j, d] = total(load(sums, d * WIDTH))
+                    slots[j, d] = sums[d]
                 slots[j, D] = total(mass)
     return slots
 

@@ -25,26 +25,43 @@ class ViewScore:
     spill: float | None
 
 
+class Judge:
+    """A scene drawn for one photo, and any number of its objects against masks of that photo."""
+
+    def __init__(self, scene: Gaussians, workspace: Workspace, photo: Photo) -> None:
+        self.scene, self.photo = scene, photo.name
+        self._camera, positions = covering(workspace, photo)
+        self._sampling = _Sampling(self._camera, positions)
+        self._seen = Seen(scene, self._camera)
+
+    def score(self, rows: np.ndarray, mask: np.ndarray) -> ViewScore:
+        """An object's rows (M,) against a mask (H, W) bool on the photo as taken."""
+        occluded = self._sampling.of(_share(self._seen, rows))
+        alone = self._sampling.of(Seen(self.scene.take(rows), self._camera).alpha())
+        predicted = occluded > metrics.ALPHA_THRESHOLD
+        return ViewScore(
+            self.photo,
+            metrics.iou(predicted, mask),
+            metrics.boundary_iou(predicted, mask),
+            metrics.iou(alone > metrics.ALPHA_THRESHOLD, mask),
+            metrics.spill(alone, mask),
+        )
+
+
 def score(scene: Gaussians, rows: np.ndarray, workspace: Workspace, photo: Photo, mask: np.ndarray) -> ViewScore:
-    """The object's rows (M,) against a mask (H, W) bool on the photo as taken."""
-    camera, positions = covering(workspace, photo)
-    occluded = sampled(visible_share(scene, rows, camera), camera, positions)
-    alone = sampled(Seen(scene.take(rows), camera).alpha(), camera, positions)
-    predicted = occluded > metrics.ALPHA_THRESHOLD
-    return ViewScore(
-        photo.name,
-        metrics.iou(predicted, mask),
-        metrics.boundary_iou(predicted, mask),
-        metrics.iou(alone > metrics.ALPHA_THRESHOLD, mask),
-        metrics.spill(alone, mask),
-    )
+    """One object in one photo; for several, keep a `Judge`."""
+    return Judge(scene, workspace, photo).score(rows, mask)
 
 
 def visible_share(scene: Gaussians, rows: np.ndarray, camera: Camera) -> np.ndarray:
     """(H, W) float32: how much of each pixel the rows fill, the rest of the scene standing in front."""
-    chosen = np.zeros((len(scene), 1), np.float32)
+    return _share(Seen(scene, camera), rows)
+
+
+def _share(seen: Seen, rows: np.ndarray) -> np.ndarray:
+    chosen = np.zeros((seen.count, 1), np.float32)
     chosen[rows] = 1
-    return Seen(scene, camera).render_channels(chosen)[..., 0]
+    return seen.render_channels(chosen)[..., 0]
 
 
 def covering(workspace: Workspace, photo: Photo) -> tuple[Camera, np.ndarray]:
@@ -83,9 +100,22 @@ def covering(workspace: Workspace, photo: Photo) -> tuple[Camera, np.ndarray]:
 
 def sampled(picture: np.ndarray, camera: Camera, positions: np.ndarray) -> np.ndarray:
     """(H, W) float32 picture of the camera at positions (..., 2), 0 outside."""
-    assert picture.shape == (camera.height, camera.width)
-    places = np.nan_to_num(positions, nan=-1e6) - 0.5
-    # Half a pixel beyond the outermost centres is still in the picture.
-    inside = (places > -0.5 - 1e-6) & (places < np.array([camera.width, camera.height]) - 0.5 + 1e-6)
-    values = map_coordinates(picture, (places[..., 1], places[..., 0]), order=1, mode="nearest", output=np.float32)
-    return np.where(inside.all(-1), values, 0)
+    return _Sampling(camera, positions).of(picture)
+
+
+class _Sampling:
+    """Positions (..., 2) in pictures of one camera, ready for any number of them."""
+
+    def __init__(self, camera: Camera, positions: np.ndarray) -> None:
+        self._shape = (camera.height, camera.width)
+        places = np.nan_to_num(positions, nan=-1e6) - 0.5
+        self._x, self._y = np.ascontiguousarray(places[..., 0]), np.ascontiguousarray(places[..., 1])
+        # Half a pixel beyond the outermost centres is still in the picture.
+        self._inside = (self._x > -0.5 - 1e-6) & (self._x < camera.width - 0.5 + 1e-6)
+        self._inside &= (self._y > -0.5 - 1e-6) & (self._y < camera.height - 0.5 + 1e-6)
+
+    def of(self, picture: np.ndarray) -> np.ndarray:
+        """(...,) float32, interpolated, 0 outside."""
+        assert picture.shape == self._shape
+        values = map_coordinates(picture, (self._y, self._x), order=1, mode="nearest", output=np.float32)
+        return np.where(self._inside, values, 0)

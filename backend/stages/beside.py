@@ -38,7 +38,7 @@ class Beside:
         others = max(1, self._all // 2)
         torch.set_num_threads(max(1, self._all - others))
         try:
-            self._child = Child(_WORKER, self._log, yielding=True, threads=others)
+            self._child = Child(_WORKER, self._log, threads=others)
         except BaseException:
             torch.set_num_threads(self._all)
             raise

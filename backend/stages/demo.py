@@ -20,6 +20,7 @@ from backend.scene.files import write_json
 from backend.stages import capture, evaluate, evaluate_masks, export, lift, segment, train
 from backend.stages.beside import Beside
 from backend.stages.demo_page import Outcome, demo_report
+from backend.stages.opened import Opened
 from backend.train.views import in_picture
 from segwild_addon.protocol import requests
 from segwild_addon.protocol.errors import ResourceError
@@ -162,7 +163,7 @@ def _select(sample: Collection, workspace: Workspace, outcome: Outcome, progress
     """One click per object, where a person would click; scored on all other photos, without passers-by."""
     used = {photo.name for photo in workspace.used_photos()}
     wanted = [item for item in sample.objects if item.click is not None and item.click.photo in used]
-    progress.phase("Selecting objects", len(wanted))
+    opened = Opened(workspace.root)
     for item in wanted:
         click = item.click
         segment.run(
@@ -170,18 +171,20 @@ def _select(sample: Collection, workspace: Workspace, outcome: Outcome, progress
                 workspace=workspace.root, name=item.name, view=click.photo, click=(f"{click.x:g},{click.y:g},+",)
             ),
             progress,
+            opened,
         )
-        outcome.objects[item.name] = evaluate_masks.run(
+    if wanted:
+        asked = [
             requests.EvaluateMasks(
                 workspace=workspace.root,
                 object=item.name,
                 masks=sample.mask_folder(item.name, occluded=False),
-                skip=(click.photo,),
+                skip=(item.click.photo,),
                 least=LEAST_SHARE,
-            ),
-            progress,
-        )
-        progress.advance(1, item.name)
+            )
+            for item in wanted
+        ]
+        outcome.objects |= {result["object"]: result for result in evaluate_masks.run_all(asked, progress)}
 
 
 def transient_scores(sample: Collection, workspace: Workspace) -> dict[str, float]:

@@ -7,29 +7,29 @@ from typing import Any
 
 import numpy as np
 
-from backend.features import Lifted, colour
 from backend.features.sam import find_checkpoint, open_network
 from backend.progress import Progress
 from backend.scene import Workspace
 from backend.segment import metrics, objects
-from backend.segment.prepared import Prepared
 from backend.segment.prompts import Mask, prompt_of
 from backend.segment.scoring import visible_share
 from backend.segment.segmenters import Sam, masked
 from backend.segment.selection import Selector
 from backend.stages import lift
 from backend.stages.cutting import cut_object
+from backend.stages.opened import Opened
 from backend.train.views import in_picture
 from segwild_addon.protocol.errors import InputError
 from segwild_addon.protocol.requests import Lift, Segment
 
 
-def run(request: Segment, progress: Progress) -> dict[str, Any]:
+def run(request: Segment, progress: Progress, opened: Opened | None = None) -> dict[str, Any]:
     """Select rows and keep them as an object; one of that name gets the new rows, keeping id and look.
 
     Returns the `object`, its `id`, the number of `gaussians`, the `threshold` on their posterior, the
     `view` and `time_secs`; for a mask also `iou`, how well the selection rendered there fits it; if it was cut,
-    what `cut_object` returns as `cut`. Raises InputError for a prompt that makes no sense, and then changes nothing.
+    what `cut_object` returns as `cut`. Who selects several times keeps the workspace `opened`. Raises InputError for a
+    prompt that makes no sense, and then changes nothing.
     """
     workspace = Workspace.open(request.workspace)
     began = time.monotonic()
@@ -47,7 +47,7 @@ def run(request: Segment, progress: Progress) -> dict[str, Any]:
     if request.checkpoint is not None and request.segmenter != "sam":
         raise InputError("bad-option", "--checkpoint needs a segmenter that has one.", "Add --segmenter sam.")
     network = open_network(find_checkpoint(request.checkpoint)) if request.segmenter == "sam" else None
-    prepared = Prepared.of(workspace, Lifted.load(workspace, colour.NAME))
+    prepared = (opened or Opened(workspace.root)).prepared
     selector = Selector(prepared, workspace, photo)
     if network is not None and not isinstance(prompt, Mask):
         progress.phase("Looking at the view")  # 20 s without a card, and at once when the view is known
