@@ -65,7 +65,8 @@ class Seen:
         for first in range(0, max(signal.shape[2], 1), CHUNK):
             chunk = np.ascontiguousarray(signal[:, :, first : first + CHUNK], np.float32)
             with cpu.Threads() as workers:
-                slots = sums.accumulate_features(bins, chunk, weight, workers)
+                slots = cpu.scratch(len(bins.slot_splat), chunk.shape[2] + 1)
+                sums.accumulate_features(bins, chunk, weight, workers, slots)
                 added = compositing.gather(bins, slots)
             parts.append(added[:, :-1])
             total = added[:, -1]

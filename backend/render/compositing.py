@@ -119,17 +119,16 @@ def forward(bins, colors, workers):
 
 
 @njit(parallel=True, cache=True, error_model="numpy")
-def backward(bins, colors, image, T_end, visited, v_image, v_alpha, background, workers):
+def backward(bins, colors, image, T_end, visited, v_image, v_alpha, background, workers, slots):
     """Gradients of every slot by replaying the forward pass front to back.
 
     With v the gradient of a pixel's colour, the colour that lies behind a splat is what remains of the
     pixel's total after taking away what lies in front: one running scalar per pixel, no division to
-    recover T. Returns (slots, GRADIENT_COLUMNS + D) float32; `gather` adds a splat's slots.
+    recover T. Writes all of `slots` (n, GRADIENT_COLUMNS + D) float32; `gather` adds a splat's slots.
     """
     splats, tile_start, slot_splat, order = bins.splats, bins.tile_start, bins.slot_splat, bins.order
     tiles_x, width, height = bins.tiles_x, bins.width, bins.height
     D = image.shape[2]
-    slots = np.empty((len(slot_splat), GRADIENT_COLUMNS + D), f32)
     for worker in prange(workers):
         T = np.empty(AREA, f32)
         # Zeros, not whatever memory holds: lanes beyond the picture's edge have alpha 0, and 0·NaN is NaN.
@@ -228,7 +227,6 @@ def backward(bins, colors, image, T_end, visited, v_image, v_alpha, background, 
                 else:
                     for d in range(D):
                         slots[j, GRADIENT_COLUMNS + d] = total(load(d_color, d * WIDTH))
-    return slots
 
 
 @njit(parallel=True, cache=True)

@@ -16,6 +16,9 @@ from backend.render.tiles import Binned
 # numba's fallback threading layer aborts on concurrent entry.
 _lock = threading.Lock()
 
+KEPT_BYTES = 256 << 20  # of working memory at most
+_kept = np.empty(0, np.float32)
+
 
 class Threads:
     """Holds the kernels for one thread of ours and gives them as many cores as torch has: `with Threads() as count`."""
@@ -28,6 +31,21 @@ class Threads:
 
     def __exit__(self, *_: object) -> None:
         _lock.release()
+
+
+def scratch(rows: int, columns: int) -> np.ndarray:
+    """(rows, columns) float32 that hold anything; to be used within `Threads` and not beyond.
+
+    The C library hands large arrays back to the system when they are freed, and the next one's pages are made and
+    cleared anew, which took as long as the sums that were written there.
+    """
+    global _kept
+    size = rows * columns
+    if 4 * size > KEPT_BYTES:
+        return np.empty((rows, columns), np.float32)
+    if len(_kept) < size:
+        _kept = np.empty(size + size // 4, np.float32)
+    return _kept[:size].reshape(rows, columns)
 
 
 def binned(projected: Projected, width: int, height: int) -> Binned:
@@ -65,9 +83,9 @@ class _Composite(torch.autograd.Function):
         colors, image, T_end, visited, background = ctx.held
         v_image = v_image.contiguous().numpy()
         with Threads() as workers:
-            slots = compositing.backward(
-                bins, colors, image, T_end, visited, v_image, v_alpha.contiguous().numpy(), background, workers
-            )
+            slots = scratch(len(bins.slot_splat), compositing.GRADIENT_COLUMNS + colors.shape[1])
+            v_alpha = v_alpha.contiguous().numpy()
+            compositing.backward(bins, colors, image, T_end, visited, v_image, v_alpha, background, workers, slots)
             sums = torch.from_numpy(compositing.gather(bins, slots))
         if ctx.sink is not None:
             ctx.sink.absgrad = sums[:, compositing.G_ABS_U : compositing.G_ABS_V + 1]

@@ -31,19 +31,24 @@ BLOCK = 2 * WIDTH  # channels that are summed at once
 
 
 @njit(inline="always")
-def _weights(splats, s, first, py0, y, h, T):
-    """Blend splat s into strip h of row y: its weights alpha·T (Lanes) and how many pixels it closed."""
-    dy = f32(py0 + y) + f32(0.5) - splats[s, V]
+def _shape(splats, s):
+    """What `_weights` needs of splat s, read once per tile: what lies in memory might change with every T."""
+    half_a, half_c = spread(f32(0.5) * splats[s, CONIC_A]), f32(0.5) * splats[s, CONIC_C]
+    return half_a, splats[s, CONIC_B], half_c, splats[s, V], spread(splats[s, LIMIT]), spread(splats[s, OPACITY])
+
+
+@njit(inline="always")
+def _weights(shape, first, py0, y, h, T):
+    """Blend a splat into strip h of row y: its weights alpha·T (Lanes) and how many pixels it closed."""
+    half_a, conic_b, half_c, v, limit, opacity = shape
+    dy = f32(py0 + y) + f32(0.5) - v
     dx = first + f32(h * WIDTH)
-    half_a = spread(f32(0.5) * splats[s, CONIC_A])
-    b_dy = spread(splats[s, CONIC_B] * dy)
-    c_dy_dy = spread(f32(0.5) * splats[s, CONIC_C] * dy * dy)
-    sigma = fma(fma(half_a, dx, b_dy), dx, c_dy_dy)
+    sigma = fma(fma(half_a, dx, spread(conic_b * dy)), dx, spread(half_c * dy * dy))
     before = load(T, y * TILE + h * WIDTH)
-    hit = hits(sigma, spread(splats[s, LIMIT]), before)
+    hit = hits(sigma, limit, before)
     weight, closed = spread(f32(0)), 0
     if anywhere(hit):
-        _, weight, left, closed = blend(hit, spread(splats[s, OPACITY]) * exp_of_minus(sigma), before)
+        _, weight, left, closed = blend(hit, opacity * exp_of_minus(sigma), before)
         store(T, y * TILE + h * WIDTH, left)
     return weight, closed
 
@@ -67,8 +72,8 @@ def _added(weights, n, signal, q, stride, sums):
 
 
 @njit(parallel=True, cache=True, error_model="numpy")
-def accumulate_features(bins, signal, pixel_weight, workers):
-    """Σ_p w·m·g per slot for a signal g (H, W, D): (slots, D+1) float32, the last column Σ_p w·m.
+def accumulate_features(bins, signal, pixel_weight, workers, slots):
+    """Σ_p w·m·g per slot for a signal g (H, W, D) into `slots` (n, D+1) float32, the last column Σ_p w·m.
 
     A splat's weights in a tile times the tile's signal is a matrix product, and done as one: lanes are channels,
     so that sums stay in registers and nothing is added across lanes.
@@ -77,7 +82,6 @@ def accumulate_features(bins, signal, pixel_weight, workers):
     tiles_x, width, height = bins.tiles_x, bins.width, bins.height
     D = signal.shape[2]
     stride = (D + BLOCK - 1) // BLOCK * BLOCK  # channels of a pixel, with zeros at the end
-    slots = np.empty((len(slot_splat), D + 1), f32)
     for worker in prange(workers):
         T = np.empty(AREA, f32)
         counted = np.zeros(AREA, f32)
@@ -102,10 +106,11 @@ def accumulate_features(bins, signal, pixel_weight, workers):
                 mass = spread(f32(0))
                 y0, y1, h0, h1 = strips_of(splats, s, px0, py0)
                 first = first_offsets(splats, s, px0)
+                shape = _shape(splats, s)
                 strips = 0
                 for y in range(y0, y1 if remaining > 0 else y0):
                     for h in range(h0, h1):
-                        weight, closed = _weights(splats, s, first, py0, y, h, T)
+                        weight, closed = _weights(shape, first, py0, y, h, T)
                         remaining -= closed
                         if anywhere(weight > f32(0)):
                             p = y * TILE + h * WIDTH
@@ -126,7 +131,6 @@ def accumulate_features(bins, signal, pixel_weight, workers):
                 for d in range(D):
                     slots[j, d] = sums[d]
                 slots[j, D] = total(mass)
-    return slots
 
 
 @njit(parallel=True, cache=True, error_model="numpy")
@@ -147,9 +151,10 @@ def accumulate_labels(bins, labels, label_count, pixel_weight, workers):
                 s = slot_splat[j]
                 y0, y1, h0, h1 = strips_of(splats, s, px0, py0)
                 first = first_offsets(splats, s, px0)
+                shape = _shape(splats, s)
                 for y in range(y0, y1):
                     for h in range(h0, h1):
-                        weight, closed = _weights(splats, s, first, py0, y, h, T)
+                        weight, closed = _weights(shape, first, py0, y, h, T)
                         remaining -= closed
                         hit_bits = bits(weight > f32(0))
                         while hit_bits != 0:
@@ -181,9 +186,10 @@ def median_depth(bins, depths, workers):
                 s = slot_splat[j]
                 y0, y1, h0, h1 = strips_of(splats, s, px0, py0)
                 first = first_offsets(splats, s, px0)
+                shape = _shape(splats, s)
                 for y in range(y0, y1):
                     for h in range(h0, h1):
-                        weight, _ = _weights(splats, s, first, py0, y, h, T)
+                        weight, _ = _weights(shape, first, py0, y, h, T)
                         left = load(T, y * TILE + h * WIDTH)
                         now = both(both(left <= f32(0.5), left + weight > f32(0.5)), weight > f32(0))
                         settled = bits(now)
@@ -219,9 +225,10 @@ def top_contributors(bins, k, workers):
                 s = slot_splat[j]
                 y0, y1, h0, h1 = strips_of(splats, s, px0, py0)
                 first = first_offsets(splats, s, px0)
+                shape = _shape(splats, s)
                 for y in range(y0, y1):
                     for h in range(h0, h1):
-                        weight, closed = _weights(splats, s, first, py0, y, h, T)
+                        weight, closed = _weights(shape, first, py0, y, h, T)
                         remaining -= closed
                         hit_bits = bits(weight > f32(0))
                         while hit_bits != 0:
