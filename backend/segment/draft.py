@@ -14,6 +14,7 @@ import numpy as np
 
 from backend.scene import Workspace
 from backend.segment import objects
+from backend.segment.meant import Answer, Click, Meant
 from backend.segment.objects import Object
 from backend.segment.posterior import PRIOR_AGAINST, PRIOR_FOR, Posterior, Votes, posterior
 from backend.segment.prepared import Prepared, Selection
@@ -25,6 +26,15 @@ _SEEDS_HELD = 1000  # prompts whose rows are remembered
 
 
 @dataclass(frozen=True, eq=False)
+class Place:
+    """Where a click lies on a picture, which is looked at when it is needed."""
+
+    meant: Callable[[], Meant]
+    x: float  # pixels of `Meant.camera`
+    y: float
+
+
+@dataclass(frozen=True, eq=False)
 class Prompted:
     """A click with the rows under it, which are looked up when they are needed."""
 
@@ -32,6 +42,7 @@ class Prompted:
     positive: bool
     view: str  # photo, or empty
     seeds: Callable[[], Seeds]
+    place: Place | None = None  # on the view's picture; None: it has none
 
 
 def selected(
@@ -41,13 +52,25 @@ def selected(
 ) -> Selection:
     """What prompts mean together. Raises InputError if there is no surface under any positive one."""
     sides: dict[bool, list[np.ndarray]] = {True: [], False: []}
+    clicks = []
     for prompt in prompts:
         seeds = seeds_of(prompt)
         weights = np.zeros(len(prepared.scene))
         weights[seeds.rows] = seeds.weights
         sides[prompt.positive].append(weights)
+        if prompt.place is not None:
+            clicks.append(Click(prompt.place.x, prompt.place.y, prompt.positive, weights))
     views = {prompt.view for prompt in prompts}
-    return prepared.clicked(sides[True], sides[False], view=views.pop() if len(views) == 1 else "")
+    view = views.pop() if len(views) == 1 else ""
+    drawn = None
+    if view and len(clicks) == len(prompts) > 0:
+        pictured = prompts[0].place.meant
+
+        def drawn() -> tuple[Meant, Answer | None]:
+            meant = pictured()
+            return meant, meant.answer(clicks)
+
+    return prepared.clicked(sides[True], sides[False], view=view, drawn=drawn)
 
 
 @dataclass(frozen=True, eq=False)

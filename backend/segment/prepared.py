@@ -5,7 +5,7 @@ Nothing here depends on a viewpoint: photos and marks share one of these.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -15,13 +15,16 @@ from backend.features import Lifted
 from backend.scene import Camera, Gaussians, Workspace
 from backend.segment.graph import SceneGraph, scene_graph
 from backend.segment.ground import find_ground
-from backend.segment.posterior import UNIT, Votes, best_threshold, posterior, seed_votes
+from backend.segment.meant import Answer, Meant
+from backend.segment.posterior import UNIT, Votes, best_threshold, mask_votes, posterior, seed_votes
 from backend.segment.refine import Followers, Refinement, banded, walked, without_strays
 from backend.segment.region import Walks
+from backend.segment.sweep import CLEAR
 from segwild_addon.protocol.errors import InputError
 
 _LAB = 3  # the first channels of the colour encoder: Lab of the fine blur
 _COLOR_DEVIATION = 30.0  # Lab units
+_BEHIND_PICTURE = 0.5  # votes of a region in space beside those of a picture that corrects it
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +35,12 @@ class Selection:
     probability: np.ndarray  # (N,) float64
     threshold: float
     evidence: tuple[Votes, ...]
+
+    @property
+    def of_picture(self) -> bool:
+        """Whether a mask of one picture alone says what it is: not drawn there, its back is guessed."""
+        kinds = {votes.kind for votes in self.evidence}
+        return "mask" in kinds and "region" not in kinds
 
 
 class Prepared:
@@ -72,27 +81,45 @@ class Prepared:
         return Followers(self.scene, self.graph, self.walks.rows, self.refinement)
 
     def clicked(
-        self, positive: Sequence[np.ndarray], negative: Sequence[np.ndarray] = (), *, view: str = ""
+        self,
+        positive: Sequence[np.ndarray],
+        negative: Sequence[np.ndarray] = (),
+        *,
+        view: str = "",
+        drawn: Callable[[], tuple[Meant, Answer | None]] | None = None,
     ) -> Selection:
         """The region that clicks mean, each (N,) float64 weights of the rows under it.
 
-        Raises InputError if there is no solid row under any positive one.
+        One click on what stands apart in space means that; for everything else the picture is asked that the clicks
+        were made on, if they were all made on one: `drawn` gives what they mean there. Raises InputError if there is
+        no solid row under any positive one.
         """
         on, beside = (np.sum(side, 0) if len(side) else np.zeros(len(self.scene)) for side in (positive, negative))
-        region = self.walks.region([np.where(beside > on, 0, seeds) for seeds in positive], negative)
-        if region is None:
+        hit = [np.where(beside > on, 0, seeds) for seeds in positive]
+        if not any(seeds[self.walks.rows].sum() > 0 for seeds in hit):
             raise InputError(
                 "nothing-there", "There is no surface where was clicked.", "Click on a part that the render shows."
             )
-        return self.decided(
-            [
-                self.region_votes(region.rows, view=view),
-                seed_votes(np.flatnonzero((on > 0) & (beside <= on)), inside=True, view=view),
-                seed_votes(np.flatnonzero((beside > 0) & ((on == 0) | (beside > on))), inside=False, view=view),
-            ]
-        )
+        seeds = [
+            seed_votes(np.flatnonzero((on > 0) & (beside <= on)), inside=True, view=view),
+            seed_votes(np.flatnonzero((beside > 0) & ((on == 0) | (beside > on))), inside=False, view=view),
+        ]
+        region = None
+        if drawn is None or (len(positive) == 1 and not len(negative)):
+            region = self.walks.region(hit, negative)
+        if drawn is not None and (region is None or region.separation >= CLEAR):
+            meant, answer = drawn()
+            if answer is not None:
+                votes = [mask_votes(meant.seen, answer.mask, view=view)]
+                if answer.clear is not None:
+                    rows = self.walks.rows[answer.clear]
+                    votes.append(self.region_votes(rows, view=view, confidence=_BEHIND_PICTURE))
+                return self.decided([*votes, *seeds])
+        region = region or self.walks.region(hit, negative)
+        assert region is not None  # a solid row was hit
+        return self.decided([self.region_votes(region.rows, view=view), *seeds])
 
-    def region_votes(self, region: np.ndarray, *, view: str = "") -> Votes:
+    def region_votes(self, region: np.ndarray, *, view: str = "", confidence: float = 1.0) -> Votes:
         """One vote per solid row, for or against a region of row ids (M,).
 
         Translucent rows have no place of their own: they follow their neighbours.
@@ -100,8 +127,9 @@ class Prepared:
         rows = self.walks.rows
         chosen = np.zeros(len(self.scene), bool)
         chosen[region] = True
-        inside = np.where(chosen[rows], UNIT, 0).astype(np.uint16)
-        outside = (UNIT - inside).astype(np.uint16)
+        full = round(UNIT * confidence)
+        inside = np.where(chosen[rows], full, 0).astype(np.uint16)
+        outside = (full - inside).astype(np.uint16)
         return Votes("region", view, rows.astype(np.uint32), inside, outside, np.zeros(len(rows), np.float32))
 
     def decided(self, evidence: Sequence[Votes]) -> Selection:

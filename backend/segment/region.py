@@ -25,7 +25,7 @@ from backend.scene.transforms import matrices_from_quats
 from backend.segment.clumps import Clumps
 from backend.segment.corrected import corrected
 from backend.segment.ground import Ground
-from backend.segment.sweep import Sweep
+from backend.segment.sweep import CLEAR, Sweep
 
 _SOLID = 0.5  # opacity of rows that walkers may stand on; less: haze bridges what stands apart
 _NEIGHBOURS = 12  # fewer: thin poles fall to pieces; more: gaps are bridged
@@ -46,6 +46,16 @@ class Region:
 
     rows: np.ndarray  # (M,) int64, solid rows
     separation: float  # cut per volume; less: clearer
+
+
+@dataclass(frozen=True, eq=False)
+class Suggestions:
+    """What a walk from seeds suggests: prefixes of the solid rows by falling visits."""
+
+    rank: np.ndarray  # (S,) int64, of every solid row
+    counts: np.ndarray  # (K,) int64, lengths of the prefixes, ascending
+    scores: np.ndarray  # (K,) float64, logs; less: smaller and clearer
+    clear: bool  # whether the best one stands apart by itself
 
 
 class Walks:
@@ -107,6 +117,16 @@ class Walks:
         )
         cut = ties.strengths[chosen[self.edges[:, 0]] != chosen[self.edges[:, 1]]].sum()
         return Region(self.rows[chosen], float(cut / ties.volumes[chosen].sum()))
+
+    def suggested(self, positive: Sequence[np.ndarray]) -> Suggestions | None:
+        """What positive clicks may mean, each (N,) weights of the rows under it. None if none of them is solid."""
+        starts = [start for seeds in positive if (start := self._start(seeds)).sum() > 0]
+        if not starts:
+            return None
+        together = np.sum([start / start.sum() for start in starts], 0)
+        sweep = Sweep.of(self._ties.visits(together, _STAY), self._ties.matrix, self._ties.volumes)
+        counts, scores = sweep.scored()
+        return Suggestions(sweep.rank, counts, scores, bool(sweep.separation[counts[scores.argmin()] - 1] < CLEAR))
 
     def _start(self, seeds: np.ndarray) -> np.ndarray:
         """(S,) where a walk from a click's rows (N,) starts: on things rather than on the ground beside them."""

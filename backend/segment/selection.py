@@ -1,6 +1,7 @@
 """A prompt on one photo into rows of the scene.
 
-A mask votes for the rows it shows. Clicks and boxes first find the region they mean; its rows then vote.
+A mask votes for the rows it shows. Clicks and boxes first find the region they mean; its rows then vote. Where
+nothing stands apart in space, clicks are answered by the photo's neutral picture, as a mask of it.
 Either way votes become a posterior, rows without votes follow their neighbours, and a threshold decides.
 """
 
@@ -13,7 +14,9 @@ import numpy as np
 from backend.render import Seen
 from backend.scene import Camera, Photo, Workspace
 from backend.segment.carry import Carrying, carried_votes, spread_views
-from backend.segment.draft import Prompted, selected
+from backend.segment.draft import Place, Prompted, selected
+from backend.segment.meant import LONG_SIDE as PICTURE_SIDE
+from backend.segment.meant import Meant
 from backend.segment.posterior import mask_votes
 from backend.segment.prepared import Prepared, Selection
 from backend.segment.prompts import Box, Clicks, Mask, Prompt, in_picture_pixels
@@ -44,6 +47,11 @@ class Selector:
     def _contributors(self) -> tuple[np.ndarray, np.ndarray]:
         return contributors(self.seen)
 
+    @cached_property
+    def meant(self) -> Meant:
+        """The view's picture, ready for clicks: made when the first one needs it."""
+        return Meant(self.scene, self.prepared.walks, self.camera)
+
     def select(self, prompt: Prompt) -> Selection:
         """What the prompt means from where it was given.
 
@@ -64,9 +72,18 @@ class Selector:
         """The clicks as parts of a draft, which photos and marks may share."""
         name = self.photo.name
         points, positive = clicks.points.tolist(), clicks.positive.tolist()
+        looked_at = self.camera.fitted(PICTURE_SIDE)
+        scale = (looked_at.width / self.camera.width, looked_at.height / self.camera.height)
+        places = self._on_picture(clicks.points) * scale
         return [
-            Prompted((name, *point, sign), sign, name, partial(self._seeds_of, np.array([point])))
-            for point, sign in zip(points, positive, strict=True)
+            Prompted(
+                (name, *point, sign),
+                sign,
+                name,
+                partial(self._seeds_of, np.array([point])),
+                Place(lambda: self.meant, *place),
+            )
+            for point, sign, place in zip(points, positive, places.tolist(), strict=True)
         ]
 
     def _clicked(self, clicks: Clicks) -> Selection:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numba import njit
@@ -15,7 +16,7 @@ from scipy.sparse import csr_matrix
 
 _LEAST_ROWS = 30
 _LARGEST_SHARE = 0.5  # of the scene's volume
-_CLEAR = 1e-3  # cut per volume that separates; more: smaller regions
+CLEAR = 1e-3  # cut per volume that separates; more: smaller regions
 _WITHIN = 3.0  # least cut per volume within a region against that around it; more: smaller regions
 _LEAST_PART = 0.1  # of a region's volume: less is no part to fall off
 _STEP = 2**0.5  # in rows: of so many sizes one is a candidate
@@ -53,17 +54,29 @@ class Sweep:
 
         `penalty` of a number of rows, at least 0, counts against it like a log of separation.
         """
-        outline = np.log(self.separation + _CLEAR) + np.log(self.volume / self.total) / 2
+        outline = self._outlines
         scores = {count: outline[count - 1] + penalty(count) for count in self._candidates(outline)}
         best, best_score = 0, np.inf
         for count in sorted(scores, key=lambda count: scores[count]):
             if scores[count] >= best_score:
                 break  # being two things only makes it worse
-            separation = self.separation[count - 1]
-            score = scores[count] + np.log(max(1.0, _WITHIN * separation / self._weakest(count)))
+            score = scores[count] + self._twofold(count)
             if score < best_score:
                 best, best_score = count, score
         return best
+
+    def scored(self) -> tuple[np.ndarray, np.ndarray]:
+        """Lengths (K,) int64 of one prefix per size class, ascending, and what `best` weighs: (K,) less is better."""
+        counts = self._candidates(self._outlines)
+        return np.array(counts), np.array([self._outlines[count - 1] + self._twofold(count) for count in counts])
+
+    @cached_property
+    def _outlines(self) -> np.ndarray:
+        return np.log(self.separation + CLEAR) + np.log(self.volume / self.total) / 2
+
+    def _twofold(self, count: int) -> float:
+        """By how much the first `count` rows are two things, in logs of separation."""
+        return float(np.log(max(1.0, _WITHIN * self.separation[count - 1] / self._weakest(count))))
 
     def _candidates(self, scores: np.ndarray) -> list[int]:
         """Lengths of prefixes, one per size class: those with the weakest ties along their outline."""

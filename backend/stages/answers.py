@@ -71,6 +71,8 @@ class Answers:
             with suppress(InputError):  # the first click pays for what is compiled and kept: let it be this one
                 selector.select(parsed_clicks((_middle(selector.photo),), selector.photo))
             yield None
+            _ = selector.meant
+            yield None
         for contested in (False, True):
             prepared.walks.solve(contested=contested)
             yield None

@@ -1,0 +1,324 @@
+"""Clicks on one view into the pixels they mean there, told by the view's own picture.
+
+Where nothing stands apart in space, colours and edges of the picture still say what belongs together. Regions that
+hold the positive clicks and no negative one are gathered from the trees of patches and from walks through the
+scene, and redrawn by a cut along their colours. Each is weighed by the edges along its outline, and by the clicks:
+people click into the middle of what they mean, and then of what is missing or too much. The region that is most
+like all others, by their weights, is the answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit, prange
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+
+from backend.features.neutral import Neutral
+from backend.scene import Camera, Gaussians
+from backend.segment.mincut import minimum_cut
+from backend.segment.patches import Patches
+from backend.segment.region import Suggestions, Walks
+
+LONG_SIDE = 320  # pixels of the picture
+_MIDDLE = 5.0  # power of how far in the middle of an error a click lies; more: positions of clicks say more
+_MIDDLE_FIRST = 1.0  # ... and of how far in the middle of the region the first one does
+_MIDDLE_LEAST = 0.05
+_FRAME = 2.0  # against a region that runs all along the picture's frame: it is what is behind
+_SMALL = 3.0  # power of the IoU with what stands apart in space; more: smaller corrections of it
+_CONTRAST = 1.0  # power of the mean contrast along an outline
+_IN_SPACE = 0.0  # in logs: advantage of the region that a walk through the scene suggests first
+_WEIGHED = 300  # regions whose clicks are looked at
+_KEPT = 40  # regions that further clicks start from
+_ALIKE = 0.9  # IoU from which two regions are one
+_NODES_ALIKE, _NODES = 0.95, 60  # of regions that a further click adds or takes away
+_REDRAWN = 20  # regions that are redrawn along colours
+_COLORS, _COLORS_MOST = 1.0, 3.0  # weight and limit of the log odds of colours
+_STAYS = 0.5  # log odds that a patch is rightly in the region that is redrawn
+_AREA_PX = 20.0  # a patch of this area has those odds once
+_EDGE = 6.0  # Lab units: contrast that lowers the cost of an outline to 0.4
+_EVERYWHERE = 1e-3  # share of any colour in any region
+_COARSE = 2  # pixels of the picture per pixel on which positions of clicks are weighed
+_HELD = 200  # sequences of clicks whose answers are remembered
+_CONTRIBUTORS = 4  # per pixel: rows that show what a patch is made of
+
+
+@dataclass(frozen=True, eq=False)
+class Click:
+    """A click on the view."""
+
+    x: float  # pixels of `Meant.camera`
+    y: float
+    positive: bool
+    seeds: np.ndarray  # (N,) float64 weights of the rows under it
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What clicks mean."""
+
+    mask: np.ndarray  # (H, W) bool on `Meant.camera`'s grid
+    clear: np.ndarray | None  # (S,) bool solid rows: what of it stands apart in space, seen or not
+
+
+@dataclass(frozen=True, eq=False)
+class _Known:
+    """What a sequence of clicks led to."""
+
+    region: np.ndarray  # (n,) bool
+    regions: np.ndarray  # (K, n) bool: what else it may be
+    clear: list[np.ndarray]  # each (S,) bool: regions in space that positive clicks lie in and that stand apart
+
+
+class Meant:
+    """One view, prepared for clicks."""
+
+    def __init__(self, scene: Gaussians, walks: Walks, camera: Camera) -> None:
+        self.camera, self.walks = camera.fitted(LONG_SIDE), walks
+        view = Neutral(scene, self.camera)
+        self.seen = view.seen
+        self.patches = Patches.of(view.picture, view.seen.depth())
+        ids, weights = view.seen.top_contributors(_CONTRIBUTORS)
+        place = np.full(len(scene), -1)
+        place[walks.rows] = np.arange(len(walks.rows))
+        solid = np.where(ids >= 0, place[ids], -1)
+        patch = np.broadcast_to(self.patches.labels[..., None], ids.shape)
+        shown = solid >= 0
+        # (n, S): how much of a patch each solid row fills, of all that solid rows do.
+        size = len(self.patches), len(walks.rows)
+        shares = coo_matrix((weights[shown], (patch[shown], solid[shown])), size).tocsr()
+        self._shares, self._solid, self._weights = shares, solid.astype(np.int32), weights
+        self._filled = np.asarray(shares.sum(1)).ravel()
+        self._coarse = self.patches.labels[::_COARSE, ::_COARSE].copy()  # on which positions of clicks are weighed
+        labels = self.patches.labels
+        frame = np.concatenate([labels[0], labels[-1], labels[1:-1, 0], labels[1:-1, -1]])
+        self._frame = np.bincount(frame, minlength=len(self.patches)) / len(frame)  # (n,) share of the frame
+        self._known: dict[tuple, _Known] = {}
+
+    def answer(self, clicks: Sequence[Click]) -> Answer | None:
+        """None if no region holds all positive clicks and no negative one. Deterministic."""
+        first = next((place for place, click in enumerate(clicks) if click.positive), None)
+        if first is None:
+            return None
+        ordered = [clicks[first], *clicks[:first], *clicks[first + 1 :]]
+        known: list[_Known] = []
+        for count in range(1, len(ordered) + 1):
+            key = tuple((click.x, click.y, click.positive) for click in ordered[:count])
+            if key not in self._known:
+                found = self._next(ordered[:count], known)
+                if found is None:
+                    return None
+                while len(self._known) >= _HELD:
+                    del self._known[next(iter(self._known))]
+                self._known[key] = found
+            known.append(self._known[key])
+        last = known[-1]
+        clear = [inside for inside in last.clear if self._mostly(inside, last.region)]
+        apart = np.any(clear, 0) if clear else None
+        return Answer(self._parted(self._pixels(last.region, apart), ordered), apart)
+
+    def _pixels(self, region: np.ndarray, apart: np.ndarray | None) -> np.ndarray:
+        """(H, W) bool: patches (n,) bool; where they are as in space, the rim is that of the rows (S,) bool."""
+        labels = self.patches.labels
+        if apart is None:
+            return region[labels]
+        inside = np.append(apart, False)[self._solid]  # the last for none
+        weight = np.where(self._solid >= 0, self._weights, 0)
+        rows = (weight * inside).sum(-1) > 0.5 * np.maximum(weight.sum(-1), 1e-9)
+        changed = region != self._shown(apart)
+        return np.where(changed[labels], region[labels], rows)
+
+    def _parted(self, mask: np.ndarray, clicks: Sequence[Click]) -> np.ndarray:
+        """(H, W) bool: where patches hold clicks of both signs, each pixel goes to the nearest of them."""
+        labels, result = self.patches.labels, mask.copy()
+        for patch in {self.patches.at(click.x, click.y) for click in clicks if not click.positive}:
+            here = [click for click in clicks if self.patches.at(click.x, click.y) == patch]
+            if not any(click.positive for click in here):
+                result[labels == patch] = False
+                continue
+            y, x = np.nonzero(labels == patch)
+            away = [(x + 0.5 - click.x) ** 2 + (y + 0.5 - click.y) ** 2 for click in here]
+            result[y, x] &= np.array([click.positive for click in here])[np.argmin(away, 0)]
+        return result
+
+    def _mostly(self, inside: np.ndarray, region: np.ndarray) -> bool:
+        shown = self._shown(inside)
+        return bool(self.patches.sizes[shown & region].sum() > 0.5 * self.patches.sizes[shown].sum())
+
+    def _shown(self, inside: np.ndarray) -> np.ndarray:
+        """(n, ...) bool: patches that mostly show solid rows (S, ...) bool."""
+        shares = self._shares @ inside.astype(np.float64)
+        return shares > 0.5 * np.maximum(self._filled, 1e-9).reshape(-1, *([1] * (shares.ndim - 1)))
+
+    def _next(self, clicks: Sequence[Click], known: Sequence[_Known]) -> _Known | None:
+        """What the last click changes."""
+        newest = clicks[-1]
+        own = self.walks.suggested([newest.seeds]) if newest.positive else None
+        clear = list(known[-1].clear) if known else []
+        if own is not None and own.clear:
+            clear.append(own.rank < own.counts[own.scores.argmin()])
+        if not known and clear:
+            # What stands apart needs no picture: further clicks correct it.
+            return _Known(self._shown(clear[0]), self._shown(clear[0])[None], clear)
+        regions, credit = self._gathered(clicks, known, own)
+        on = [self.patches.at(click.x, click.y) for click in clicks if click.positive]
+        beside = [self.patches.at(click.x, click.y) for click in clicks if not click.positive]
+        beside = [patch for patch in beside if patch not in on]
+        fits = regions[:, on].all(1) & ~regions[:, beside].any(1)
+        if not fits.any():
+            return None
+        regions, credit = regions[fits], credit[fits]
+        _, once = np.unique(np.packbits(regions, axis=1), axis=0, return_index=True)
+        regions, credit = regions[once], credit[once]
+        apart = self._shown(np.any(clear, 0)) if known and known[0].clear else None
+        credit += self._kept(regions, apart)
+        pictures = [each.region[self._coarse] for each in known]
+        scores = self._scored(regions, credit, clicks, pictures)
+        kept = self._different(regions, scores, _KEPT, _ALIKE)
+        redrawn = [self._redrawn(region, on, beside) for region in regions[kept[:_REDRAWN]]]
+        regions = np.concatenate([regions[kept], redrawn])
+        scores = np.append(
+            scores[kept], self._scored(np.array(redrawn), self._kept(np.array(redrawn), apart), clicks, pictures)
+        )
+        kept = self._different(regions, scores, _KEPT, _ALIKE)
+        regions, scores = regions[kept], scores[kept]
+        weights = np.exp(scores - scores.max())
+        return _Known(regions[(_overlaps(regions, regions, self.patches.sizes) @ weights).argmax()], regions, clear)
+
+    def _gathered(
+        self, clicks: Sequence[Click], known: Sequence[_Known], own: Suggestions | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Regions (K, n) bool that clicks may mean, and how much speaks for each (K,) before it is looked at."""
+        newest = clicks[-1]
+        regions = self.patches.nested(self.patches.at(newest.x, newest.y))
+        credit = np.zeros(len(regions))
+        if known:
+            nodes = regions[self._different(regions, np.zeros(len(regions)), _NODES, _NODES_ALIKE)]
+            before = known[-1].regions
+            changed = before[:, None] | nodes if newest.positive else before[:, None] & ~nodes
+            changed = np.concatenate([changed.reshape(-1, len(self.patches)), before])
+            if known[0].clear:
+                return changed, np.zeros(len(changed))
+            regions = np.concatenate([changed, nodes]) if newest.positive else changed
+            credit = np.zeros(len(regions))
+        positive = [click.seeds for click in clicks if click.positive]
+        suggested = own if len(positive) == 1 and own is not None else self.walks.suggested(positive)
+        if suggested is None:
+            return regions, credit
+        inside = suggested.rank[:, None] < suggested.counts
+        shown = self._shown(inside).T
+        advantage = _IN_SPACE + suggested.scores.min() - suggested.scores
+        return np.concatenate([regions, shown]), np.append(credit, advantage)
+
+    def _kept(self, regions: np.ndarray, apart: np.ndarray | None) -> np.ndarray:
+        """(K,) logs: corrections of what stands apart (n,) bool are small."""
+        if apart is None:
+            return np.zeros(len(regions))
+        return _SMALL * np.log(np.maximum(_overlaps(regions, apart[None], self.patches.sizes)[:, 0], 1e-3))
+
+    def _scored(
+        self, regions: np.ndarray, credit: np.ndarray, clicks: Sequence[Click], before: Sequence[np.ndarray]
+    ) -> np.ndarray:
+        """(K,) logs of how likely each region (K, n) is; `before` holds the coarse pictures of earlier answers."""
+        first, second = self.patches.edges.T
+        outline = (regions[:, first] != regions[:, second]).astype(np.float64)
+        lengths = outline @ self.patches.lengths
+        contrast = (outline @ (self.patches.lengths * self.patches.contrasts)) / np.maximum(lengths, 1e-6)
+        scores = _CONTRAST * np.log(contrast + 1) - _FRAME * (regions @ self._frame) + credit
+        looked = np.argsort(-scores, kind="stable")[:_WEIGHED]
+        pictures = regions[looked][:, self._coarse]
+        shown = np.array([np.zeros(self._coarse.shape, bool), *before])
+        places = np.array([(click.x / _COARSE, click.y / _COARSE) for click in clicks]).reshape(-1, 2)
+        limits = np.array(self._coarse.shape[::-1]) - 1
+        places = np.clip(places, 0, limits).astype(np.int64)
+        middles = _middles(pictures, shown, places, np.array([click.positive for click in clicks]))
+        result = np.full(len(scores), -np.inf)
+        powers = np.append(_MIDDLE_FIRST, np.full(len(clicks) - 1, _MIDDLE))
+        result[looked] = scores[looked] + np.log(np.clip(middles, _MIDDLE_LEAST, 1)) @ powers
+        return result
+
+    def _different(self, regions: np.ndarray, scores: np.ndarray, most: int, alike: float) -> np.ndarray:
+        """Places of the best regions, at most `most`, no two of them more alike than that."""
+        order = np.argsort(-scores, kind="stable")
+        order = order[np.isfinite(scores[order]) & (regions[order] @ self.patches.sizes > 0)][: 8 * most]
+        overlaps = _overlaps(regions[order], regions[order], self.patches.sizes)
+        kept: list[int] = []
+        for place in range(len(order)):
+            if len(kept) < most and not (overlaps[place, kept] > alike).any():
+                kept.append(place)
+        return order[kept]
+
+    def _redrawn(self, region: np.ndarray, on: list[int], beside: list[int]) -> np.ndarray:
+        """(n,) bool: the region along its colours against those of the rest, pieces without a click left out."""
+        patches = self.patches
+        shares = []
+        for side in (region, ~region):
+            words = patches.blurred[side].sum(0) + 1e-9
+            shares.append(words / words.sum() + _EVERYWHERE)
+        odds = (patches.words @ np.log(shares[0] / shares[1])) / patches.sizes
+        unary = _COLORS * np.clip(odds, -_COLORS_MOST, _COLORS_MOST) + _STAYS * np.where(region, 1.0, -1.0)
+        unary *= patches.sizes / _AREA_PX
+        unary[beside], unary[on] = -np.inf, np.inf
+        chosen = minimum_cut(unary, patches.edges, patches.lengths * np.exp(-patches.contrasts / _EDGE))
+        held = patches.edges[chosen[patches.edges].all(1)]
+        count = len(patches)
+        _, pieces = connected_components(coo_matrix((np.ones(len(held), bool), held.T), (count, count)), directed=False)
+        return chosen & np.isin(pieces, pieces[on])
+
+
+def _overlaps(first: np.ndarray, second: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """(A, B) IoU of regions (A, n) and (B, n) bool of patches with areas (n,)."""
+    weighed = first.astype(np.float32) * sizes.astype(np.float32)
+    shared = weighed @ second.T.astype(np.float32)
+    areas = [side.astype(np.float32) @ sizes.astype(np.float32) for side in (first, second)]
+    return shared / np.maximum(areas[0][:, None] + areas[1] - shared, 1e-6)
+
+
+@njit(cache=True, parallel=True)
+def _middles(regions, before, places, positive):
+    """(K, J) 0..1: how far in the middle of what it corrects each click lies, if the region (K, H, W) is meant.
+
+    The first click corrects nothing: it lies in the region. Others lie in what was missing (positive) or too much
+    in the answer (J, H, W) before them; 1 if that is where the largest error was and they are in its middle.
+    """
+    count, clicks = len(regions), len(places)
+    result = np.zeros((count, clicks))
+    for k in prange(count):
+        for j in range(clicks):
+            missing = regions[k] & ~before[j]
+            deepest, here = _depth(missing, places[j, 0], places[j, 1])
+            if j > 0:
+                other, beyond = _depth(before[j] & ~regions[k], places[j, 0], places[j, 1])
+                if not positive[j]:
+                    here = beyond
+                deepest = max(deepest, other)
+            result[k, j] = here / deepest if deepest > 0 else 0.0
+    return result
+
+
+@njit(cache=True)
+def _depth(mask, x, y):
+    """The largest distance to the outside within a mask, and that near a pixel; chamfer distances, px."""
+    height, width = mask.shape
+    depth = np.zeros((height + 2, width + 2), np.float32)
+    for i in range(1, height + 1):
+        for j in range(1, width + 1):
+            if mask[i - 1, j - 1]:
+                near = min(depth[i - 1, j], depth[i, j - 1]) + 1
+                depth[i, j] = min(near, min(depth[i - 1, j - 1], depth[i - 1, j + 1]) + np.float32(1.4142))
+    deepest = np.float32(0)
+    for i in range(height, 0, -1):
+        for j in range(width, 0, -1):
+            if depth[i, j] > 0:
+                near = min(depth[i + 1, j], depth[i, j + 1]) + 1
+                near = min(near, min(depth[i + 1, j - 1], depth[i + 1, j + 1]) + np.float32(1.4142))
+                depth[i, j] = min(depth[i, j], near)
+                deepest = max(deepest, depth[i, j])
+    here = np.float32(0)
+    for i in range(max(0, y - 1), min(height, y + 2)):
+        for j in range(max(0, x - 1), min(width, x + 2)):
+            here = max(here, depth[i + 1, j + 1])
+    return deepest, here
