@@ -165,6 +165,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=200_000)
     parser.add_argument("--views", type=int, default=3)
     parser.add_argument("--long-side", type=int, default=640)
+    parser.add_argument("--repeats", type=int, default=REPEATS)
     parser.add_argument("--channels", type=int, nargs="+", default=[16, 512])
     parser.add_argument("--all-views", type=int, default=0, help="views of one whole lift of 16 channels; 0: none")
     parser.add_argument("--million", action="store_true", help="memory of a million rows and 512 channels")
@@ -193,7 +194,7 @@ def main() -> None:
             ways["gradient-in-turns"] = lambda views=views: by_gradient(scene, views, GRADIENT_CHANNELS_MAX)
         off = float(np.abs(ways["sums"]() - ways["gradient"]()).max())  # warms up, too
         seconds: dict[str, float] = {}
-        for _ in range(REPEATS):
+        for _ in range(given.repeats):
             for name, run in ways.items():
                 seconds[name] = min(seconds.get(name, np.inf), timed(run))
         for name, value in seconds.items():

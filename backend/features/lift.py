@@ -16,9 +16,9 @@ from typing import Literal, Protocol
 import numpy as np
 
 from backend.features.fingerprint import splat_hash
-from backend.features.pixels import Pixels
+from backend.features.pixels import Grid, Pixels
 from backend.progress import Progress
-from backend.render import Seen
+from backend.render import Cells, Seen
 from backend.scene import Camera, Gaussians, Workspace
 from backend.scene.files import let_go, read_arrays, write_arrays
 from segwild_addon.protocol.errors import InputError
@@ -101,7 +101,8 @@ def lift(
         raise InputError("no-photos", "No photo shows the scene.", "Import the splat with --cameras.")
     count = len(scene)
     features = np.zeros((count, views.channels), np.float16) if into is None else into
-    chunks = _chunks(count, views.channels, budget_bytes)
+    held = _ARRAYS if robust or scaling == "standard" or not isinstance(views.pixels(0), Grid) else 1
+    chunks = _chunks(count, views.channels, budget_bytes, held)
     passes = len(chunks) * (2 if robust else 1) + (1 if robust else 0)
     progress.phase("Lifting features", passes * len(views.cameras))
     mass, confidence = _summed(scene, views, chunks, features, scaling, None, progress)
@@ -111,9 +112,12 @@ def lift(
     return Lifted(features, confidence, mass.astype(np.float32), mass < UNSEEN_BELOW_PX)
 
 
-def _chunks(count: int, channels: int, budget_bytes: int) -> list[tuple[int, int]]:
-    """First and last channels: as many as memory allows, in full passes of the renderer where there are several."""
-    size = budget_bytes // (_ARRAYS * 4 * max(count, 1))
+def _chunks(count: int, channels: int, budget_bytes: int, arrays: int) -> list[tuple[int, int]]:
+    """First and last channels: as many as memory allows, in full passes of the renderer where there are several.
+
+    `arrays` of rows and channels are held at once.
+    """
+    size = budget_bytes // (arrays * 4 * max(count, 1))
     size = channels if size >= channels else max(size // _STEP * _STEP, min(size, _STEP), 8)
     return [(first, min(first + size, channels)) for first in range(0, channels, size)]
 
@@ -138,14 +142,20 @@ def _summed(
         covered = 0.0
         for number, camera in enumerate(views.cameras):
             seen = Seen(scene, camera)
-            weight, pixels = views.weight(number, seen), views.pixels(number).of(first, last)
-            A, Z = seen.accumulate(pixels, weight)
+            weight, pixels = views.weight(number, seen), views.pixels(number)
+            if isinstance(pixels, Grid) and squares is None and shares is None and _coarse(pixels, camera):
+                cells = Cells(seen, pixels.cells.shape[1:], pixels.inner, weight)
+                cells.add(pixels.nodes(first, last), sums)
+                mass += cells.mass
+                progress.advance()
+                continue
+            A, Z = _view_sums(seen, pixels, camera, weight, first, last)
             if shares is not None:
                 A *= shares[number][:, None]
                 Z = Z * shares[number]
             if squares is not None:
                 squares += A**2 / np.maximum(Z, _LEAST_PX)[:, None]
-                flat = pixels.reshape(-1, last - first).astype(np.float64)
+                flat = pixels.of(first, last).reshape(-1, last - first).astype(np.float64)
                 weights = np.ones(len(flat)) if weight is None else weight.ravel().astype(np.float64)
                 moments += np.stack([weights @ flat, weights @ flat**2])
                 covered += weights.sum()
@@ -181,6 +191,22 @@ def _summed(
     return mass, np.where(mass < UNSEEN_BELOW_PX, 0, confidence).astype(np.float32)
 
 
+def _coarse(pixels: Grid, camera: Camera) -> bool:
+    return Cells.fits(camera.height, camera.width, pixels.cells.shape[1:], pixels.inner)
+
+
+def _view_sums(
+    seen: Seen, pixels: Pixels, camera: Camera, weight: np.ndarray | None, first: int, last: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """A (N, last - first) and Z (N,) float32 of one view."""
+    if not (isinstance(pixels, Grid) and _coarse(pixels, camera)):
+        return seen.accumulate(pixels.of(first, last), weight)
+    cells = Cells(seen, pixels.cells.shape[1:], pixels.inner, weight)
+    A = np.zeros((seen.count, last - first), np.float32)
+    cells.add(pixels.nodes(first, last), A)
+    return A, cells.mass
+
+
 def _agreement(
     scene: Gaussians,
     views: Views,
@@ -195,7 +221,7 @@ def _agreement(
         weight, pixels = views.weight(number, seen), views.pixels(number)
         product, own, common = np.zeros((3, len(scene)), np.float32)
         for first, last in chunks:
-            A, _ = seen.accumulate(pixels.of(first, last), weight)
+            A, _ = _view_sums(seen, pixels, camera, weight, first, last)
             for top in range(0, len(scene), _ROWS):
                 rows = slice(top, top + _ROWS)
                 part = features[rows, first:last].astype(np.float32)

@@ -50,13 +50,18 @@ class Grid:
         kept = cells[:, :rows, :columns].astype(np.float32)
         if unit:
             kept /= np.maximum(np.linalg.norm(kept, axis=0), 1e-12)
-        self.cells = kept
+        self.cells, self.inner = kept, inner
         self.channels: int = kept.shape[0]
         y = (np.arange(height) + 0.5) / height * inner[0]
         x = (np.arange(width) + 0.5) / width * inner[1]
         # grid_sample counts from -1 to 1 over the cells' full extent.
         places = np.stack(np.broadcast_arrays(2 * x[None, :] / columns - 1, 2 * y[:, None] / rows - 1), -1)
         self._places = torch.from_numpy(places[None].astype(np.float32))
+
+    def nodes(self, first: int, last: int) -> np.ndarray:
+        """(h·w, last - first) float32: the cells themselves."""
+        part = self.cells[first:last]
+        return np.ascontiguousarray(part.reshape(len(part), -1).T)
 
     def of(self, first: int, last: int) -> np.ndarray:
         cells = torch.from_numpy(self.cells[None, first:last])

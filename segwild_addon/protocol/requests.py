@@ -102,6 +102,7 @@ class Lift:
     )
     checkpoint: Path | None = option("Of sam and dino: file of weights; none: see segwild doctor.", None)
     folder: Path | None = option("Of labels: folder of <photo>.png; of file: folder of <photo>.npy.", None)
+    compress: int = option("Numbers per Gaussian after a linear compression, kept as <features>-<number>; 0: all.", 0)
     robust: bool = option("Lift twice: views that contradict the rest count less.", False)
 
 

@@ -13,7 +13,7 @@ import pytest
 from backend.features import Lifted, Neutral, lift, neutral_colors
 from backend.features.colour import lab
 from backend.features.lift import _chunks
-from backend.features.pixels import Pixels, Whole
+from backend.features.pixels import Grid, Pixels, Whole
 from backend.progress import Quiet
 from backend.render import Seen
 from backend.scene.files import read_arrays
@@ -150,14 +150,14 @@ def test_unseen_rows_say_nothing(blobs) -> None:
 
 
 def test_as_many_channels_as_memory_allows() -> None:
-    assert _chunks(1000, 512, 1 << 29) == [(0, 512)]
-    million = _chunks(1_000_000, 512, 1 << 29)
+    assert _chunks(1000, 512, 1 << 29, 3) == [(0, 512)]
+    million = _chunks(1_000_000, 512, 1 << 29, 3)
     size = million[0][1]
     assert size * 3 * 4 * 1_000_000 <= 1 << 29
     assert million[-1][1] == 512
     assert all(last == first for (_, last), (first, _) in pairwise(million))
-    assert _chunks(200_000, 512, 1 << 29)[0] == (0, 192)  # full passes of the renderer
-    assert _chunks(10**9, 20, 1)[0] == (0, 8)
+    assert _chunks(200_000, 512, 1 << 29, 3)[0] == (0, 192)  # full passes of the renderer
+    assert _chunks(10**9, 20, 1, 3)[0] == (0, 8)
 
 
 def test_no_views_is_an_error(blobs) -> None:
@@ -184,3 +184,26 @@ def test_a_neutral_view_is_black_where_nothing_is(blobs) -> None:
     assert sky.any()
     assert not view.picture[sky].any()
     assert neutral_colors(blobs.scene, blobs.cameras[0]).min() >= 0
+
+
+@pytest.mark.parametrize("robust", [False, True])
+def test_a_grid_is_lifted_as_its_pixels_are(blobs, robust: bool) -> None:
+    random = np.random.default_rng(1)
+    grids = [random.normal(0.2, 1, (6, 15, 20)).astype(np.float32) for _ in range(3)]
+    cameras = blobs.cameras[:3]
+
+    class Gridded(Drawn):
+        def pixels(self, number: int) -> Pixels:
+            return Grid(grids[number], (15, 20), cameras[number].height, cameras[number].width)
+
+    class Spread(Gridded):
+        def pixels(self, number: int) -> Pixels:
+            return Whole(super().pixels(number).of(0, 6))
+
+    by_cells, by_pixels = (
+        lift(blobs.scene, kind(blobs.scene, cameras, lambda *_: None, 6), Quiet(), robust=robust)
+        for kind in (Gridded, Spread)
+    )
+    assert np.abs(by_cells.features.astype(float) - by_pixels.features).max() < 2e-3
+    assert by_cells.mass == pytest.approx(by_pixels.mass, rel=1e-3, abs=1e-4)
+    assert by_cells.confidence == pytest.approx(by_pixels.confidence, abs=1e-3)

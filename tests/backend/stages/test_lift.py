@@ -9,8 +9,10 @@ import pytest
 
 from backend.capture.pictures import write_picture
 from backend.features import Lifted, principal_colors
+from backend.features.compress import Training
 from backend.features.encoders import Described, Options, open_encoder
 from backend.progress import Quiet
+from backend.scene.files import read_arrays
 from backend.stages import embed, lift
 from segwild_addon.protocol.errors import InputError
 from segwild_addon.protocol.requests import Embed, Lift
@@ -92,6 +94,26 @@ def test_segment_anything_is_lifted(blobs, small_sam: Path) -> None:
     assert (root / "features" / "sam.safetensors").stat().st_mtime_ns == before
     lift.run(Lift(root, "sam", checkpoint=small_sam), Quiet())
     assert (root / "features" / "sam.safetensors").stat().st_mtime_ns > before
+
+
+def test_compressed_features_are_kept_beside_the_others(
+    blobs, small_sam: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = blobs.workspace.root
+    monkeypatch.setattr(lift, "Training", lambda: Training(steps=20))
+    result = lift.run(Lift(root, "sam", checkpoint=small_sam, compress=16), Quiet())
+    assert result.items() >= {"features": "sam-16", "channels": 16}.items()
+    assert 0 < result["cosine"] <= 1
+    maps, _ = read_arrays(root / "features" / "sam-16.compression.safetensors")
+    assert maps["encoder"].shape == (16, 256)
+    assert Lifted.load(blobs.workspace, "sam-16") is not None
+    assert "cosine" not in lift.run(Lift(root, "sam", checkpoint=small_sam, compress=16), Quiet())  # they are there
+    for changes in (
+        {"features": "colour", "compress": 4},
+        {"features": "sam", "compress": -1, "checkpoint": small_sam},
+    ):
+        with pytest.raises(InputError):
+            lift.run(Lift(root, **changes), Quiet())
 
 
 def test_a_lift_that_is_stopped_leaves_nothing(blobs, monkeypatch: pytest.MonkeyPatch) -> None:
