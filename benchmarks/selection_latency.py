@@ -87,7 +87,10 @@ def measured(root: Path, photo: str, click: tuple[float, float] | None, count: i
     mark = Mark(tuple(position.tolist()), tuple(selector.camera.centre.tolist()), far / selector.camera.fx)
     _timed(times, "first click", lambda: Draft(prepared).become(_clicks(selector, (x, y, "+"))))
     drafts = iter([Draft(prepared) for _ in range(3 * REPEATS)])
-    _timed(times, "click", lambda: next(drafts).become(_clicks(selector, (x, y, "+"))), REPEATS)
+    _timed(times, "look at its picture", lambda: selector.meant)
+    # Each a little beside the last: answers of a picture are remembered.
+    places = iter([x + step / 4 for step in range(1, REPEATS + 1)])
+    _timed(times, "click", lambda: next(drafts).become(_clicks(selector, (next(places), y, "+"))), REPEATS)
     _timed(times, "mark", lambda: next(drafts).become(prompts_of(prepared, [mark])), REPEATS)
     two = _clicks(selector, (x, y, "+"), (x / 2, y, "-"))
     draft = next(drafts)

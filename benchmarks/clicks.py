@@ -1,0 +1,134 @@
+"""Workspaces with masks -> how well one, three and five simulated clicks select objects.
+
+    python -m benchmarks.clicks --set kermit kermit.segwild kermit/masks
+
+Without weights, on one photo; all other masked photos are scored. See benchmarks/README.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.ndimage import distance_transform_edt
+
+from backend.render import Seen
+from backend.scene import Camera
+from backend.segment import metrics
+from backend.segment.prompts import Clicks
+from backend.segment.scoring import covering, sampled
+from backend.segment.selection import Selector
+from benchmarks.rasterize import facts
+from benchmarks.selection import Scene, references
+from segwild_addon.protocol.errors import InputError
+
+PROTOCOL = {"id": "k-clicks", "version": 1}
+COUNTS = (1, 2, 3, 5)
+_SCORED_PX = 640  # long side of the pictures that are scored
+
+
+class Viewed:
+    """Selections rendered on the masked photos."""
+
+    def __init__(self, scene: Scene, names: list[str]) -> None:
+        self.views: dict[str, tuple[Seen, Camera, np.ndarray]] = {}
+        for name in names:
+            camera, positions = covering(scene.workspace, scene.workspace.photo(name))
+            smaller = camera.fitted(_SCORED_PX)
+            scale = (smaller.width / camera.width, smaller.height / camera.height)
+            self.views[name] = (Seen(scene.gaussians, smaller), smaller, positions * scale)
+
+    def shown(self, chosen: np.ndarray, name: str) -> np.ndarray:
+        """(H, W) bool of the photo as taken."""
+        seen, camera, positions = self.views[name]
+        share = seen.render_channels(chosen.astype(np.float32)[:, None])[..., 0]
+        return sampled(share, camera, positions) > metrics.ALPHA_THRESHOLD
+
+
+def next_click(shown: np.ndarray, mask: np.ndarray) -> tuple[tuple[float, float], bool]:
+    """The pixel deepest within an error, and whether the object was missed there; the first: within the object."""
+    depths = []
+    for wrong in (mask & ~shown, shown & ~mask):
+        depths.append(distance_transform_edt(np.pad(wrong, 1))[1:-1, 1:-1])
+    missed = bool(depths[0].max() >= depths[1].max())
+    depth = depths[0 if missed else 1]
+    y, x = np.unravel_index(int(depth.argmax()), depth.shape)
+    return (float(x) + 0.5, float(y) + 0.5), missed
+
+
+def after_clicks(
+    scene: Scene, viewed: Viewed, masks: dict[str, np.ndarray], reference: str, *, carried: bool
+) -> list[tuple[float | None, float | None]]:
+    """After each click: the mean IoU over the other photos, and the IoU in the clicked one."""
+    selector = Selector(scene.prepared, scene.workspace, scene.workspace.photo(reference))
+    mask = masks[reference]
+    chosen = np.zeros(len(scene.gaussians), bool)
+    shown = np.zeros_like(mask)
+    points: list[tuple[float, float]] = []
+    signs: list[bool] = []
+    figures = []
+    for _ in range(max(COUNTS)):
+        point, sign = next_click(shown, mask)
+        points.append(point)
+        signs.append(sign)
+        try:
+            selection = selector.select(Clicks(np.array(points), np.array(signs)))
+        except InputError:  # nothing is there: the picture stays as it is
+            points.pop()
+            signs.pop()
+        else:
+            if carried and selection.of_picture:
+                selection = selector.carried(selection)
+            chosen = selection.chosen
+        shown = viewed.shown(chosen, reference)
+        others = [metrics.iou(viewed.shown(chosen, name), truth) for name, truth in masks.items() if name != reference]
+        figures.append((metrics.mean_over_views(others).value, metrics.iou(shown, mask)))
+    return figures
+
+
+def run(options: argparse.Namespace) -> None:
+    for name, root, folder in options.set:
+        scene = Scene.open(Path(root))
+        lines: list[dict[str, Any]] = []
+        for item in sorted(path for path in Path(folder).iterdir() if path.is_dir()):
+            masks = scene.masks(item, options.views)
+            if len(masks) < 2:
+                continue
+            viewed = Viewed(scene, list(masks))
+            for seed, reference in enumerate(references(masks, options.seeds)):
+                figures = after_clicks(scene, viewed, masks, reference, carried=not options.preview)
+                told = {f"iou@{count}": figures[count - 1][0] for count in COUNTS}
+                # Whoever clicks sees this photo, and stops where it looks best there.
+                best = max(range(3), key=lambda place: figures[place][1] or 0.0)
+                told["iou, best of 3 in the clicked photo"] = figures[best][0]
+                about = {"protocol": PROTOCOL, "reference": reference, "n": len(masks) - 1, "preview": options.preview}
+                about |= {"gaussians": len(scene.gaussians), "reason": None} | facts(f"{name}/{item.name}", seed)
+                rows = [{"name": f"k-clicks/{key}", "value": value, "unit": "1"} | about for key, value in told.items()]
+                with options.out.open("a", encoding="utf-8") as file:
+                    file.writelines(json.dumps(row) + "\n" for row in rows)
+                lines += rows
+                print(
+                    f"{item.name} on {reference}: " + "  ".join(f"{value:.2f}" for value in told.values()), flush=True
+                )
+        for key in dict.fromkeys(line["name"] for line in lines):
+            values = [line["value"] for line in lines if line["name"] == key and line["value"] is not None]
+            print(f"{name} {key}: {np.mean(values):.3f} of {len(values)}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--set", nargs=3, action="append", required=True, metavar=("NAME", "WORKSPACE", "MASKS"))
+    parser.add_argument("--seeds", type=int, default=3, help="most clicked photos per object")
+    parser.add_argument("--views", type=int, default=8, help="most masked photos per object")
+    parser.add_argument("--preview", action="store_true", help="as the window shows it, not carried to other photos")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "clicks.jsonl")
+    options = parser.parse_args()
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    run(options)
+
+
+if __name__ == "__main__":
+    main()
