@@ -39,7 +39,9 @@ class Cells:
         if weight is None:
             weight = np.ones((view.height, view.width), np.float32)
         with cpu.Threads() as workers:
-            self._slots = sums.accumulate_features(bins, signal, np.ascontiguousarray(weight, np.float32), workers)
+            # Not the scratch of other sums: these are kept.
+            self._slots = np.empty((len(bins.slot_splat), signal.shape[2] + 1), np.float32)
+            sums.accumulate_features(bins, signal, np.ascontiguousarray(weight, np.float32), workers, self._slots)
             mass = compositing.gather(bins, np.ascontiguousarray(self._slots[:, -1:]))[:, 0]
         self._tiles = np.repeat(np.arange(len(bins.tile_start) - 1), np.diff(bins.tile_start))
         self.mass = np.zeros(seen.count, np.float32)  # (N,) pixels, Z
