@@ -32,7 +32,8 @@ class SegwildSelectTool(bpy.types.WorkSpaceTool):
 def register() -> None:
     if bpy.app.background:
         return
-    bpy.utils.register_tool(SegwildSelectTool, after={"builtin.select_lasso"}, separator=True)
+    # A group of its own: else the separator becomes part of the lasso's group, on which Blender fails later.
+    bpy.utils.register_tool(SegwildSelectTool, after={"builtin.select_lasso"}, separator=True, group=True)
     added = bpy.context.window_manager.keyconfigs.addon
     if added is not None:
         keymap = added.keymaps.new(name="Object Mode", space_type="EMPTY")

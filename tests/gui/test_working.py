@@ -216,6 +216,11 @@ def drag(blender: Driver, start: tuple[float, float], end: tuple[float, float]) 
 
 
 def test_the_tool_in_the_toolbar_starts_with_its_first_click(imported: Driver) -> None:
+    imported.run("""
+        from bl_ui import space_toolsystem_common as tools
+        for tool in ('segwild.select_tool', 'builtin.measure'):  # holding the mouse on any button asks for its group
+            tools.item_group_from_id(bpy.context, 'VIEW_3D', tool)
+    """)
     imported.run("bpy.ops.wm.tool_set_by_id(name='segwild.select_tool', space_type='VIEW_3D')")
     imported.click(*screen_of(imported, RED))
     imported.until("result = len(bpy.context.scene.segwild.prompts) == 1")
