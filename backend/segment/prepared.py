@@ -18,8 +18,7 @@ from backend.segment.ground import find_ground
 from backend.segment.meant import Answer, Meant
 from backend.segment.posterior import UNIT, Votes, best_threshold, mask_votes, posterior, seed_votes
 from backend.segment.refine import Followers, Refinement, banded, walked, without_strays
-from backend.segment.region import Walks
-from backend.segment.sweep import CLEAR
+from backend.segment.region import STANDS_APART, Walks
 from segwild_addon.protocol.errors import InputError
 
 _LAB = 3  # the first channels of the colour encoder: Lab of the fine blur
@@ -107,7 +106,7 @@ class Prepared:
         region = None
         if drawn is None or (len(positive) == 1 and not len(negative)):
             region = self.walks.region(hit, negative)
-        if drawn is not None and (region is None or region.separation >= CLEAR):
+        if drawn is not None and (region is None or region.separation >= STANDS_APART):
             meant, answer = drawn()
             if answer is not None:
                 votes = [mask_votes(meant.seen, answer.mask, view=view)]

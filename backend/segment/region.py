@@ -25,8 +25,9 @@ from backend.scene.transforms import matrices_from_quats
 from backend.segment.clumps import Clumps
 from backend.segment.corrected import corrected
 from backend.segment.ground import Ground
-from backend.segment.sweep import CLEAR, Sweep
+from backend.segment.sweep import Sweep
 
+STANDS_APART = 2e-3  # cut per volume below which a region needs no picture to be told from what is around
 _SOLID = 0.5  # opacity of rows that walkers may stand on; less: haze bridges what stands apart
 _NEIGHBOURS = 12  # fewer: thin poles fall to pieces; more: gaps are bridged
 _TOUCH = 0.3  # of the squared deviations between two rows: ends of long rows that touch are near
@@ -55,7 +56,12 @@ class Suggestions:
     rank: np.ndarray  # (S,) int64, of every solid row
     counts: np.ndarray  # (K,) int64, lengths of the prefixes, ascending
     scores: np.ndarray  # (K,) float64, logs; less: smaller and clearer
-    clear: bool  # whether the best one stands apart by itself
+    separation: float  # of the best one, cut per volume; less: clearer
+
+    @property
+    def clear(self) -> bool:
+        """Whether the best one stands apart by itself."""
+        return self.separation < STANDS_APART
 
 
 class Walks:
@@ -126,7 +132,7 @@ class Walks:
         together = np.sum([start / start.sum() for start in starts], 0)
         sweep = Sweep.of(self._ties.visits(together, _STAY), self._ties.matrix, self._ties.volumes)
         counts, scores = sweep.scored()
-        return Suggestions(sweep.rank, counts, scores, bool(sweep.separation[counts[scores.argmin()] - 1] < CLEAR))
+        return Suggestions(sweep.rank, counts, scores, float(sweep.separation[counts[scores.argmin()] - 1]))
 
     def _start(self, seeds: np.ndarray) -> np.ndarray:
         """(S,) where a walk from a click's rows (N,) starts: on things rather than on the ground beside them."""
