@@ -166,7 +166,7 @@ def main() -> None:
     parser.add_argument("--views", type=int, default=3)
     parser.add_argument("--long-side", type=int, default=640)
     parser.add_argument("--repeats", type=int, default=REPEATS)
-    parser.add_argument("--channels", type=int, nargs="+", default=[16, 512])
+    parser.add_argument("--channels", type=int, nargs="*", default=[16, 512])
     parser.add_argument("--all-views", type=int, default=0, help="views of one whole lift of 16 channels; 0: none")
     parser.add_argument("--million", action="store_true", help="memory of a million rows and 512 channels")
     parser.add_argument("--folder", default=".", help="for the gigabyte that a million rows take")
