@@ -19,11 +19,12 @@ from backend.scene import Workspace
 from backend.scene.files import write_json
 from backend.stages import capture, evaluate, evaluate_masks, export, lift, segment, train
 from backend.stages.beside import Beside
+from backend.stages.cutting import divided
 from backend.stages.demo_page import Outcome, demo_report
 from backend.stages.opened import Opened
 from backend.train.views import in_picture
 from segwild_addon.protocol import requests
-from segwild_addon.protocol.errors import ResourceError
+from segwild_addon.protocol.errors import InputError, ResourceError
 
 HELD_OUT = 5
 LEAST_SHARE = 0.01  # of a photo: an object of fewer pixels says more about resolution than about selection
@@ -76,7 +77,10 @@ def run(request: requests.Demo, progress: Progress) -> dict[str, Any]:
     with _Timed(outcome, "lifting features"):
         lift.run(requests.Lift(workspace=workspace.root), progress)
     with _Timed(outcome, "selecting objects"):
-        _select(sample, workspace, outcome, progress)
+        opened = Opened(workspace.root)
+        _select(sample, opened, outcome, progress)
+    with _Timed(outcome, "cleaning edges"):
+        _clean(opened, outcome, progress)
     outcome.transients = transient_scores(sample, workspace)
     with _Timed(outcome, "exporting"):
         _export(workspace, out / "exports", outcome, progress)
@@ -159,11 +163,20 @@ def _without_looks(twin: Workspace, options: dict[str, Any]) -> requests.Train:
     return requests.Train(workspace=twin.root, appearance=False, **options)
 
 
-def _select(sample: Collection, workspace: Workspace, outcome: Outcome, progress: Progress) -> None:
+def _clean(opened: Opened, outcome: Outcome, progress: Progress) -> None:
+    """Cut what sticks out of each object, so that reports and exports show them clean; scored they were whole."""
+    for name in outcome.objects:
+        try:
+            divided(opened.workspace, name, "exact", progress, opened.prepared)
+        except InputError as error:  # no photo shows its edge: it stays whole
+            progress.warn(error.code, error.sentence)
+
+
+def _select(sample: Collection, opened: Opened, outcome: Outcome, progress: Progress) -> None:
     """One click per object, where a person would click; scored on all other photos, without passers-by."""
+    workspace = opened.workspace
     used = {photo.name for photo in workspace.used_photos()}
     wanted = [item for item in sample.objects if item.click is not None and item.click.photo in used]
-    opened = Opened(workspace.root)
     for item in wanted:
         click = item.click
         segment.run(

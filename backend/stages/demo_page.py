@@ -123,25 +123,25 @@ def demo_report(
 def _objects_section(report: Report, sample: Collection, shown: Shown, outcome: Outcome) -> None:
     report.section(
         "One click, one object",
-        "Each object was selected by a single click (the ring) and is shown alone, and in its place from another "
-        "photo's viewpoint. IoU is the mean over all other photos that it fills to at least 1 %.",
+        "Each object was selected by a single click (the ring). From another photo's viewpoint it is shown alone, as "
+        "selected and with its edges cleaned of what stuck out, and in its place. IoU, of what was selected, is the "
+        "mean over all other photos that it fills to at least 1 %.",
     )
     used = [photo.name for photo in shown.workspace.used_photos()]
     for item in sample.objects:
         result = outcome.objects.get(item.name)
         if result is None or item.click is None:
             continue
-        clicked = shown.workspace.photo(item.click.photo)
         alone = shown.gaussians.take(shown.rows(only=item.name))
-        camera = _camera(clicked.camera)
+        clean = shown.part(only=item.name).of(shown.gaussians)
         other = _camera(shown.workspace.photo(_best_other(sample, item.name, used, item.click.photo)).camera)
         report.row(
             [
                 Picture(
                     _marked(sample.picture(item.click.photo), item.click.x, item.click.y), f"{item.name}: the click"
                 ),
-                Picture(_cut_out(alone, camera), f"{len(alone):,} Gaussians"),
-                Picture(_cut_out(alone, other), "alone, from another side"),
+                Picture(_cut_out(alone, other), f"{len(alone):,} Gaussians"),
+                Picture(_cut_out(clean, other), "its edges cleaned"),
                 Picture(_tinted(shown, item.name, other), f"in place · IoU {result['iou']:.2f}"),
             ],
             long_side=420,
