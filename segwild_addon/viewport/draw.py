@@ -230,7 +230,9 @@ def _draw_region(context: bpy.types.Context) -> None:
         behind_number=known.depth_number,
     )
     _painter.merge(picture, view, _background(context))
-    if paintings != _painter.paintings and (known.cost_secs > SLOW_CHANGE_SECS or not (moving or coarse)):
+    # Where what is fast moves, waiting would cost more than the figure is worth.
+    telling = not known.cost_secs or known.cost_secs > SLOW_CHANGE_SECS or not (moving or coarse)
+    if telling and paintings != _painter.paintings:
         # Reading a pixel waits for the graphics card.
         framebuffer.read_color(0, 0, 1, 1, 4, 0, "FLOAT")
         _learn(known, time.perf_counter() - began, coarse, every, uploaded != uploads.total())
