@@ -279,7 +279,8 @@ def change_the_view(person: Person, facts: Facts) -> str:
             "bpy.context.space_data.overlay.show_overlays ^= True",
             "bpy.context.space_data.show_region_ui ^= True",
             "bpy.context.space_data.show_region_toolbar ^= True",
-            *(f"bpy.context.space_data.shading.type = {kind!r}" for kind in ("WIREFRAME", "SOLID", "MATERIAL")),
+            # Not MATERIAL: its engine takes up to 1 GB of its own for each view, with or without splats.
+            *(f"bpy.context.space_data.shading.type = {kind!r}" for kind in ("WIREFRAME", "SOLID")),
         ]
     )
     person.blender.run(source)
