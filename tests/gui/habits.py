@@ -290,7 +290,7 @@ def change_the_view(person: Person, facts: Facts) -> str:
 @action(1)
 def divide_the_screen(person: Person, facts: Facts) -> str:
     if facts["areas"] > 6 or (facts["areas"] > 1 and person.random.random() < 0.5):
-        source = "bpy.ops.screen.area_close()" if len(facts["views"]) > 1 else "result = 0"
+        source = "bpy.ops.screen.area_close()" if facts["spaces"] > 1 else "result = 0"
     else:
         direction = person.random.choice(["HORIZONTAL", "VERTICAL"])
         source = f"bpy.ops.screen.area_split(direction={direction!r}, factor=0.5)"

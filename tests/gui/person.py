@@ -56,6 +56,7 @@ def facts():
     link = addon('work').link_of(bpy.context)
     found['backend'] = 'stopped' if link is None else 'ending' if link.ending else link.status.state
     found['library'] = own is not None and own.library is not None
+    found['spaces'] = len(spaces())
     found['trouble'] = addon('session').trouble()
     found['memory'] = memory()
     return found
