@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from .driver import Driver, command
+from .hands import EYE
+from .views import look_from, settled
+
+SOURCE = Path(__file__).parents[2]
 
 WINDOW = ("--window-geometry", "0", "0", "960", "800")  # of full height: a lower one lies at the bottom
 
@@ -125,3 +133,43 @@ def write_blobs(root: Path) -> None:
     for name, label in (("red", 1), ("blue", 2)):
         rows = np.flatnonzero(owner == label)
         objects.save(workspace, name, rows, np.full(count, 0.9, np.float32))
+
+
+@pytest.fixture
+def workspace(sample: Path, tmp_path: Path) -> Path:
+    """A copy that the test may change, without the objects it has."""
+    if (sample / "splats" / "base.safetensors").stat().st_size > 1_000_000:
+        pytest.skip("the places that are clicked are those of the two blobs, not of SEGWILD_SAMPLE")
+    root = tmp_path / "scene.segwild"
+    shutil.copytree(sample, root)
+    shutil.rmtree(root / "segments")
+    (root / "segments.json").unlink()
+    return root
+
+
+@pytest.fixture
+def imported(blender: Driver, workspace: Path) -> Driver:
+    blender.run(f"""
+        assert bpy.ops.segwild.import_workspace(directory={str(workspace)!r}) == {{'FINISHED'}}
+        for ob in bpy.data.objects:
+            ob.hide_set(ob.type == 'CAMERA')
+    """)
+    look_from(blender, EYE, (0, 0, 0.2))
+    settled(blender)
+    return blender
+
+
+@pytest.fixture
+def service(workspace: Path) -> Iterator[dict[str, Any]]:
+    """The real backend of the workspace, outside Blender."""
+    environment = os.environ | {"PYTHONPATH": str(SOURCE), "SEGWILD_TOKEN": "word"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "backend", "serve", str(workspace)], stdout=subprocess.PIPE, env=environment, text=True
+    )
+    try:
+        assert process.stdout is not None
+        yield json.loads(process.stdout.readline()) | {"process": process}
+    finally:
+        process.terminate()
+        process.wait(30)
+        process.stdout.close()

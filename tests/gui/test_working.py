@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,105 +11,26 @@ import numpy as np
 import pytest
 
 from .driver import Driver
-from .views import look_from, part, regions, settled
+from .hands import (
+    BLUE,
+    GROUND,
+    RED,
+    above,
+    connect,
+    drag,
+    names_in,
+    no_traceback,
+    picture,
+    screen_of,
+    selected,
+    view_of,
+)
+from .views import look_from, settled
 
 SOURCE = Path(__file__).parents[2]
 FAKE = SOURCE / "tests" / "segwild_addon" / "client" / "fake_backend.py"
-EYE = (0.0, -2.6, 1.3)
-RED, BLUE, GROUND = (-0.45, 0.0, 0.28), (0.45, 0.1, 0.28), (0.0, -0.6, 0.0)
 # What waits for a backend waits a second or more; a redraw in software may take this long all the same.
 WAITS_SECS = 0.7
-
-
-@pytest.fixture
-def workspace(sample: Path, tmp_path: Path) -> Path:
-    """A copy that the test may change, without the objects it has."""
-    if (sample / "splats" / "base.safetensors").stat().st_size > 1_000_000:
-        pytest.skip("the places that are clicked are those of the two blobs, not of SEGWILD_SAMPLE")
-    root = tmp_path / "scene.segwild"
-    shutil.copytree(sample, root)
-    shutil.rmtree(root / "segments")
-    (root / "segments.json").unlink()
-    return root
-
-
-@pytest.fixture
-def imported(blender: Driver, workspace: Path) -> Driver:
-    blender.run(f"""
-        assert bpy.ops.segwild.import_workspace(directory={str(workspace)!r}) == {{'FINISHED'}}
-        for ob in bpy.data.objects:
-            ob.hide_set(ob.type == 'CAMERA')
-    """)
-    look_from(blender, EYE, (0, 0, 0.2))
-    settled(blender)
-    return blender
-
-
-@pytest.fixture
-def service(workspace: Path) -> Iterator[dict[str, Any]]:
-    """The real backend of the workspace, outside Blender."""
-    environment = os.environ | {"PYTHONPATH": str(SOURCE), "SEGWILD_TOKEN": "word"}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "backend", "serve", str(workspace)], stdout=subprocess.PIPE, env=environment, text=True
-    )
-    try:
-        assert process.stdout is not None
-        yield json.loads(process.stdout.readline()) | {"process": process}
-    finally:
-        process.terminate()
-        process.wait(30)
-        process.stdout.close()
-
-
-def connect(blender: Driver, port: int) -> None:
-    blender.run(f"bpy.ops.segwild.connect_backend(host='127.0.0.1', port={port}, token='word')")
-    blender.until("result = all(link.running for link in addon('session').links.values())")
-
-
-def above(blender: Driver) -> int:
-    """Pixels of the screen above Blender's window, which stands on its lower edge."""
-    return blender.shot("screen").shape[0] - blender.run("result = bpy.context.window.height")
-
-
-def view_of(blender: Driver) -> dict[str, Any]:
-    """The one window region, as a rectangle of the screen, and its camera."""
-    (region,) = regions(blender)
-    return region | {"top": region["top"] + above(blender)}
-
-
-def picture(blender: Driver, name: str) -> np.ndarray:
-    """(H, W, 3) 0..1: the view when it has settled."""
-    settled(blender)
-    return part(blender.shot(name), view_of(blender))
-
-
-def screen_of(blender: Driver, point: tuple[float, float, float]) -> tuple[float, float]:
-    """Where a point of the world is on the screen."""
-    region = view_of(blender)
-    x, y, z = np.array(region["matrix"])[:3] @ (*point, 1.0)
-    return (
-        region["left"] + region["fx"] * x / z + region["cx"],
-        region["top"] + region["fy"] * y / z + region["cy"],
-    )
-
-
-def selected(blender: Driver) -> list[int]:
-    """The ids that are selected, when the backend has answered."""
-    blender.until("result = not addon('viewport.selection').waiting()")
-    refusal = blender.run("result = str(addon('viewport.selection').refusal() or '')")
-    assert not refusal
-    return blender.run("result = addon('viewport.selection').ids().tolist()")
-
-
-def names_in(workspace: Path) -> list[str]:
-    """The objects of the workspace."""
-    table = workspace / "segments.json"
-    return [row["name"] for row in json.loads(table.read_text())["objects"]] if table.exists() else []
-
-
-def no_traceback(blender: Driver) -> None:
-    assert "Traceback" not in blender.log()
-    assert not blender.run("result = addon('session').trouble()")
 
 
 def test_clicks_make_an_object_that_can_be_lit_undone_and_exported(
@@ -204,15 +120,6 @@ def test_a_box_and_a_brush_select_without_a_backend(imported: Driver) -> None:
     imported.until("result = not addon('viewport.prompts').running()")
     assert imported.run("result = len(bpy.context.scene.segwild.prompts)") == 0
     no_traceback(imported)
-
-
-def drag(blender: Driver, start: tuple[float, float], end: tuple[float, float]) -> None:
-    blender.move(*start)
-    blender.x("mousedown", "1")
-    for part_ in np.linspace(0, 1, 6):
-        blender.x("mousemove", *(str(round(a + part_ * (b - a))) for a, b in zip(start, end, strict=True)))
-        time.sleep(0.05)
-    blender.x("mouseup", "1")
 
 
 def test_the_tool_in_the_toolbar_starts_with_its_first_click(imported: Driver) -> None:
