@@ -105,7 +105,7 @@ def results(scene: Scene, masks: dict[str, np.ndarray], reference: str) -> Itera
     pixels = in_picture(masks[reference], workspace, selector.photo, selector.camera)
     drawn = Outline(reference, selector.camera, pixels, drawn=True)
     began = time.perf_counter()
-    outlines = outlines_of(gaussians, chosen, photos, [drawn], Cutting())
+    outlines = outlines_of(gaussians, chosen, scene.prepared.graph.spacing, photos, [drawn], Cutting())
     shared = time.perf_counter() - began
     for mode in MODES:
         began = time.perf_counter()

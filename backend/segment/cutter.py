@@ -26,6 +26,7 @@ from backend.scene import Camera, Gaussians
 from backend.scene.gaussians import FIELDS, concatenate
 from backend.scene.transforms import matrices_from_quats
 from backend.segment.carry import Carrying, redrawn, spread_views
+from backend.segment.junk import needles
 from backend.segment.outline import Footprints, Outline
 from backend.segment.split import Moments, halves, shortened, shrunk
 
@@ -83,14 +84,20 @@ class Cut:
 def outlines_of(
     scene: Gaussians,
     chosen: np.ndarray,  # (N,) bool
+    spacing: np.ndarray,  # (N,) world units between neighbours
     photos: Sequence[tuple[str, Camera]],
     drawn: Sequence[Outline],
     settings: Cutting,
 ) -> list[Outline]:
-    """The drawn outlines, and those of the rendered selection in other photos, moved to edges of colour there."""
+    """The drawn outlines, and those of the rendered selection in other photos, moved to edges of colour there.
+
+    Needles have no word in that: where they reach is the question.
+    """
     result = [outline for outline in drawn if _has_edge(outline.mask)]
     if not chosen.any():
         return result
+    body = chosen & (needles(scene, spacing) < 1)
+    body = body if body.any() else chosen
     points = scene.means[chosen].astype(np.float64)
     others = [(name, camera) for name, camera in photos if name not in {outline.name for outline in result}]
     if not others:
@@ -101,7 +108,7 @@ def outlines_of(
         views = [others[0], *views]
     for name, camera in views:
         view = Neutral(scene, camera.fitted(_LONG_SIDE))
-        share = view.seen.render_channels(chosen.astype(np.float32)[:, None])[..., 0]
+        share = view.seen.render_channels(body.astype(np.float32)[:, None])[..., 0]
         if (share > 0.5).sum() < _LEAST_PX:
             continue
         mask = redrawn(view.picture, share, Carrying())

@@ -55,7 +55,7 @@ def find_junk(
     if not 0 <= strength <= 1:
         raise InputError("bad-option", f"The strength is {strength:g}.", "Give a number from 0 to 1.")
     quantile = _MILD + strength * (_STRONG - _MILD)
-    measures = [_needles(scene, graph), _floaters(scene, graph), _near(scene, cameras), _unseen(scene, cameras)]
+    measures = [needles(scene, graph.spacing), _floaters(scene, graph), _near(scene, cameras), _unseen(scene, cameras)]
     flags = np.stack([_worst(measure, quantile) for measure in measures], 1)
     flags &= scene.finite_rows()[:, None]
     if within is not None:
@@ -70,10 +70,11 @@ def _worst(measure: np.ndarray, quantile: float) -> np.ndarray:
     return (finite >= 1) & (finite >= np.quantile(finite, quantile)) if len(finite) else finite > 0
 
 
-def _needles(scene: Gaussians, graph: SceneGraph) -> np.ndarray:
+def needles(scene: Gaussians, spacing: np.ndarray) -> np.ndarray:
+    """(N,) float64: how long each row is that is as thin as a needle, from 1 on it is one; by the graph's spacing."""
     ordered = np.sort(scene.scales.astype(np.float64), 1)
     thin = ordered[:, 2] > _THIN * ordered[:, 1]
-    return np.where(thin, 3 * ordered[:, 2] / (_LONG * np.maximum(graph.spacing, 1e-9)), 0)
+    return np.where(thin, 3 * ordered[:, 2] / (_LONG * np.maximum(spacing, 1e-9)), 0)
 
 
 def _floaters(scene: Gaussians, graph: SceneGraph) -> np.ndarray:

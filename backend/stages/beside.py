@@ -7,7 +7,6 @@ further than one after the other with both.
 from __future__ import annotations
 
 import queue
-from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,23 +21,24 @@ _TICK_SECS = 0.1
 
 
 class Beside:
-    """`with Beside(...) as other:` begins it; the block uses `other.progress`, and asks for `other.result()`.
+    """`with Beside(...) as other:` begins it; the block does its own work, and asks for `other.result()`.
 
-    The process does not outlive the block, however that ends; what its verb keeps as it goes is there next time.
+    Both keep to half of the cores until then, also when one ends sooner: sums depend in their last bit on how many
+    threads made them, and a result must not depend on who was faster. The process does not outlive the block, however
+    that ends; what its verb keeps as it goes is there next time.
     """
 
     def __init__(self, verb: str, request: Any, workspace: Path, progress: Progress) -> None:
         self._verb, self._request, self._workspace = verb, request, workspace
         self._log = workspace / f"{verb}-beside.log"
-        self._own_progress = progress
-        self.progress: Progress = _Sharing(progress, self._take_back)
+        self._progress = progress
         self._all = torch.get_num_threads()
 
     def __enter__(self) -> Beside:
-        others = max(1, self._all // 2)
-        torch.set_num_threads(max(1, self._all - others))
+        half = max(1, self._all // 2)
+        torch.set_num_threads(half)
         try:
-            self._child = Child(_WORKER, self._log, threads=others)
+            self._child = Child(_WORKER, self._log, threads=half)
         except BaseException:
             torch.set_num_threads(self._all)
             raise
@@ -59,7 +59,7 @@ class Beside:
 
     def result(self) -> dict[str, Any]:
         """Wait for it, telling how far it is. Raises the verb's error, ResourceError if the process died."""
-        progress, done = self._own_progress, 0
+        progress, done = self._progress, 0
         torch.set_num_threads(self._all)
         while True:
             try:
@@ -81,28 +81,3 @@ class Beside:
                 done = int(line["done"])
             elif "warn" in line:
                 progress.warn(str(line["warn"]), str(line["sentence"]), [str(item) for item in line["items"]])
-
-    def _take_back(self) -> None:
-        """All cores, as soon as the other process has ended. The results of ours do not depend on it."""
-        if torch.get_num_threads() < self._all and self._child.ended:
-            torch.set_num_threads(self._all)
-
-
-class _Sharing:
-    """A `Progress` that also looks, at every step, whether the other cores are free."""
-
-    def __init__(self, progress: Progress, look: Callable[[], None]) -> None:
-        self._progress, self._look = progress, look
-
-    def phase(self, name: str, total: int | None = None) -> None:
-        self._progress.phase(name, total)
-
-    def advance(self, steps: int = 1, note: str = "") -> None:
-        self._look()
-        self._progress.advance(steps, note)
-
-    def warn(self, code: str, sentence: str, items: Sequence[str] = ()) -> None:
-        self._progress.warn(code, sentence, items)
-
-    def show(self, look: Callable[[], Mapping[str, Any]]) -> None:
-        self._progress.show(look)

@@ -61,7 +61,7 @@ def divided(
         if photo is not None and photo.camera is not None:
             camera = photo.camera.fitted(LONG_SIDE)
             drawn.append(Outline(view, camera, in_picture(mask, workspace, photo, camera), drawn=True))
-    outlines = outlines_of(scene, chosen, photos, drawn, settings)
+    outlines = outlines_of(scene, chosen, prepared.graph.spacing, photos, drawn, settings)
     if not outlines:
         raise InputError(
             "no-outline", f"No photo shows an edge of {name!r} to cut at.", "Select more of it, or leave it whole."

@@ -68,7 +68,7 @@ def run(request: requests.Demo, progress: Progress) -> dict[str, Any]:
     with _beside(comparison, options, progress) as other:
         with _Timed(outcome, "training"):
             if not workspace.segments.exists():  # a demo that is run again keeps its objects
-                train.run(requests.Train(workspace=workspace.root, **options), other.progress if other else progress)
+                train.run(requests.Train(workspace=workspace.root, **options), progress)
         with _Timed(outcome, "training without looks"):  # what it takes longer than the first, if both are at once
             _compare(comparison, options, other, progress)
     with _Timed(outcome, "fitting held-out photos"):

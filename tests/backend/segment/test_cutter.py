@@ -158,8 +158,27 @@ def test_guessed_outlines_do_with_fewer_words_but_never_one(spiky, outlines) -> 
 
 def test_outlines_are_found_without_a_drawn_one(blobs) -> None:
     photos = [(photo.name, photo.camera) for photo in blobs.workspace.used_photos()]
-    found = outlines_of(blobs.scene, blobs.labels == RED, photos, [], Cutting(views=3))
+    spacing = scene_graph(blobs.scene).spacing
+    found = outlines_of(blobs.scene, blobs.labels == RED, spacing, photos, [], Cutting(views=3))
     assert len(found) >= 3
     for outline in found:
         share = Seen(blobs.scene, outline.camera).render_channels((blobs.labels == RED).astype(np.float32)[:, None])
         assert (metrics.iou(outline.mask, share[..., 0] > 0.5) or 0) > 0.85
+
+
+def test_needles_have_no_word_in_guessed_outlines(blobs) -> None:
+    """A scene from elsewhere may be full of them; what they cover is not the object."""
+    photos = [(photo.name, photo.camera) for photo in blobs.workspace.used_photos()]
+    red, settings = blobs.labels == RED, Cutting(views=3)
+    log_scales = blobs.scene.log_scales.copy()
+    log_scales[np.flatnonzero(red)[::15]] = np.log([0.5, 0.02, 0.02])
+    scene = replace(blobs.scene, log_scales=log_scales)
+    spacing = scene_graph(scene).spacing
+    smooth = outlines_of(blobs.scene, red, spacing, photos, [], settings)
+    found = outlines_of(scene, red, spacing, photos, [], settings)
+    assert [outline.name for outline in found] == [outline.name for outline in smooth]
+    for outline, wanted in zip(found, smooth, strict=True):
+        assert outline.mask.sum() < 1.25 * wanted.mask.sum()
+    made = cut(scene, red, spacing, found, settings)
+    changed = {*made.hidden, *made.given, *made.dropped}
+    assert len(changed & set(np.flatnonzero(red)[::15])) > 0.9 * len(np.flatnonzero(red)[::15])
