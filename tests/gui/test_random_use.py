@@ -1,7 +1,8 @@
 """Minutes of random use in the window: no traceback, no refusal, no death and no growing process.
 
-SEGWILD_MINUTES is how long (default 1.2), SEGWILD_SEED repeats a run: the choice at each step depends on the seed, the
-number of the step and what is possible then. Every step is a line of `random-use.log` in pytest's temporary folder.
+SEGWILD_MINUTES is how long (default 1.2), SEGWILD_GROWTH by which share memory may grow (default 0.05), SEGWILD_SEED
+repeats a run: the choice at each step depends on the seed, the number of the step and what is possible then. Every
+step is a line of `random-use.log` in pytest's temporary folder.
 """
 
 from __future__ import annotations
