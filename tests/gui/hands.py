@@ -18,7 +18,7 @@ RED, BLUE, GROUND = (-0.45, 0.0, 0.28), (0.45, 0.1, 0.28), (0.0, -0.6, 0.0)
 
 def connect(blender: Driver, port: int) -> None:
     blender.run(f"bpy.ops.segwild.connect_backend(host='127.0.0.1', port={port}, token='word')")
-    blender.until("result = all(link.running for link in addon('session').links.values())")
+    blender.until("link = addon('work').link_of(bpy.context); result = link is not None and link.running")
 
 
 def above(blender: Driver) -> int:

@@ -37,6 +37,7 @@ def test_clicks_make_an_object_that_can_be_lit_undone_and_exported(
     imported: Driver, workspace: Path, service: dict[str, Any], tmp_path: Path
 ) -> None:
     connect(imported, service["port"])
+    imported.run("bpy.context.scene.segwild.clean_edges = False")  # a step of its own, with a test of its own
     imported.run("bpy.ops.segwild.prompt('INVOKE_DEFAULT')")
     before = picture(imported, "unselected")
 
