@@ -13,6 +13,7 @@ import torch
 
 from backend.progress import Cancelled, Quiet
 from backend.scene import Workspace
+from backend.scene.gaussians import FIELDS
 from backend.stages import train
 from backend.stages.beside import Beside
 from segwild_addon.protocol.errors import InputError, ResourceError
@@ -51,8 +52,10 @@ def test_two_trainings_at_once_are_those_one_after_the_other(photographed: Works
         found = other.result()
         assert torch.get_num_threads() == threads
     assert found["gaussians"] == result["gaussians"]
-    for name, array in vars(photographed.gaussians()).items():
-        assert np.array_equal(array, vars(twin.gaussians())[name]), name
+    own, theirs = photographed.gaussians(), twin.gaussians()
+    for name in FIELDS:
+        # Not bit by bit: what earlier tests have loaded decides how many threads a library of this process sums with.
+        np.testing.assert_allclose(getattr(own, name), getattr(theirs, name), rtol=1e-3, atol=1e-4, err_msg=name)
     assert "Training" in told.phases
     assert not list(twin.root.glob("*.log"))
 
