@@ -14,7 +14,7 @@ import numpy as np
 
 from ..protocol.errors import InputError
 from . import changes, erasing, splats
-from .placement import moved
+from .placement import moved, similarity
 from .rows import Rows, concatenate, rows
 
 REST, OBJECT, NOBODY = 0, 1, 2
@@ -156,23 +156,13 @@ def _pieces(parents: Rows, parts: Parts, here: np.ndarray, own_from_scene: np.nd
 
 def _frame(scene: np.ndarray, own: np.ndarray, name: str) -> np.ndarray:
     """(4, 4) from the scene frame to that of an object's rows, by points (M, 3) of both: turned, scaled and moved at
-    most (Umeyama 1991). Rows that never left the scene frame have it bit by bit.
+    most. Rows that never left the scene frame have it bit by bit.
     """
-    result = np.eye(4)
-    extent = float(np.ptp(scene, axis=0).max()) if len(scene) else 0.0
-    close = _FITS * max(extent, 1e-6)
     if not len(scene) or np.abs(own - scene).max() <= 1e-6 * max(1.0, np.abs(scene).max()):
-        return result
-    from_middle, to_middle = scene.mean(0), own.mean(0)
-    a, b = scene - from_middle, own - to_middle
-    u, sizes, vt = np.linalg.svd(b.T @ a)
-    if sizes[1] > 1e-9 * max(sizes[0], 1e-30):  # else points on a line: they say nothing of a turn about it
-        mirror = np.diag([1, 1, np.linalg.det(u @ vt)])
-        turn = u @ mirror @ vt
-        result[:3, :3] = (sizes * np.diag(mirror)).sum() / (a**2).sum() * turn
-    result[:3, 3] = to_middle - result[:3, :3] @ from_middle
+        return np.eye(4)
+    result = similarity(scene, own)
     off = np.abs(scene @ result[:3, :3].T + result[:3, 3] - own).max()
-    if off > max(close, 1e-5 * np.abs(own).max()):
+    if off > max(_FITS * max(float(np.ptp(scene, axis=0).max()), 1e-6), 1e-5 * np.abs(own).max()):
         raise InputError(
             "object-deformed", f"The splats of {name!r} are not where the scene has them.", "Import the scene again."
         )

@@ -48,6 +48,23 @@ def moved(rows: Rows, b_from_a: np.ndarray) -> Rows:
     return replace(result, sh=turned(rows.sh, turn))
 
 
+def similarity(points: np.ndarray, goals: np.ndarray) -> np.ndarray:
+    """(4, 4), the turn, scale and shift of points (M, 3) onto goals (M, 3) with the least squares of what is left.
+
+    Points on a line say nothing of a turn about it: then it is a shift alone. (Umeyama, IEEE Transactions on Pattern
+    Analysis and Machine Intelligence 13, 1991.)
+    """
+    centre, goal = points.mean(0), goals.mean(0)
+    a, b = points - centre, goals - goal
+    u, sizes, vt = np.linalg.svd(b.T @ a)
+    result = np.eye(4)
+    if sizes[1] > 1e-9 * max(sizes[0], 1e-30):
+        signs = np.array([1, 1, np.sign(np.linalg.det(u @ vt)) or 1])
+        result[:3, :3] = (sizes * signs).sum() / (a * a).sum() * ((u * signs) @ vt)
+    result[:3, 3] = goal - result[:3, :3] @ centre
+    return result
+
+
 def matrices(quats: np.ndarray) -> np.ndarray:
     """Unit quaternions (N, 4) wxyz to rotation matrices (N, 3, 3)."""
     w, x, y, z = quats.T
