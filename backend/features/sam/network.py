@@ -63,7 +63,8 @@ class Network:
         assert picture.ndim == 3
         height, width = seen_size(*picture.shape[:2], self.side_px)
         resized = Image.fromarray(picture).resize((width, height), Image.Resampling.BILINEAR)
-        pixels = torch.from_numpy(np.array(resized)).permute(2, 0, 1).float()
+        # Contiguous: another layout may take another convolution, whose last bits the blocks multiply.
+        pixels = torch.from_numpy(np.array(resized)).permute(2, 0, 1).contiguous().float()
         pixels = (pixels - torch.tensor(_MEAN)[:, None, None]) / torch.tensor(_DEVIATION)[:, None, None]
         return functional.pad(pixels, (0, self.side_px - width, 0, self.side_px - height))[None]
 
