@@ -134,6 +134,8 @@ class SegwildPrompt(bpy.types.PropertyGroup):
     pixel: FloatProperty(description="Size of a pixel at the point, scene units")
     positive: BoolProperty(default=True, description="Whether the point belongs to the object")
     row: IntProperty(description="The splat that was hit, its segwild_id")
+    holder: StringProperty(description="The object it was hit in, its uuid")
+    beside: FloatVectorProperty(description="From the middle of that splat to the point, in the object's axes")
     stroke: IntProperty(min=0, description="Number of a box or brush stroke of this session; 0: a click")
 
 

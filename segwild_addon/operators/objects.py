@@ -7,6 +7,7 @@ from bpy.props import StringProperty
 
 from ..data import erasing, scenes, segments, splats
 from ..protocol.errors import SegWildError
+from ..viewport import portrait
 
 
 def chosen(context: bpy.types.Context) -> list[bpy.types.Object]:
@@ -178,7 +179,7 @@ class SEGWILD_OT_origin_to_centre(OnSplats, bpy.types.Operator):
 
 
 class SEGWILD_OT_mark_asset(OnSplats, bpy.types.Operator):
-    """Offer the selected objects in the asset browser, to be placed in other files"""
+    """Offer the selected objects in the asset browser, to be placed in other files, each with a picture of it alone"""
 
     bl_idname = "segwild.mark_asset"
     bl_label = "Mark as Asset"
@@ -187,7 +188,12 @@ class SEGWILD_OT_mark_asset(OnSplats, bpy.types.Operator):
         objects = chosen(context)
         for ob in objects:
             segments.mark_asset(ob)
-        return f"Marked {counted(objects, 'object')} as assets."
+        said = f"Marked {counted(objects, 'object')} as {'an asset' if len(objects) == 1 else 'assets'}"
+        try:
+            painted = [portrait.paint(ob) for ob in objects]
+        except SegWildError as error:
+            return f"{said}, without a picture. {error}"  # marked all the same
+        return f"{said}." if all(painted) else f"{said}. Where nothing is to be seen there is no picture."
 
 
 def _menu(self: bpy.types.Menu, context: bpy.types.Context) -> None:

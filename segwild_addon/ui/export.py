@@ -24,13 +24,10 @@ class SEGWILD_PT_export(bpy.types.Panel):
         layout = self.layout
         column = layout.column(align=True)
         column.operator_context = "INVOKE_DEFAULT"
-        for scope, label in (
-            ("SELECTED", "Selected Objects…"),
-            ("VISIBLE", "What Is Visible…"),
-            ("ALL", "Everything…"),
-        ):
+        for scope, label in SCOPES:
             column.operator("segwild.export_ply", text=label, icon="EXPORT").scope = scope
         text(layout, context, "A .ply, .spz or .splat for other programs, with places and light as shown.")
+        layout.operator("segwild.mark_asset", icon="ASSET_MANAGER")
 
 
 def register() -> None:

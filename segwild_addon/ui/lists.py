@@ -91,7 +91,7 @@ class SEGWILD_PT_objects(bpy.types.Panel):
             for operator in ("make_object", "erase_splats", "restore_splats"):
                 column.operator(f"segwild.{operator}")
             column = body.column(align=True)
-            for operator in ("recover_rows", "apply_transform", "origin_to_centre", "mark_asset"):
+            for operator in ("recover_rows", "apply_transform", "origin_to_centre"):
                 column.operator(f"segwild.{operator}")
             if scene.library is not None:
                 body.label(text="A linked scene cannot be edited", icon="LINKED")

@@ -144,6 +144,7 @@ class Layer:
         self._packs: dict[Any, Packed] = {}
         self._textures: dict[str, Any] = {}
         self._marked: np.ndarray | None = None
+        self._places: dict[int, list[tuple[Any, np.ndarray]]] = {}  # what `places` has found
 
     def __len__(self) -> int:
         return len(self.positions)
@@ -156,6 +157,16 @@ class Layer:
     def pack(self, key: Any) -> Packed | None:
         """The rows of one object as they were last set."""
         return self._packs.get(key)
+
+    def places(self, row: int) -> list[tuple[Any, np.ndarray]]:
+        """Where a row of the workspace (its id) is: key of each object that has it, and its position (3,) there."""
+        if row not in self._places:
+            self._places[row] = [
+                (key, pack.positions[index])
+                for key, pack in self._packs.items()
+                for index in np.flatnonzero(pack.ids == row)[:1]
+            ]
+        return self._places[row]
 
     def set(self, packs: Mapping[Any, Packed]) -> None:
         """Show exactly these objects' rows. What is equal to what was shown is not uploaded again.
@@ -184,6 +195,8 @@ class Layer:
             self.members = {key: slice(int(stops[i]), int(stops[i + 1])) for i, key in enumerate(counts)}
             self.layout += 1
         self._packs, self.degree = dict(packs), degree
+        if stale or new_ids or not same:
+            self._places.clear()
         if stale or new_ids:
             self.version = next(_versions)
         for kind in stale:

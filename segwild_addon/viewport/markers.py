@@ -11,6 +11,7 @@ from mathutils import Vector
 
 from ..data import scenes
 from . import selection
+from .stock import SHARED, key_of
 
 NEAR_PX = 12  # a Ctrl-click this close to a marker means it
 RADIUS_PX = 6.0
@@ -32,10 +33,28 @@ def places(region: Any, region_data: Any) -> list[tuple[int, float, float, bool]
     found = []
     for index, each in enumerate(selection.prompts()):
         if not each.stroke:
-            at = location_3d_to_region_2d(region, region_data, root.matrix_world @ Vector(each.position))
+            point = on_its_row(each, collection)
+            at = location_3d_to_region_2d(region, region_data, point or root.matrix_world @ Vector(each.position))
             if at is not None:
                 found.append((index, at.x, at.y, each.positive))
     return found
+
+
+def on_its_row(prompt: Any, collection: bpy.types.Collection) -> Vector | None:
+    """Where the splat that was hit is now, in the world: its object may have been moved, or it is in another by now.
+
+    None if no object has it: then the place where it was trained is all that is left.
+    """
+    layer = SHARED.layers.get(collection.segwild.uuid)
+    held = dict(layer.places(prompt.row)) if layer is not None and prompt.row > 0 else {}
+    if not held:
+        return None
+    there = {key_of(ob): ob for ob in scenes.splat_objects(collection)}
+    known = [key for key in held if key in there]
+    if not known:
+        return None
+    key = next((key for key in known if there[key].segwild.uuid == prompt.holder), known[0])
+    return there[key].matrix_world @ (Vector(held[key].tolist()) + Vector(prompt.beside))
 
 
 def nearest(region: Any, region_data: Any, x: float, y: float) -> int | None:

@@ -19,7 +19,7 @@ HALF = 0.5  # of the light that has been absorbed where the surface is
 
 @dataclass(frozen=True, eq=False)
 class Hit:
-    """Where a click meets the splats. All but `location` in the scene frame of the object's workspace."""
+    """Where a click meets the splats. Positions and lengths are of the scene frame of the object's workspace."""
 
     object_name: str
     object_uuid: str
@@ -30,6 +30,7 @@ class Hit:
     eye: np.ndarray  # (3,) where the ray begins
     pixel: float  # length of a pixel's side at the position
     location: np.ndarray  # (3,) the position in Blender's world
+    beside: np.ndarray  # (3,) from the row's centre to it, in the object's axes
 
 
 def pick(
@@ -106,7 +107,8 @@ def _seen(pack: Any, matrix: np.ndarray, opacity: float, view: View, u: float, v
 def _hit(stock: Stock, each: Placed, index: int, view: View, u: float, v: float, z: float) -> Hit:
     origin, direction = view.ray(u, v)
     location = origin + direction * z / float(direction @ view.forward)
-    scene_from_world = scene_from_object(each.ob) @ np.linalg.inv(each.matrix)
+    object_from_world = np.linalg.inv(each.matrix)
+    scene_from_world = scene_from_object(each.ob) @ object_from_world
     size = abs(np.linalg.det(scene_from_world[:3, :3])) ** (1 / 3)
     facts = each.ob.segwild
     pack = stock.layers[facts.scene_uuid].pack(each.key)
@@ -120,4 +122,5 @@ def _hit(stock: Stock, each: Placed, index: int, view: View, u: float, v: float,
         eye=scene_from_world[:3, :3] @ origin + scene_from_world[:3, 3],
         pixel=view.pixel_size(z) * size,
         location=location,
+        beside=object_from_world[:3, :3] @ location + object_from_world[:3, 3] - pack.positions[index],
     )

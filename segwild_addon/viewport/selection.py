@@ -61,6 +61,7 @@ def add_click(hit: Any, positive: bool) -> None:
     each = prompts().add()
     each.position, each.eye = [float(x) for x in hit.position], [float(x) for x in hit.eye]
     each.pixel, each.positive, each.row = float(hit.pixel), positive, int(hit.row)
+    each.holder, each.beside = hit.object_uuid, [float(x) for x in hit.beside]
     _changed("Select: Click" if positive else "Select: Click Beside")
 
 

@@ -41,7 +41,13 @@ def clicking(nothing_is_left: None, blender: Any, fake: Any, make_workspace: Any
 
     def click(x: float, positive: bool = True) -> None:
         hit = SimpleNamespace(
-            position=np.array([x, 0, 0]), eye=np.array([0, 0, 5.0]), pixel=0.01, row=1, scene_uuid=scene.segwild.uuid
+            position=np.array([x, 0, 0]),
+            eye=np.array([0, 0, 5.0]),
+            pixel=0.01,
+            row=1,
+            scene_uuid=scene.segwild.uuid,
+            object_uuid="",
+            beside=np.zeros(3),
         )
         selection.add_click(hit, positive)
 
