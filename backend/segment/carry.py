@@ -50,7 +50,11 @@ def carried_votes(
             continue
         mask = redrawn(view.picture, share, settings)
         if mask.sum() >= settings.least_px:
-            votes.append(mask_votes(view.seen, mask, view=name, kind="carried", confidence=settings.confidence))
+            votes.append(
+                mask_votes(
+                    view.seen, mask, view=name, kind="carried", confidence=settings.confidence, means=scene.means
+                )
+            )
     return votes
 
 
