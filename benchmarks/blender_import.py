@@ -99,7 +99,7 @@ def measured(workspace: Path, repeats: int) -> Iterator[tuple[str, float | None,
 
     bpy.ops.wm.read_factory_settings(use_empty=True)
     segwild_addon.register()
-    from segwild_addon.data import export, light, ply, scenes, segments, splats
+    from segwild_addon.data import compact, export, light, ply, scenes, segments, splats, steps
 
     def importing(make: Callable[[], Generator[Any, None, Any]]) -> tuple[float, float, int | None]:
         best = (np.inf, np.inf)
@@ -139,19 +139,38 @@ def measured(workspace: Path, repeats: int) -> Iterator[tuple[str, float | None,
     yield "first_look", best[0], "s"
     yield "dragged_mix", best[1], "s"
 
-    start = time.process_time()
-    rows = export.gathered(scenes.splat_objects(scene), bpy.context.evaluated_depsgraph_get())
-    gathering = time.process_time() - start
+    objects, depsgraph = scenes.splat_objects(scene), bpy.context.evaluated_depsgraph_get()
+    for form, writer in (("ply", ply.writing), ("spz", compact.writing_spz), ("splat", compact.writing_splat)):
+        taken, reading, longest = timed(export.taking(objects, depsgraph))
+        gap, beside = waits(steps.Aside(written(taken, workspace / f"out.{form}", writer, export.joining), "export"))
+        yield f"export_{form}", reading + beside, "s"
+        yield f"export_{form}_longest_step", longest, "s"
+        yield f"export_{form}_longest_wait", gap, "s"
+        del taken
     path = workspace / "out.ply"
-    _, writing, longest = timed(ply.writing(path, rows))
-    yield "export_ply", gathering + writing, "s"
-    yield "export_ply_longest_step", max(longest, gathering), "s"
-    del rows
     seconds, longest, extra = importing(lambda: scenes.importing_ply(path, print))
     yield "import_ply", seconds, "s"
     yield "import_ply_longest_step", longest, "s"
     yield "import_ply_extra_memory", extra, "B"
     segwild_addon.unregister()
+
+
+def written(taken: Any, path: Path, writer: Callable[..., Any], joining: Callable[..., Any]) -> Any:
+    """What an export does in a thread, as steps."""
+    rows = yield from joining(taken)
+    return (yield from writer(path, rows))
+
+
+def waits(aside: Any) -> tuple[float, float]:
+    """The longest time in which a program that wants a moment every millisecond got none, and the whole, seconds."""
+    began = last = time.perf_counter()
+    longest = 0.0
+    while not aside.ended:
+        time.sleep(0.001)
+        now = time.perf_counter()
+        longest, last = max(longest, now - last), now
+    aside.result()
+    return longest, time.perf_counter() - began
 
 
 def git(*words: str) -> str:

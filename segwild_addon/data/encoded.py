@@ -92,7 +92,8 @@ class Encoded:
 
     def harmonic(self, k: int, chosen: Any) -> np.ndarray:
         """(M, 3) float32, coefficient k + 1 of every row; what is not finite or absurd is zero."""
-        array = _of(self.shN[:, k], chosen)
+        # In one piece: every look at the whole of an array with gaps costs as much as copying it.
+        array = np.ascontiguousarray(_of(self.shN[:, k], chosen))
         with np.errstate(invalid="ignore"):
             if array.max(initial=0) <= LARGEST and array.min(initial=0) >= -LARGEST:
                 return array

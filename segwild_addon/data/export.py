@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import bpy
@@ -13,6 +14,7 @@ from . import light, scenes, splats
 from .placement import moved
 from .rows import Rows, by_id, concatenate
 from .segments import placed
+from .steps import Steps, finished, within
 
 Frame = Literal["CAPTURE", "SCENE", "WORLD"]
 Scope = Literal["SELECTED", "VISIBLE", "ALL"]
@@ -31,26 +33,61 @@ def chosen(context: bpy.types.Context, scope: Scope) -> list[bpy.types.Object]:
     return found
 
 
-def gathered(
+@dataclass(frozen=True, eq=False)
+class Taken:
+    """One object as it was read, apart from Blender."""
+
+    rows: Rows
+    frame_from_object: np.ndarray  # (4, 4) float64
+    light: light.Settings | None  # None: as trained
+
+    def __len__(self) -> int:
+        """Rows that are not erased."""
+        return int(np.count_nonzero(self.rows.erased == 0))
+
+
+def taking(
     objects: Sequence[bpy.types.Object],
     depsgraph: bpy.types.Depsgraph,
     *,
     frame: Frame = "CAPTURE",
     lit: bool = True,  # with look and grading; else in neutral light as trained
-) -> Rows:
-    """The rows of all objects, modifiers and object matrices applied, without erased ones, ordered by id.
+) -> Steps[list[Taken]]:
+    """The objects with their modifiers, read from Blender; they must stay as they are in between.
 
     Frames: CAPTURE is that of the photos' reconstruction (or of an imported file), SCENE that of the workspace, WORLD
-    Blender's. Raises InputError for an object that is scaled flat, or a look that cannot be read.
+    Blender's. Raises InputError for a look that cannot be read.
+    """
+    taken = []
+    for number, ob in enumerate(objects):
+        source = ob.evaluated_get(depsgraph) if len(ob.modifiers) else ob
+        rows = yield from within(splats.reading(source), number / len(objects), 1 / len(objects))
+        taken.append(Taken(rows, to_frame(ob, frame), light.settings(ob) if lit else None))
+        yield (number + 1) / len(objects)
+    return taken
+
+
+def joining(taken: Sequence[Taken]) -> Steps[Rows]:
+    """One table of what was taken: placed, lit, without erased rows, ordered by id. Needs nothing of Blender's.
+
+    Its steps are long. Raises InputError for an object that is scaled flat, or a look that does not fit.
     """
     parts = []
-    for ob in objects:
-        rows = splats.read(ob.evaluated_get(depsgraph) if len(ob.modifiers) else ob)
-        rows = rows.take(rows.erased == 0) if rows.erased.any() else rows
-        if lit:
-            rows = light.shown(ob, rows)
-        parts.append(moved(rows, to_frame(ob, frame)))
+    for number, each in enumerate(taken):
+        rows = each.rows.take(each.rows.erased == 0) if each.rows.erased.any() else each.rows
+        if each.light is not None:
+            rows = each.light.baked(rows)
+            yield (number + 0.5) / (len(taken) + 1)
+        parts.append(moved(rows, each.frame_from_object))
+        yield (number + 1) / (len(taken) + 1)
     return by_id(concatenate(parts))
+
+
+def gathered(
+    objects: Sequence[bpy.types.Object], depsgraph: bpy.types.Depsgraph, *, frame: Frame = "CAPTURE", lit: bool = True
+) -> Rows:
+    """`taking` and `joining` at once."""
+    return finished(joining(finished(taking(objects, depsgraph, frame=frame, lit=lit))))
 
 
 def to_frame(ob: bpy.types.Object, frame: Frame) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import bpy
 import numpy as np
@@ -13,6 +13,7 @@ from . import changes, looks, scenes, splats
 from .looks import Light, Look
 from .rows import Rows
 from .steps import finished
+from .workspace import Folder
 
 GAMMA = 2.2  # colours of splats are display values; exposure and tint act on light
 SETTINGS = ("look_a", "look_b", "look_mix", "look_strength")  # of an object
@@ -42,30 +43,53 @@ def light(ob: bpy.types.Object, ids: np.ndarray) -> Light:
     Raises InputError if a look is set and its workspace cannot be read or has no such look.
     """
     chosen = look(ob)
-    return _lit(ob, chosen, ids).then(grading(ob))
+    return _lit(chosen, _folder(ob, chosen), ids).then(grading(ob))
 
 
 def look_or_neutral(ob: bpy.types.Object, ids: np.ndarray) -> tuple[Light, str]:
     """What the look alone does, for a drawing that must go on: neutral, and the sentence that says why, if need be."""
     try:
-        return _lit(ob, look(ob), ids), ""
+        return _lit(look(ob), _folder(ob, look(ob)), ids), ""
     except SegWildError as error:
         return Light.none(), str(error)
 
 
+@dataclass(frozen=True, eq=False)
+class Settings:
+    """The light of an object apart from Blender, for work in a thread."""
+
+    look: Look
+    folder: Folder | None  # where the look is; None: it is neutral
+    grading: np.ndarray  # (3, 3) float64
+    opacity: float
+    degree: int
+
+    def baked(self, rows: Rows) -> Rows:
+        """The object's rows as they are shown. Raises InputError as `light`."""
+        light = _lit(self.look, self.folder, rows.ids).then(self.grading)
+        base_rgb, sh = light.baked(rows.base[:, :3], rows.sh)
+        opacity = rows.base[:, 3:] * np.float32(self.opacity)
+        baked = replace(rows, base=np.concatenate([base_rgb, opacity], axis=1), sh=sh)
+        return baked.with_degree(min(baked.degree, self.degree))
+
+
+def settings(ob: bpy.types.Object) -> Settings:
+    """What the object is shown with now. Raises InputError if a look is set and its workspace cannot be read."""
+    return Settings(look(ob), _folder(ob, look(ob)), grading(ob), ob.segwild.opacity, ob.segwild.sh_degree)
+
+
 def shown(ob: bpy.types.Object, rows: Rows) -> Rows:
     """The object's rows with look, grading, opacity and harmonics degree baked in. Raises InputError as `light`."""
-    base_rgb, sh = light(ob, rows.ids).baked(rows.base[:, :3], rows.sh)
-    opacity = rows.base[:, 3:] * np.float32(ob.segwild.opacity)
-    baked = replace(rows, base=np.concatenate([base_rgb, opacity], axis=1), sh=sh)
-    return baked.with_degree(min(baked.degree, ob.segwild.sh_degree))
+    return settings(ob).baked(rows)
 
 
-def _lit(ob: bpy.types.Object, chosen: Look, ids: np.ndarray) -> Light:
+def _folder(ob: bpy.types.Object, chosen: Look) -> Folder | None:
     scene = scenes.scene_of(ob)
-    if chosen.neutral or scene is None:
-        return Light.none()
-    found = looks.of_folder(scenes.folder(scene))
+    return None if chosen.neutral or scene is None else scenes.folder(scene)
+
+
+def _lit(chosen: Look, folder: Folder | None, ids: np.ndarray) -> Light:
+    found = looks.of_folder(folder) if folder is not None else None
     return Light.none() if found is None else found.light(chosen, ids)
 
 

@@ -10,6 +10,7 @@ all linear in e, so a mix of two looks is the look of the mixed embeddings, and 
 from __future__ import annotations
 
 import json
+import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,6 +95,7 @@ class Looks:
         self.count = count  # Gaussians of the workspace
         self._shared = shared
         self._responses: OrderedDict[str, np.ndarray] = OrderedDict()
+        self._lock = threading.Lock()  # of the responses: an export asks from a thread of its own
 
     @classmethod
     def load(cls, folder: Folder) -> Looks | None:
@@ -162,9 +164,10 @@ class Looks:
 
     def _response(self, name: str) -> np.ndarray:
         """B·e of every Gaussian for one photo, (N, 3) float32. Kept: dragging a mix needs no file."""
-        if name in self._responses:
-            self._responses.move_to_end(name)
-            return self._responses[name]
+        with self._lock:
+            if name in self._responses:
+                self._responses.move_to_end(name)
+                return self._responses[name]
         arrays, _ = mapped(self.path)  # closed again: a mapped file cannot be replaced on Windows
         response, embedding = arrays["response"], self.embedding(name)
         if len(response) != self.count:
@@ -173,9 +176,10 @@ class Looks:
         for start in range(0, self.count, _CHUNK_ROWS):
             part = slice(start, start + _CHUNK_ROWS)
             product[part] = response[part] @ embedding
-        self._responses[name] = product
-        while len(self._responses) > _KEPT_RESPONSES:
-            self._responses.popitem(last=False)
+        with self._lock:
+            self._responses[name] = product
+            while len(self._responses) > _KEPT_RESPONSES:
+                self._responses.popitem(last=False)
         return product
 
 
@@ -191,6 +195,7 @@ def of_folder(folder: Folder) -> Looks | None:
         stamp = None
     known = _loaded.get(folder.root)
     if known is None or known[0] != stamp:
+        known = (stamp, Looks.load(folder))
         _loaded.clear()  # a workspace at a time: responses are large
-        known = _loaded[folder.root] = (stamp, Looks.load(folder))
+        _loaded[folder.root] = known
     return known[1]

@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import bpy
 import numpy as np
@@ -119,7 +120,10 @@ def filling(cloud: bpy.types.PointCloud, columns: Sequence[Column]) -> Steps[Non
         _attribute(cloud, name, _type_of(name))
         yield 0.0
     for number, (name, array) in enumerate(columns):
-        _write(cloud, name, array())
+        values = array()
+        yield (number + 0.5) / len(columns)
+        _write(cloud, name, values)
+        del values
         yield (number + 1) / len(columns)
     cloud.update_tag()
 
@@ -209,6 +213,11 @@ def _replace(ob: bpy.types.Object, new: bpy.types.PointCloud) -> None:
 
 def read(ob: bpy.types.Object, chosen: np.ndarray | None = None) -> Rows:
     """The rows of the object, all or those chosen (N,) bool. Raises InputError if it holds no splats."""
+    return finished(reading(ob, chosen))
+
+
+def reading(ob: bpy.types.Object, chosen: np.ndarray | None = None) -> Steps[Rows]:
+    """`read` in steps, one attribute each; between them the object must stay as it is."""
     count = len(ob.data.points) if ob.type == "POINTCLOUD" else 0
     if ob.type != "POINTCLOUD" or (count and BASE not in ob.data.attributes):
         raise InputError(
@@ -233,17 +242,16 @@ def read(ob: bpy.types.Object, chosen: np.ndarray | None = None) -> Rows:
         rotations[:, 0] = 1
     sh = np.empty((bases, len(rotations), 3), np.float32)
     for k in range(bases):
-        sh[k] = part(harmonic(k), 3)
-    return Rows(
-        part("position", 3),
-        part("scale", 3),
-        rotations,
-        part(BASE, 4),
-        sh.swapaxes(0, 1),
-        part(IDS),
-        part(LABELS),
-        part(ERASED),
-    )
+        if indices is None:
+            _fill(ob.data, harmonic(k), sh[k])
+        else:
+            sh[k] = part(harmonic(k), 3)
+        yield (k + 1) / (bases + 3)
+    positions, scales = part("position", 3), part("scale", 3)
+    yield (bases + 1) / (bases + 3)
+    base, ids = part(BASE, 4), part(IDS)
+    yield (bases + 2) / (bases + 3)
+    return Rows(positions, scales, rotations, base, sh.swapaxes(0, 1), ids, part(LABELS), part(ERASED))
 
 
 def read_ids(ob: bpy.types.Object) -> np.ndarray:
@@ -269,10 +277,16 @@ def column(ob: bpy.types.Object, name: str, width: int = 1) -> np.ndarray:
 def _column(cloud: bpy.types.PointCloud, name: str, width: int) -> np.ndarray:
     count = len(cloud.points)
     dtype = np.int32 if name in (IDS, LABELS) else np.float32
-    array = np.zeros((count, width) if width > 1 else count, dtype)
-    attribute = cloud.attributes.get(name)
-    if attribute is not None and count and attribute.domain == "POINT" and _fits(attribute, dtype, width):
+    return _fill(cloud, name, np.empty((count, width) if width > 1 else count, dtype))
+
+
+def _fill(cloud: bpy.types.PointCloud, name: str, array: np.ndarray) -> np.ndarray:
+    """One attribute into an array (N, width) or (N,), contiguous, which is returned."""
+    attribute, width = cloud.attributes.get(name), array.shape[1] if array.ndim > 1 else 1
+    if attribute is not None and len(array) and attribute.domain == "POINT" and _fits(attribute, array.dtype, width):
         attribute.data.foreach_get(_KEYS.get(attribute.data_type, "value"), array.reshape(-1))
+    else:
+        array[...] = 0
     return array
 
 
@@ -358,9 +372,9 @@ def _write(cloud: bpy.types.PointCloud, name: str, array: np.ndarray) -> None:
     attribute.data.foreach_set(_KEYS.get(attribute.data_type, "value"), flat)
 
 
-def _fits(attribute: bpy.types.Attribute, dtype: type, width: int) -> bool:
+def _fits(attribute: bpy.types.Attribute, dtype: Any, width: int) -> bool:
     integer = attribute.data_type == "INT"
-    return _WIDTHS.get(attribute.data_type, 1) == width and integer == (dtype is np.int32)
+    return _WIDTHS.get(attribute.data_type, 1) == width and integer == (dtype == np.int32)
 
 
 def _is_harmonic(name: str) -> bool:

@@ -1,5 +1,7 @@
 """Splat objects into a file."""
 
+import contextlib
+import time
 from pathlib import Path
 
 import bpy
@@ -7,8 +9,7 @@ from bpy.props import BoolProperty, EnumProperty, StringProperty
 from bpy_extras.io_utils import ExportHelper
 
 from ..data import compact, export, ply
-from ..data.rows import Rows
-from ..data.steps import Steps
+from ..data.steps import Aside, Steps, finished, within
 from ..protocol.errors import SegWildError
 
 SCOPES = (
@@ -25,6 +26,11 @@ FORMS = (
     ("SPZ", "SPZ", "Niantic's compressed splats, a tenth of the size, for viewers in browsers and on phones"),
     ("SPLAT", "SPLAT", "For the first viewers in browsers; one colour for all directions"),
 )
+
+
+TICK_SECS = 0.02
+SLICE_SECS = 0.02  # of reading between two moments in which Blender may draw
+READING, JOINING = 0.2, 0.3  # about what part of the time reading, and of the rest joining takes
 
 
 class SEGWILD_OT_export_ply(bpy.types.Operator, ExportHelper):
@@ -52,37 +58,97 @@ class SEGWILD_OT_export_ply(bpy.types.Operator, ExportHelper):
         return any(ob.type == "POINTCLOUD" for ob in context.scene.objects)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        path = Path(bpy.path.abspath(self.filepath))
-        wm = context.window_manager
-        wm.progress_begin(0, 1)
+        """From a script at once; else in slices of reading and a thread that writes, while Blender stays alive."""
+        self._path = Path(bpy.path.abspath(self.filepath))
+        self._aside: Aside[int] | None = None
         try:
-            depsgraph = context.evaluated_depsgraph_get()
             objects = export.chosen(context, self.scope)
-            rows = export.gathered(objects, depsgraph, frame=self.frame, lit=self.lit)
-            work = self._writing(path, rows)
-            while True:
-                try:
-                    wm.progress_update(next(work))
-                except StopIteration as done:
-                    written = done.value
-                    break
+            self._count = len(objects)
+            depsgraph = context.evaluated_depsgraph_get()
+            self._taking = export.taking(objects, depsgraph, frame=self.frame, lit=self.lit)
+            if not self.options.is_invoke or context.window is None or bpy.app.background:
+                self._taken = finished(self._taking)
+                return self._told(finished(self._writing()))
         except SegWildError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
-        finally:
-            wm.progress_end()
-        if written < len(rows):
-            self.report({"WARNING"}, f"{len(rows) - written} splats are not finite and were not written.")
-        self.report({"INFO"}, f"Wrote {written} splats of {len(objects)} objects to {path}.")
+        self._timer = context.window_manager.event_timer_add(TICK_SECS, window=context.window)
+        context.window_manager.progress_begin(0, 1)
+        context.window_manager.modal_handler_add(self)
+        return {"RUNNING_MODAL"}
+
+    def modal(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        if event.type == "ESC":
+            self.cancel(context)
+            self.report({"INFO"}, "Export cancelled.")
+            return {"CANCELLED"}
+        if event.type != "TIMER":
+            # What is being read must stay as it is.
+            return {"PASS_THROUGH"} if self._aside is not None else {"RUNNING_MODAL"}
+        try:
+            written = self._advance(context)
+        except (SegWildError, ReferenceError) as error:
+            self._stop(context)
+            # An object that something else has removed meanwhile is no longer there to be read.
+            sentence = str(error) if isinstance(error, SegWildError) else "An object was removed while it was read."
+            self.report({"ERROR"}, sentence)
+            return {"CANCELLED"}
+        if written is None:
+            return {"RUNNING_MODAL"} if self._aside is None else {"PASS_THROUGH"}
+        self._stop(context)
+        return self._told(written)
+
+    def cancel(self, context: bpy.types.Context) -> None:
+        if self._aside is not None:
+            self._aside.cancel()
+        self._taking.close()
+        self._stop(context)
+
+    def _advance(self, context: bpy.types.Context) -> int | None:
+        """A slice of reading, or a look at the thread; how many splats were written, once they are."""
+        if self._aside is None:
+            end = time.monotonic() + SLICE_SECS
+            try:
+                while time.monotonic() < end:
+                    self._say(context, READING * next(self._taking))
+            except StopIteration as done:
+                self._taken = done.value
+                self._aside = Aside(self._writing(), "export")
+            return None
+        self._say(context, READING + (1 - READING) * self._aside.part)
+        return self._aside.result() if self._aside.ended else None
+
+    def _say(self, context: bpy.types.Context, part: float) -> None:
+        context.window_manager.progress_update(part)
+        if context.workspace is not None:
+            context.workspace.status_text_set(f"Writing {self._path.name}: {part:.0%}   Esc: cancel")
+
+    def _stop(self, context: bpy.types.Context) -> None:
+        with contextlib.suppress(ReferenceError, ValueError):  # a loaded file has removed the timer
+            context.window_manager.event_timer_remove(self._timer)
+        context.window_manager.progress_end()
+        if context.workspace is not None:
+            context.workspace.status_text_set(None)
+
+    def _told(self, written: int) -> set[str]:
+        left_out = sum(len(each) for each in self._taken) - written
+        if left_out:
+            self.report({"WARNING"}, f"{left_out} splats are not finite and were not written.")
+        self.report({"INFO"}, f"Wrote {written} splats of {self._count} objects to {self._path}.")
         return {"FINISHED"}
 
-    def _writing(self, path: Path, rows: Rows) -> Steps[int]:
-        form = path.suffix.lower() if path.suffix.lower() in (".ply", ".spz", ".splat") else self.filename_ext
+    def _writing(self) -> Steps[int]:
+        """Everything that needs nothing of Blender's; returns how many splats were written."""
+        rows = yield from within(export.joining(self._taken), 0.0, JOINING)
+        suffix = self._path.suffix.lower()
+        form = suffix if suffix in (".ply", ".spz", ".splat") else self.filename_ext
         if form == ".spz":
-            return compact.writing_spz(path, rows)
-        if form == ".splat":
-            return compact.writing_splat(path, rows)
-        return ply.writing(path, rows, with_ids=self.with_ids)
+            steps = compact.writing_spz(self._path, rows)
+        elif form == ".splat":
+            steps = compact.writing_splat(self._path, rows)
+        else:
+            steps = ply.writing(self._path, rows, with_ids=self.with_ids)
+        return (yield from within(steps, JOINING, 1 - JOINING))
 
 
 def _menu(self: bpy.types.Menu, _context: bpy.types.Context) -> None:

@@ -11,9 +11,10 @@ import pytest
 
 pytest.importorskip("bpy", reason="bpy is not installed; tests/README.md says how to run these tests")
 
-from segwild_addon.data import light, ply, scenes, splats
+from segwild_addon.data import export, light, ply, scenes, splats
 from segwild_addon.data.placement import moved
 from segwild_addon.data.rows import by_id, concatenate
+from segwild_addon.data.steps import Aside, finished
 
 Make = Callable[..., tuple[Path, dict[str, np.ndarray]]]
 SEGMENTS = {"fountain": (np.arange(10, 30), 0.9), "statue": (np.arange(30, 40), 0.6)}
@@ -84,6 +85,22 @@ def test_looks_are_baked_or_left_out(blender: Any, scene: Any, tmp_path: Path) -
     np.testing.assert_allclose(found.base[10:30, :3], lit.base[:, :3], atol=1e-6)
     np.testing.assert_array_equal(found.base[40:, :3], neutral.base[40:, :3])
     np.testing.assert_array_equal(exported(blender, tmp_path, lit=False).base[:, :3], neutral.base[:, :3])
+
+
+def test_what_was_taken_is_written_whatever_happens_in_blender_then(blender: Any, scene: Any) -> None:
+    """The second half of an export runs in a thread, while the person goes on working."""
+    ob = blender.data.objects["fountain"]
+    ob.segwild.look_a, ob.segwild.exposure = "photo-1", -0.5
+    depsgraph = blender.context.evaluated_depsgraph_get()
+    wanted = export.gathered(scenes.splat_objects(scene), depsgraph)
+    taken = finished(export.taking(scenes.splat_objects(scene), depsgraph))
+    assert sum(map(len, taken)) == 60
+    splats.keep(ob, np.arange(20) < 3)
+    ob.segwild.look_a, ob.location = "photo-0", (1, 2, 3)
+    blender.data.objects.remove(blender.data.objects["statue"])
+    found = Aside(export.joining(taken), "test").result()
+    for name in ("positions", "scales", "rotations", "base", "sh", "ids", "labels"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(wanted, name))
 
 
 def test_a_file_of_another_program_stands_upright(blender: Any, scene: Any, tmp_path: Path) -> None:
