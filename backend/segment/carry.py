@@ -33,6 +33,11 @@ class Carrying:
     smoothness: float = 2.0  # more: shorter rims
     confidence: float = 0.5  # of a carried mask's vote against a drawn one's
     least_px: int = 60  # a selection that shows less is not carried
+    reach: float = (
+        0.1  # of the diagonal: pixels this close to the rendered selection are decided if nobody spoke of them
+    )
+    unknown_colors: float = 1.0  # weight of their colours ...
+    unknown_share: float = 0.25  # ... and of their rendered share
 
 
 def carried_votes(
@@ -40,15 +45,18 @@ def carried_votes(
     chosen: np.ndarray,  # (N,) bool
     cameras: Sequence[tuple[str, Camera]],  # photos to carry to, their poses
     settings: Carrying,
+    known: np.ndarray | None = None,  # (N,) bool, rows that the prompt itself spoke about; None: all
 ) -> list[Votes]:
     """One vote per photo that shows enough of the selection; deterministic."""
     votes = []
+    known = np.ones(len(chosen), bool) if known is None else known
+    channels = np.stack([chosen, known], 1).astype(np.float32)
     for name, camera in cameras:
         view = Neutral(scene, camera.fitted(LONG_SIDE))
-        share = view.seen.render_channels(chosen.astype(np.float32)[:, None])[..., 0]
+        share, heard = np.moveaxis(view.seen.render_channels(channels), -1, 0)
         if (share > 0.5).sum() < settings.least_px:
             continue
-        mask = redrawn(view.picture, share, settings)
+        mask = redrawn(view.picture, share, settings, heard)
         if mask.sum() >= settings.least_px:
             votes.append(
                 mask_votes(
@@ -89,21 +97,31 @@ def _direction(camera: Camera, point: np.ndarray) -> np.ndarray:
     return towards / max(float(np.linalg.norm(towards)), 1e-12)
 
 
-def redrawn(picture: np.ndarray, share: np.ndarray, settings: Carrying) -> np.ndarray:
-    """(H, W) bool: the pixels a rendered selection means, its rim moved to edges of the picture."""
+def redrawn(picture: np.ndarray, share: np.ndarray, settings: Carrying, heard: np.ndarray | None = None) -> np.ndarray:
+    """(H, W) bool: the pixels a rendered selection means, its rim moved to edges of the picture.
+
+    `heard` (H, W) float is how much of a pixel rows fill that somebody spoke about: where that is little, near the
+    selection, colours decide.
+    """
     core = share > 0.5
     band_px = max(2.0, settings.band * float(np.hypot(*core.shape)))
     depth = np.where(core, distance_transform_edt(core), -distance_transform_edt(~core))
     inside, outside = depth > band_px, depth < -band_px
+    unheard = np.zeros(core.shape, bool)
+    if heard is not None:
+        unheard = (heard < 0.5) & (depth > -settings.reach * float(np.hypot(*core.shape)))
+        inside, outside = inside & ~unheard, outside & ~unheard
     undecided = ~inside & ~outside
     colors = gaussian_filter(lab(picture), (0.5, 0.5, 0))
     unary = np.log((share + 0.05) / (1.05 - share))
+    unary[unheard] *= settings.unknown_share
     ring = outside & (depth > -4 * band_px)
-    own = core & (share > 0.8)
+    own = core & (share > 0.8) & ~unheard
     if own.sum() >= 30 and ring.sum() >= 30:
         ratio = _mixture(colors[own]).score_samples(colors[undecided])
         ratio = ratio - _mixture(colors[ring]).score_samples(colors[undecided])
-        unary[undecided] += settings.colors * np.clip(ratio, -6, 6)
+        weight = np.where(unheard, settings.unknown_colors, settings.colors)[undecided]
+        unary[undecided] += weight * np.clip(ratio, -6, 6)
     unary[inside], unary[outside] = np.inf, -np.inf
     # Only undecided pixels and their neighbours need to be nodes.
     near = distance_transform_edt(~undecided) < 1.5

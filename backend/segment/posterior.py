@@ -20,6 +20,7 @@ PRIOR_FOR, PRIOR_AGAINST = 102, 410  # 0.1 and 0.4 votes: most Gaussians are not
 VOTED_FROM = UNIT // 4  # counts beyond the prior
 SEED_VOTES = 8  # of a Gaussian somebody clicked on
 _FULL_MASS_PX = 2.0  # a Gaussian that fills this much of a view gets the view's whole vote
+_WHOLLY_SEEN = 0.1  # of a row's light: one that shows less shines through what stands before it, and says less
 _EDGE_PX = 3.0  # masks are less sure this close to their edge ...
 _EDGE_LEAST = 0.2  # ... but never mute
 _BEYOND_VOTES = 0.5  # against what a mask's view does not see, away from the mask ...
@@ -100,8 +101,8 @@ def mask_votes(
     """
     mask = np.asarray(mask, np.float32)
     weight = edge_weight(mask > 0.5)
-    A, Z = seen.accumulate(mask[..., None], weight)
-    clear = np.minimum(1, Z / _FULL_MASS_PX).astype(np.float64)
+    A, Z = seen.accumulate(np.stack([mask, 1 / weight], -1), weight)
+    clear = np.minimum(1, Z / _FULL_MASS_PX) * np.minimum(1, A[:, 1] / (_WHOLLY_SEEN * alone(seen)))
     share = np.clip(A[:, 0] / np.maximum(Z, 1e-12), 0, 1).astype(np.float64)
     inside, outside = clear * share, clear * (1 - share)
     if means is not None:
@@ -111,6 +112,17 @@ def mask_votes(
     return Votes(
         kind, view, rows.astype(np.uint32), counted[0, rows], counted[1, rows], Z[rows], float((weight * mask).sum())
     )
+
+
+def alone(seen: Seen) -> np.ndarray:
+    """(N,) float64 weighted pixels each row would fill if nothing stood before it or beside the frame: 2π·o·√|Σ₂|."""
+    result = np.full(seen.count, np.inf)
+    opacities, conics = (
+        each.cpu().numpy().astype(np.float64) for each in (seen.projected.opacities, seen.projected.conics)
+    )
+    inverse = np.maximum(conics[:, 0] * conics[:, 2] - conics[:, 1] ** 2, 1e-12)
+    result[seen.rows] = np.maximum(2 * np.pi * opacities / np.sqrt(inverse), 1e-6)
+    return result
 
 
 def beyond(means: np.ndarray, mask: np.ndarray, camera: Camera) -> np.ndarray:

@@ -17,7 +17,7 @@ from backend.segment.carry import Carrying, carried_votes, spread_views
 from backend.segment.draft import Place, Prompted, selected
 from backend.segment.meant import LONG_SIDE as PICTURE_SIDE
 from backend.segment.meant import Meant
-from backend.segment.posterior import mask_votes
+from backend.segment.posterior import mask_votes, posterior
 from backend.segment.prepared import Prepared, Selection
 from backend.segment.prompts import Box, Clicks, Mask, Prompt, in_picture_pixels
 from backend.segment.seeds import Seeds, contributors, seeds_at
@@ -137,7 +137,8 @@ class Selector:
         ]
         points = self.scene.means[selection.chosen].astype(np.float64)
         views = spread_views(others, points, self.carrying.views, besides=self.camera)
-        votes = carried_votes(self.scene, selection.chosen, views, self.carrying)
+        known = posterior(len(self.scene), selection.evidence).voted
+        votes = carried_votes(self.scene, selection.chosen, views, self.carrying, known)
         return self.prepared.decided([*selection.evidence, *votes]) if votes else selection
 
 

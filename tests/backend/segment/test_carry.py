@@ -24,6 +24,24 @@ def test_a_ragged_rim_moves_to_the_edge_of_the_colours() -> None:
     assert iou(found) > 0.97 > iou(share > 0.5)
 
 
+def test_colours_decide_where_nobody_spoke() -> None:
+    random = np.random.default_rng(0)
+    y, x = np.mgrid[0:120, 0:160]
+    truth = (abs(x - 80) < 40) & (abs(y - 60) < 15)
+    picture = np.where(truth[..., None], (0.2, 0.6, 0.2), (0.5, 0.5, 0.55)) + random.normal(0, 0.02, (120, 160, 3))
+    share = (truth & (x < 90)).astype(np.float32)  # the right third of the board was beyond the frame
+    heard = np.where(x < 92, 1, 0).astype(np.float32)
+
+    def iou(mask: np.ndarray) -> float:
+        return float((mask & truth).sum() / (mask | truth).sum())
+
+    assert iou(redrawn(picture.clip(0, 1), share, Carrying())) < 0.8
+    found = redrawn(picture.clip(0, 1), share, Carrying(), heard)
+    assert found[60, 90:105].all()
+    assert iou(found) > 0.85
+    assert np.array_equal(redrawn(picture, share, Carrying(), np.ones_like(heard)), redrawn(picture, share, Carrying()))
+
+
 def test_views_are_spread_around_the_selection(blobs) -> None:
     cameras = [(photo.name, photo.camera) for photo in blobs.workspace.used_photos()]
     points = blobs.scene.means[blobs.labels == blobs.red].astype(float)

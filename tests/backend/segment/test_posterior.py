@@ -14,6 +14,7 @@ from backend.segment.posterior import (
     PRIOR_FOR,
     UNIT,
     Votes,
+    alone,
     best_threshold,
     beyond,
     edge_weight,
@@ -70,6 +71,19 @@ def test_a_mask_votes_for_what_it_shows(blobs) -> None:
     front, back = ((blobs.labels == blobs.red) & side for side in (depth < -0.1, depth > 0.1))
     assert counts.voted[front].mean() > 0.9
     assert counts.voted[back].mean() < 0.6  # hidden rows keep the prior
+
+
+def test_what_shines_through_says_little(blobs) -> None:
+    seen = Seen(blobs.scene, blobs.photo().camera)
+    votes = mask_votes(seen, np.ones((seen.view.height, seen.view.width), bool), view="a0")
+    wide = alone(seen)[votes.rows]
+    shown = votes.mass / wide
+    said = (votes.inside.astype(int) + votes.outside) / UNIT
+    assert shown.max() < 1.1  # nothing shows more than all of itself
+    dim = (shown < 0.02) & (votes.mass > 0)
+    assert dim.any()
+    assert said[dim].max() < 0.25
+    assert said[(shown > 0.2) & (votes.mass > 2)].min() > 0.99
 
 
 def test_what_a_view_does_not_see_is_not_the_object_far_from_its_mask(blobs) -> None:
