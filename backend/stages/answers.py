@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from backend.progress import Quiet
-from backend.scene import Photo
+from backend.scene import Gaussians, Photo
 from backend.scene.arrays import handed_out
 from backend.segment import cuts, objects
 from backend.segment.draft import Draft
@@ -75,6 +75,10 @@ class Answers:
             yield None
         for contested in (False, True):
             prepared.walks.solve(contested=contested)
+            yield None
+        if not question.view:
+            with suppress(InputError):  # as above; a click in space draws with code of its own
+                Draft(prepared).become(prompts_of(prepared, (_anywhere(prepared.scene),)))
             yield None
         yield Ready(len(prepared.scene), round(time.monotonic() - began, 3))
 
@@ -164,6 +168,14 @@ def rows_of(text: str, count: int) -> np.ndarray:
             "bad-rows", f"The rows are not those of this scene, which has {count:,}.", "Open the scene again."
         )
     return bits[:count].astype(bool)
+
+
+def _anywhere(scene: Gaussians) -> Mark:
+    """A mark on the row nearest to the middle, seen from about as far as the scene is large."""
+    middle = np.median(scene.means, axis=0)
+    apart = np.linalg.norm(scene.means - middle, axis=1)
+    place, distance = scene.means[apart.argmin()].astype(float), max(float(np.median(apart)), 1e-6)
+    return Mark(tuple(place), tuple(place - (0.0, distance, 0.0)), distance / 1000)
 
 
 def _middle(photo: Photo) -> str:

@@ -108,8 +108,12 @@ class Driver:
             self.x("keyup", key)
 
     def move(self, x: float, y: float) -> None:
-        self.x("mousemove", str(round(x)), str(round(y)))
+        self.drag_to(x, y)
         time.sleep(0.2)  # Blender must see the move before the click
+
+    def drag_to(self, x: float, y: float) -> None:
+        """Move there at once; beside the screen is its rim, as for a hand."""
+        self.x("mousemove", str(max(0, round(x))), str(max(0, round(y))))
 
     def key(self, *keys: str) -> None:
         """One after the other, for instance "ctrl+z"; they go where the mouse is."""

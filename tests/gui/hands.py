@@ -71,6 +71,6 @@ def drag(blender: Driver, start: tuple[float, float], end: tuple[float, float]) 
     blender.move(*start)
     blender.x("mousedown", "1")
     for part_ in np.linspace(0, 1, 6):
-        blender.x("mousemove", *(str(round(a + part_ * (b - a))) for a, b in zip(start, end, strict=True)))
+        blender.drag_to(*(a + part_ * (b - a) for a, b in zip(start, end, strict=True)))
         time.sleep(0.05)
     blender.x("mouseup", "1")

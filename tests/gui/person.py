@@ -140,8 +140,7 @@ class Person:
             self.blender.x("keydown", key)
         self.blender.x("mousedown", str(button))
         for part in range(1, 6):
-            at = (a + (b - a) * part / 5 for a, b in zip(start, end, strict=True))
-            self.blender.x("mousemove", *(str(round(x)) for x in at))
+            self.blender.drag_to(*(a + (b - a) * part / 5 for a, b in zip(start, end, strict=True)))
             time.sleep(0.03)
         self.blender.x("mouseup", str(button))
         for key in held:

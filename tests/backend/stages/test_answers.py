@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from backend.segment import cuts, objects
+from backend.segment import cuts, marks, objects
 from backend.stages.answers import Answers, rows_of
 from segwild_addon.protocol.errors import InputError
 from segwild_addon.protocol.requests import Choose, Cut, Keep, Prepare, Revert
@@ -37,6 +37,18 @@ def test_what_marks_choose_is_what_is_kept(blobs, photos: bool) -> None:
     item = objects.find(blobs.workspace, "frog")
     assert np.array_equal(item.rows, rows)
     assert {votes.kind for votes in item.evidence} == {"region", "seed"}
+
+
+def test_preparing_draws_what_the_first_click_would_compile(blobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without it the first click in space waits for a compiler, for up to a minute where nothing is cached."""
+    drawn: list[int] = []
+    real = marks.contributors
+    monkeypatch.setattr(marks, "contributors", lambda seen: drawn.append(1) or real(seen))
+    answers = Answers(blobs.workspace.root)
+    *_, ready = answers.prepare(Prepare())
+    assert ready.gaussians == len(blobs.scene)
+    assert drawn
+    assert not answers.opened.draft.keys  # nobody has clicked
 
 
 def test_rows_are_kept_exactly(blobs) -> None:
