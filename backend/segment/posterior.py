@@ -106,7 +106,8 @@ def mask_votes(
     share = np.clip(A[:, 0] / np.maximum(Z, 1e-12), 0, 1).astype(np.float64)
     inside, outside = clear * share, clear * (1 - share)
     if means is not None:
-        outside += (1 - clear) * _BEYOND_VOTES * beyond(means, mask > 0.5, seen.view)
+        dim = np.flatnonzero(clear < 1)
+        outside[dim] += (1 - clear[dim]) * _BEYOND_VOTES * beyond(means[dim], mask > 0.5, seen.view)
     counted = np.rint(UNIT * confidence * np.stack([inside, outside])).astype(np.uint16)
     rows = np.flatnonzero((Z > 0) | counted.any(0))
     return Votes(

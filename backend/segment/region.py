@@ -94,6 +94,7 @@ class Walks:
         self._unlike = ((looks[first] - looks[second]).astype(np.float64) ** 2).sum(1)
         self.on_ground = np.zeros(len(points), bool) if ground is None else ground.holds(scene, self.rows)
         self._ties = self._tied(_UNLIKE)
+        self._last: tuple[np.ndarray, Sweep] | None = None
 
     def _tied(self, unlike: float) -> _Ties:
         strengths = self._near * np.exp(-self._unlike / (2 * unlike**2))
@@ -111,8 +112,7 @@ class Walks:
         if not starts[0]:
             return None
         ties = self._ties
-        together = np.sum([start / start.sum() for start in starts[0]], 0)
-        sweep = Sweep.of(ties.visits(together, _STAY), ties.matrix, ties.volumes)
+        sweep = self._swept(starts[0])
         if len(starts[0]) == 1 and not starts[1]:
             count = sweep.best()
             return Region(np.sort(self.rows[sweep.order[:count]]), float(sweep.separation[count - 1]))
@@ -129,10 +129,18 @@ class Walks:
         starts = [start for seeds in positive if (start := self._start(seeds)).sum() > 0]
         if not starts:
             return None
-        together = np.sum([start / start.sum() for start in starts], 0)
-        sweep = Sweep.of(self._ties.visits(together, _STAY), self._ties.matrix, self._ties.volumes)
+        sweep = self._swept(starts)
         counts, scores = sweep.scored()
         return Suggestions(sweep.rank, counts, scores, float(sweep.separation[counts[scores.argmin()] - 1]))
+
+    def _swept(self, starts: Sequence[np.ndarray]) -> Sweep:
+        """Of the long walk from all starts (S,) together. The last one is remembered: a click asks twice."""
+        together = np.sum([start / start.sum() for start in starts], 0)
+        last = self._last
+        if last is None or not np.array_equal(last[0], together):
+            last = together, Sweep.of(self._ties.visits(together, _STAY), self._ties.matrix, self._ties.volumes)
+            self._last = last
+        return last[1]
 
     def _start(self, seeds: np.ndarray) -> np.ndarray:
         """(S,) where a walk from a click's rows (N,) starts: on things rather than on the ground beside them."""
@@ -153,9 +161,8 @@ class Walks:
     def share(self, inside: np.ndarray, outside: np.ndarray) -> np.ndarray:
         """(S,) float64 in 0..1: of the long walks from votes (N,) on either side that meet at a solid row,
         the share that started inside. 0.5 where none arrive."""
-        met = []
-        for votes in (inside[self.rows].astype(np.float64), outside[self.rows].astype(np.float64)):
-            met.append(self._ties.visits(votes, _STAY) * votes.sum() if votes.sum() > 0 else np.zeros(len(votes)))
+        votes = np.stack([inside[self.rows], outside[self.rows]], 1).astype(np.float64)
+        met = self._ties.visits(votes, _STAY).T * votes.sum(0)[:, None]
         total = met[0] + met[1]
         return np.divide(met[0], total, out=np.full(len(total), 0.5), where=total > 0)
 
@@ -172,13 +179,16 @@ class _Ties:
         self._solvers: dict[float, SuperLU] = {}
 
     def visits(self, start: np.ndarray, stay: float) -> np.ndarray:
-        """(S,) how often a walker from `start` is met at each row, per volume: it sums to one over all rows."""
+        """How often a walker from `start` (S,) or (S, K) is met at each row, per volume: it sums to one over all rows.
+
+        A column of zeros starts no walk and meets nothing.
+        """
         if stay not in self._solvers:
             system = (diags(self.volumes) - stay * self.matrix).tocsc()
             self._solvers[stay] = splu(
                 system, permc_spec="MMD_AT_PLUS_A", options={"SymmetricMode": True}, diag_pivot_thresh=0.0
             )
-        return np.maximum(self._solvers[stay].solve(start / start.sum() * (1 - stay)), 0)
+        return np.maximum(self._solvers[stay].solve(start / np.maximum(start.sum(0), 1e-300) * (1 - stay)), 0)
 
 
 def _deviations(scene: Gaussians, rows: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:

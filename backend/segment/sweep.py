@@ -67,6 +67,10 @@ class Sweep:
 
     def scored(self) -> tuple[np.ndarray, np.ndarray]:
         """Lengths (K,) int64 of one prefix per size class, ascending, and what `best` weighs: (K,) less is better."""
+        return self._scored
+
+    @cached_property
+    def _scored(self) -> tuple[np.ndarray, np.ndarray]:
         counts = self._candidates(self._outlines)
         return np.array(counts), np.array([self._outlines[count - 1] + self._twofold(count) for count in counts])
 
