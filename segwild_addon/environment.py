@@ -99,7 +99,8 @@ def install(
 ) -> None:
     """Make the environment, or go on making it. Call it only when the person asked for it. Returns at once."""
     cancel()
-    plan = Plan(folder, Path(base) if base else base_python(), build, package, wheels=wheels)
+    python, *others = [Path(base)] if base else base_pythons()
+    plan = Plan(folder, python, build, package, wheels=wheels, others=tuple(others))
     one = Installer(plan, online=online(), told=lambda status: session.post(lambda: _told(one, status)))
     _installer[:] = [one]
     one.start()
@@ -113,13 +114,16 @@ def cancel() -> None:
         _in_thread(_installer[-1].cancel)
 
 
-def base_python() -> Path:
-    """A Python that may make the environment: Blender's own, where it has one, else the system's newest that fits."""
+def base_pythons() -> list[Path]:
+    """Pythons that may make the environment: Blender's own, where it has one, else the system's, the newest first.
+
+    Not all that bear such a name work: some only say that another has to be chosen.
+    """
     names = ("python3.13", "python3.12", "python3.11")
     own = Path(sys.executable)
     if own.name.lower().startswith("python") and (3, 11) <= sys.version_info[:2] <= (3, 13):
-        return own
-    return Path(next(filter(None, map(shutil.which, names)), sys.executable))
+        return [own]
+    return [Path(found) for found in map(shutil.which, names) if found] or [own]
 
 
 def _beside(script: Path) -> list[Path]:

@@ -66,6 +66,7 @@ def told(command: list[str]) -> bool:
     # An installed backend would be found and asked: the tests say themselves what there is.
     path = [part for part in os.get_exec_path() if shutil.which("segwild", path=part) is None]
     surroundings = os.environ | {"PATH": os.pathsep.join(path)}
+    surroundings.pop("SEGWILD_BLENDER", None)  # a Blender that may not see this folder; each here has its own tools
     for _ in range(2):
         status = subprocess.run(command, cwd=ROOT, env=surroundings, timeout=1800).returncode
         if status >= 0:

@@ -19,7 +19,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -52,7 +52,9 @@ threading.Thread(target=watch, daemon=True).start()
 os._exit(0 if step.wait() == 0 else 1)
 """
 _PROBE = (
-    "import json, sys; info = {'version': list(sys.version_info[:2]), 'venv': sys.prefix != sys.base_prefix}\n"
+    "import importlib.util, json, sys\n"
+    "info = {'version': list(sys.version_info[:2]), 'venv': sys.prefix != sys.base_prefix}\n"
+    "info |= {'makes': bool(importlib.util.find_spec('venv') and importlib.util.find_spec('ensurepip'))}\n"
     "try:\n"
     "    import importlib.metadata as m; from segwild_addon.protocol import codec\n"
     "    import importlib.util as u; u.find_spec('backend') or 1 / 0\n"
@@ -72,6 +74,7 @@ class Plan:
     package: str = "segwild"  # or a wheel, or a source folder
     torch: tuple[str, ...] = TORCH
     wheels: Path | None = None  # a folder of wheels: nothing is downloaded
+    others: tuple[Path, ...] = ()  # instead of `python`, where that does not work: the first that does
 
     @property
     def log(self) -> Path:
@@ -142,6 +145,34 @@ def inspected(python: Path, *, timeout_secs: float = 60.0) -> Installation:
             "Update whichever is older.",
         )
     return Installation(python, str(info["segwild"]))
+
+
+def _that_works(*pythons: Path) -> Path:
+    """The first of these that can make the environment. Raises what is wrong with the first of all if none can."""
+    wrong: SetupError | None = None
+    for python in pythons:
+        try:
+            info = _probe(python)
+        except SetupError as error:
+            wrong = wrong or error
+            continue
+        version = tuple(info["version"])
+        if not PYTHONS[0] <= version <= PYTHONS[1]:
+            wrong = wrong or SetupError(
+                "python-version",
+                f"SegWild runs on Python 3.11 to 3.13, this is {version[0]}.{version[1]}: {python}.",
+                "Choose another Python.",
+            )
+        elif not info.get("makes"):
+            wrong = wrong or SetupError(
+                "python-without-venv",
+                f"This Python cannot make environments, it lacks venv or ensurepip: {python}.",
+                "Install the package python3-venv of your system, or choose another Python.",
+            )
+        else:
+            return python
+    assert wrong is not None
+    raise wrong
 
 
 def _probe(python: Path, timeout_secs: float = 60.0) -> dict:
@@ -258,13 +289,7 @@ class Installer:
         strange = folder.is_dir() and any(folder.iterdir()) and not (folder / "install.log").exists()
         if strange:
             raise InputError("folder-not-empty", f"The folder holds other things: {folder}.", "Choose a new folder.")
-        version = tuple(_probe(plan.python)["version"])
-        if not PYTHONS[0] <= version <= PYTHONS[1]:
-            raise SetupError(
-                "python-version",
-                f"SegWild runs on Python 3.11 to 3.13, this is {version[0]}.{version[1]}: {plan.python}.",
-                "Choose another Python.",
-            )
+        self.plan = plan = replace(plan, python=_that_works(plan.python, *plan.others))
         plan.folder.mkdir(parents=True, exist_ok=True)
         free, needed = shutil.disk_usage(plan.folder).free, NEEDED_BYTES[plan.build]
         if plan.wheels is None and free < needed:

@@ -187,6 +187,23 @@ def wait_until() -> Callable[..., Any]:
 
 
 @pytest.fixture
+def pump_until() -> Callable[..., Any]:
+    """`until` while the session of the add-on is pumped by hand, as its timer would. Calls `facts` if it fails."""
+    from segwild_addon import session
+
+    def pumped(condition: Callable[[], Any], *, facts: Callable[[], Any] = lambda: None, secs: float = 20.0) -> Any:
+        end = time.monotonic() + secs
+        while time.monotonic() < end:
+            session.pump()
+            if value := condition():
+                return value
+            time.sleep(0.01)
+        raise AssertionError(f"it did not happen within {secs} s: {facts()}")
+
+    return pumped
+
+
+@pytest.fixture
 def nothing_is_left() -> Iterator[None]:
     """No thread and no process of ours outlives the test."""
     before = children()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,7 +16,9 @@ COUNT = 2500
 
 
 @pytest.fixture
-def made(nothing_is_left: None, blender: Any, fake: Any, make_workspace: Any) -> SimpleNamespace:
+def made(
+    nothing_is_left: None, blender: Any, fake: Any, make_workspace: Any, pump_until: Callable[..., Any]
+) -> SimpleNamespace:
     """A scene with a running backend, and an object of its rows 1 to 40 that the backend has not heard of."""
     from segwild_addon import cleaning, session
     from segwild_addon.data import cuts, scenes, segments, splats
@@ -30,15 +32,7 @@ def made(nothing_is_left: None, blender: Any, fake: Any, make_workspace: Any) ->
     splats.write_positions(rest, places)
     link = session.link(root)
 
-    def until(condition: Callable[[], Any], secs: float = 20.0) -> Any:
-        end = time.monotonic() + secs
-        while time.monotonic() < end:
-            session.pump()
-            if value := condition():
-                return value
-            time.sleep(0.01)
-        raise AssertionError((fake.objects, blender.context.window_manager.segwild.status))
-
+    until = partial(pump_until, facts=lambda: (fake.objects, blender.context.window_manager.segwild.status))
     link.start(Address("127.0.0.1", fake.port, fake.token))
     until(lambda: link.running)
     ob = segments.make(scene, "lamp", np.arange(1, 41, dtype=np.int32), 0)

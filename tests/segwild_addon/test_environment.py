@@ -123,4 +123,5 @@ def test_an_installation_is_cancelled(environment: Any, tmp_path: Path) -> None:
 
 
 def test_a_python_that_fits_makes_the_environment(environment: Any) -> None:
-    assert environment.base_python().name.lower().startswith("python")
+    assert all(python.name.lower().startswith("python") for python in environment.base_pythons())
+    assert environment.base_pythons()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,7 +16,9 @@ COUNT = 2500
 
 
 @pytest.fixture
-def mirrored(nothing_is_left: None, blender: Any, fake: Any, make_workspace: Any) -> SimpleNamespace:
+def mirrored(
+    nothing_is_left: None, blender: Any, fake: Any, make_workspace: Any, pump_until: Callable[..., Any]
+) -> SimpleNamespace:
     from segwild_addon import mirror, session
     from segwild_addon.data import scenes, segments
     from segwild_addon.data.steps import finished
@@ -26,14 +28,7 @@ def mirrored(nothing_is_left: None, blender: Any, fake: Any, make_workspace: Any
     scene = finished(scenes.importing(root, lambda sentence: None))
     link = session.link(root)
 
-    def until(condition: Callable[[], Any], secs: float = 20.0) -> Any:
-        end = time.monotonic() + secs
-        while time.monotonic() < end:
-            session.pump()
-            if value := condition():
-                return value
-            time.sleep(0.01)
-        raise AssertionError((fake.objects, mirror._told))
+    until = partial(pump_until, facts=lambda: (fake.objects, mirror._told))
 
     def quiet() -> None:
         """Nothing is left to tell."""

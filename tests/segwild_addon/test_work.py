@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,7 +19,12 @@ COUNT = 60
 
 @pytest.fixture
 def working(
-    nothing_is_left: None, blender: Any, fake: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    nothing_is_left: None,
+    blender: Any,
+    fake: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    pump_until: Callable[..., Any],
 ) -> SimpleNamespace:
     """A file whose settings name photos and a workspace; the fake is that workspace's backend, not yet connected."""
     from segwild_addon import environment, session, work
@@ -32,14 +37,7 @@ def working(
     (tmp_path / "fake").mkdir()
     settings.photos_folder = str(tmp_path / "fake")
 
-    def until(condition: Callable[[], Any]) -> Any:
-        end = time.monotonic() + 20
-        while time.monotonic() < end:
-            session.pump()
-            if value := condition():
-                return value
-            time.sleep(0.01)
-        raise AssertionError(blender.context.window_manager.segwild.status)
+    until = partial(pump_until, facts=lambda: blender.context.window_manager.segwild.status)
 
     def connect() -> Any:
         work.connect(blender.context, Address("127.0.0.1", fake.port, fake.token))

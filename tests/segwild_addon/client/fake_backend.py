@@ -27,6 +27,7 @@ PROTOCOL = 1
 GAUSSIANS, PACKED = 2500, 313
 VERBS = ("run", "capture", "train", "objects", "evaluate")
 BODY_MAX = 1 << 20
+_ENDLESS = b" " * (1 << 16)
 HTTP_FAULTS = ("hang", "drip", "garbage", "html", "nonsense", "error", "cut", "endless", "hang-up", "wrong-length")
 STREAM_FAULTS = ("cut-event", "bad-event", "repeat", "no-newline", "not-a-stream")
 PROCESS_FAULTS = (
@@ -410,8 +411,9 @@ class _Handler(BaseHTTPRequestHandler):
                 self.send_header("Content-Length", str(len(body) + (1000 if fault == "cut" else 0)))
             self.end_headers()
             self.wfile.write(body)
-            while fault == "endless" and not until.is_set():
-                self.wfile.write(b" " * (1 << 20))
+            # In the test's own process, without a pause, twenty of these would leave the interpreter to nobody else.
+            while fault == "endless" and not until.wait(0.005):
+                self.wfile.write(_ENDLESS)
 
 
 def _npy(data: bytes, kind: str, shape: list[int]) -> bytes:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,28 @@ def carried_out(plan: Plan, *, online: bool = False) -> Installer:
     installer.start()
     assert installer.wait(90)
     return installer
+
+
+def broken_python(folder: Path, name: str = "python3.13") -> Path:
+    """Something that bears a Python's name and only says that another has to be chosen."""
+    script = folder / name
+    script.write_text("#!/bin/sh\necho choose a version >&2\nexit 127\n")
+    script.chmod(0o755)
+    return script
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a script is no program there")
+def test_the_first_python_that_works_makes_the_environment(plan: Plan, tmp_path: Path) -> None:
+    broken = broken_python(tmp_path)
+    tried = replace(plan, python=broken, others=(tmp_path / "missing", Path(sys.executable)))
+    installer = carried_out(tried)
+    assert installer.status.state == "stopped", installer.status
+    assert installed(plan.folder) is not None
+    again = carried_out(replace(plan, folder=tmp_path / "other", python=broken))
+    assert again.status.state == "failed"
+    assert again.status.code == "no-python"
+    assert str(broken) in again.status.sentence
+    assert not (tmp_path / "other").exists()
 
 
 def test_it_is_made_offline_cancelled_and_gone_on_with(plan: Plan, wait_until) -> None:

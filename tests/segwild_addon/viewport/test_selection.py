@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,7 +17,9 @@ COUNT = 2500  # as the fake has it
 
 
 @pytest.fixture
-def clicking(nothing_is_left: None, blender: Any, fake: Any, make_workspace: Any) -> Iterator[SimpleNamespace]:
+def clicking(
+    nothing_is_left: None, blender: Any, fake: Any, make_workspace: Any, pump_until: Callable[..., Any]
+) -> Iterator[SimpleNamespace]:
     """An imported scene whose backend is the fake, and what was highlighted."""
     from segwild_addon import session
     from segwild_addon.data import scenes
@@ -30,14 +33,7 @@ def clicking(nothing_is_left: None, blender: Any, fake: Any, make_workspace: Any
     draw.highlight = lambda uuid, ids: shown.append(None if ids is None else ids.tolist())
     link = session.link(root)
 
-    def until(condition: Callable[[], Any]) -> Any:
-        end = time.monotonic() + 20
-        while time.monotonic() < end:
-            session.pump()
-            if value := condition():
-                return value
-            time.sleep(0.01)
-        raise AssertionError((link.status, shown, selection.refusal()))
+    until = partial(pump_until, facts=lambda: (link.status, shown, selection.refusal()))
 
     def click(x: float, positive: bool = True) -> None:
         hit = SimpleNamespace(
