@@ -69,10 +69,10 @@ def backend(environment: Status, link: Status | None, *, online: bool, remote: b
         return Shown("ERROR", title, lines, buttons=(first, USE, LOG, COPY), alert=True)
     if environment.state == "absent":
         lines = (ALONE, "Training and clicking on objects need it.")
-        if environment.sentence and "cancelled" in environment.sentence:
-            lines = (environment.sentence, environment.hint)
+        cancelled = (environment.sentence, environment.hint) if "cancelled" in environment.sentence else ()
         if not online:
-            return _online_off()
+            return _online_off(*cancelled)
+        lines = cancelled or lines
         return Shown("UNLINKED", "No Backend", lines, buttons=(INSTALL, USE, CONNECT))
     ending = link is not None and bool(link.sentence)
     if ending:
@@ -80,8 +80,9 @@ def backend(environment: Status, link: Status | None, *, online: bool, remote: b
     return Shown("PAUSE", "Stopped", (ALONE,), buttons=(START, CONNECT))
 
 
-def _online_off() -> Shown:
+def _online_off(*first: str) -> Shown:
     lines = (
+        *first,
         "Blender is not allowed to go online, so nothing can be downloaded.",
         "Allow Online Access in Preferences > System > Network, or install from a folder of wheels.",
     )

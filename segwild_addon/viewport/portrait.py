@@ -9,7 +9,6 @@ from ..data import scenes, splats
 from . import picture
 from .camera import FLIP, View
 from .framing import best_photo, whole
-from .picture import straight
 from .stock import SHARED
 
 SIZE_PX = 256
@@ -30,7 +29,8 @@ def paint(ob: bpy.types.Object) -> bool:
     view = view_of(ob)
     if view is None:
         return False
-    colour = straight(picture.draw(SHARED, view, lambda other: other == ob).colour)
+    # Blender lays previews over what is behind them as premultiplied.
+    colour = np.clip(picture.draw(SHARED, view, lambda other: other == ob).colour, 0, 1)
     if not colour[..., 3].any():
         return False
     preview = ob.preview_ensure()

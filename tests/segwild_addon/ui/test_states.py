@@ -55,6 +55,8 @@ def test_the_table_of_states() -> None:
     assert buttons(shown(ABSENT)) == ["segwild.install_backend", "segwild.use_python", "segwild.connect_backend"]
     assert "online" in shown(ABSENT, online=False).lines[0]
     assert "segwild.allow_online" in buttons(shown(ABSENT, online=False))
+    cancelled = Status("absent", "The installation was cancelled.", "Start it again.")
+    assert all(shown(cancelled, online=online).lines[0] == cancelled.sentence for online in (False, True))
     download = Status("installing", "Step 3 of 4: torch.", done=500_000_000, total=2_000_000_000)
     assert (shown(download).bar, shown(download).bar_text) == (0.25, "500 MB of 2.0 GB")
     assert buttons(shown(download)) == ["segwild.cancel_install"]

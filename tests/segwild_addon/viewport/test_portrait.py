@@ -51,7 +51,7 @@ def pair(blender):
 
 
 def pixels(ob):
-    """(H, W, 4) from the top."""
+    """(H, W, 4) from the top, premultiplied."""
     width, height = ob.preview.image_size
     values = np.empty(width * height * 4, np.float32)
     ob.preview.image_pixels_float.foreach_get(values)
@@ -81,7 +81,8 @@ def test_an_asset_has_a_picture_of_itself_alone(blender, pair):
         picture = pixels(ob)
         seen = picture[..., 3] > 0.9
         assert 0.15 < seen.mean() < 0.9
-        assert np.abs(picture[seen][:, :3] - colour).max() < 0.02  # nothing of the other ball
+        assert np.abs(picture[seen][:, :3] / picture[seen][:, 3:] - colour).max() < 0.02  # nothing of the other ball
+        assert (picture[..., :3] <= picture[..., 3:] + 1 / 255).all()
         assert picture[[0, 0, -1, -1], [0, -1, 0, -1], 3].max() < 0.05  # nothing behind it
 
 
