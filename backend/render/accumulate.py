@@ -60,17 +60,15 @@ class Seen:
                 slots = sums.accumulate_labels(bins, signal, labels, weight, workers)
                 added = compositing.gather(bins, slots)
             return self._spread(added[:, :labels]), self._spread(added.sum(1))
-        parts = []
-        total = np.zeros(len(self.rows), np.float32)
+        added = np.zeros((self.count, signal.shape[2]), np.float32)
+        mass = np.zeros(self.count, np.float32)
         for first in range(0, max(signal.shape[2], 1), CHUNK):
             chunk = np.ascontiguousarray(signal[:, :, first : first + CHUNK], np.float32)
             with cpu.Threads() as workers:
                 slots = cpu.scratch(len(bins.slot_splat), chunk.shape[2] + 1)
                 sums.accumulate_features(bins, chunk, weight, workers, slots)
-                added = compositing.gather(bins, slots)
-            parts.append(added[:, :-1])
-            total = added[:, -1]
-        return self._spread(np.concatenate(parts, 1)), self._spread(total)
+                compositing.gather_rows(bins, slots, self.rows, added, first, mass)
+        return added, mass
 
     def mass(self, weight: np.ndarray | None = None) -> np.ndarray:
         """Z (N,) float32 alone: how many pixels each Gaussian fills in this view."""
@@ -98,7 +96,7 @@ class Seen:
     def _composite(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         colors = np.ascontiguousarray(features[self.rows], np.float32)
         with cpu.Threads() as workers:
-            image, T_end, _ = compositing.forward(self.bins, colors, workers)
+            image, T_end, _ = cpu.drawn(self.bins, colors, workers)
         return image, 1 - T_end
 
     def depth(self) -> np.ndarray:

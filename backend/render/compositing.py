@@ -229,15 +229,48 @@ def backward(bins, colors, image, T_end, visited, v_image, v_alpha, background, 
                         slots[j, GRADIENT_COLUMNS + d] = total(load(d_color, d * WIDTH))
 
 
+@njit(inline="always")
+def _add_up(splat_start, splat_slot, flat_slots, columns, s, count, out, place):
+    """The first `count` of the columns of splat s's slots, added in fixed order into flat `out` from `place` on."""
+    whole = count // WIDTH * WIDTH
+    first, last = splat_start[s], splat_start[s + 1]
+    for c in range(0, whole, WIDTH):
+        summed = spread(f32(0))
+        for own in range(first, last):
+            summed = summed + load(flat_slots, splat_slot[own] * columns + c)
+        store(out, place + c, summed)
+    for c in range(whole, count):
+        one = f32(0)
+        for own in range(first, last):
+            one += flat_slots[splat_slot[own] * columns + c]
+        out[place + c] = one
+
+
 @njit(parallel=True, cache=True)
 def gather(bins, slots):
-    """Sum each splat's slots (n, C) in fixed order: (S, C) float32."""
+    """Sum each splat's slots (n, C): (S, C) float32."""
     splat_start, splat_slot = bins.splat_start, bins.splat_slot
     columns = slots.shape[1]
-    sums = np.zeros((len(splat_start) - 1, columns), f32)
+    sums = np.empty((len(splat_start) - 1, columns), f32)
+    flat_slots, flat_sums = slots.reshape(-1), sums.reshape(-1)
     for s in prange(len(sums)):
-        for own in range(splat_start[s], splat_start[s + 1]):
-            slot = splat_slot[own]
-            for c in range(columns):
-                sums[s, c] += slots[slot, c]
+        _add_up(splat_start, splat_slot, flat_slots, columns, s, columns, flat_sums, s * columns)
     return sums
+
+
+@njit(parallel=True, cache=True)
+def gather_rows(bins, slots, rows, sums, first, mass):
+    """Sum each splat's slots (n, C + 1) into columns `first` … `first` + C of sums (N, D), and its last into mass (N,).
+
+    `rows` (S,) says which row of the scene a splat is.
+    """
+    splat_start, splat_slot = bins.splat_start, bins.splat_slot
+    columns = slots.shape[1]
+    flat_slots, flat_sums = slots.reshape(-1), sums.reshape(-1)
+    for s in prange(len(rows)):
+        place = rows[s] * sums.shape[1] + first
+        _add_up(splat_start, splat_slot, flat_slots, columns, s, columns - 1, flat_sums, place)
+        one = f32(0)
+        for own in range(splat_start[s], splat_start[s + 1]):
+            one += slots[splat_slot[own], columns - 1]
+        mass[rows[s]] = one

@@ -26,6 +26,7 @@ WIDTH = 8
 _FLOATS = ir.VectorType(ir.FloatType(), WIDTH)
 _TRUTHS = ir.VectorType(ir.IntType(1), WIDTH)
 _INT = ir.IntType(32)
+_ONE = ir.VectorType(ir.FloatType(), 1)
 
 
 class Lanes(types.Type):
@@ -83,10 +84,11 @@ def ramp(typing):
     return _operation(_lanes, (), lambda builder: ir.Constant(_FLOATS, [float(i) for i in range(WIDTH)]))
 
 
-def _address(context, builder, array_type, array, place):
+def address_of(context, builder, array_type, array, place, vector):
+    """Pointer to a vector that starts at `place` of a flat array: for the intrinsics here and in `wide`."""
     array = context.make_array(array_type)(context, builder, array)
     if numba.config.BOUNDSCHECK:
-        end = builder.add(place, ir.Constant(place.type, WIDTH))
+        end = builder.add(place, ir.Constant(place.type, vector.count))
         outside = builder.or_(
             builder.icmp_signed("<", place, ir.Constant(place.type, 0)),
             builder.icmp_signed(">", end, array.nitems),
@@ -94,7 +96,7 @@ def _address(context, builder, array_type, array, place):
         with builder.if_then(outside, likely=False):
             trap = ir.FunctionType(ir.VoidType(), [])
             builder.call(cgutils.get_or_insert_function(builder.module, trap, "llvm.trap"), [])
-    return builder.bitcast(builder.gep(array.data, [place]), _FLOATS.as_pointer())
+    return builder.bitcast(builder.gep(array.data, [place]), vector.as_pointer())
 
 
 @intrinsic
@@ -102,7 +104,7 @@ def load(typing, array, place):
     """Eight values of a flat float32 array from `place` on."""
 
     def emit(context, builder, signature, values):
-        loaded = builder.load(_address(context, builder, signature.args[0], *values))
+        loaded = builder.load(address_of(context, builder, signature.args[0], *values, _FLOATS))
         loaded.align = 4
         return loaded
 
@@ -115,10 +117,23 @@ def store(typing, array, place, value):
 
     def emit(context, builder, signature, values):
         array, place, value = values
-        builder.store(value, _address(context, builder, signature.args[0], array, place)).align = 4
+        builder.store(value, address_of(context, builder, signature.args[0], array, place, _FLOATS)).align = 4
         return context.get_dummy_value()
 
     return types.void(array, types.intp, _lanes), emit
+
+
+@intrinsic
+def spread_lanes(typing, array, place):
+    """The value of a flat float32 array at `place`, in all lanes."""
+
+    def emit(context, builder, signature, values):
+        one = builder.load(address_of(context, builder, signature.args[0], *values, _ONE))
+        one.align = 4
+        everywhere = ir.Constant(ir.VectorType(_INT, WIDTH), [0] * WIDTH)
+        return builder.shuffle_vector(one, ir.Constant(_ONE, ir.Undefined), everywhere)
+
+    return _lanes(array, types.intp), emit
 
 
 @intrinsic
@@ -156,6 +171,35 @@ def total(typing, value):
         return builder.extract_element(value, ir.Constant(_INT, 0))
 
     return _operation(types.float32, (_lanes,), emit)
+
+
+@intrinsic
+def transpose(typing, source, start, step, target, place):
+    """Eight rows of eight values, `step` apart, of a flat float32 array, as the columns of 64 values of another."""
+
+    def emit(context, builder, signature, values):
+        source, start, step, target, place = values
+        rows = []
+        for i in range(WIDTH):
+            at = builder.add(start, builder.mul(step, ir.Constant(step.type, i)))
+            row = builder.load(address_of(context, builder, signature.args[0], source, at, _FLOATS))
+            row.align = 4
+            rows.append(row)
+        # Row i and row i + 4 into one, element by element in turn: after three times rows are columns.
+        half = WIDTH // 2
+        mixes = [[k // 2 + first + k % 2 * WIDTH for k in range(WIDTH)] for first in (0, half)]
+        for _ in range(3):
+            rows = [
+                builder.shuffle_vector(rows[i], rows[i + half], ir.Constant(ir.VectorType(_INT, WIDTH), mix))
+                for i in range(half)
+                for mix in mixes
+            ]
+        for i, row in enumerate(rows):
+            at = builder.add(place, ir.Constant(place.type, i * WIDTH))
+            builder.store(row, address_of(context, builder, signature.args[3], target, at, _FLOATS)).align = 4
+        return context.get_dummy_value()
+
+    return types.void(source, types.intp, types.intp, target, types.intp), emit
 
 
 # Arithmetic.

@@ -94,7 +94,7 @@ def rasterize(
         assert shN is not None
         seen = colors_of(rows, means, sh0, shN, view.centre, degree=sh_degree, light=light)
     else:
-        seen = colors[rows]
+        seen = cpu.picked(colors, rows)
     channels = seen.shape[1]
     if background is None:
         background = seen.new_zeros(channels)

@@ -9,6 +9,7 @@ import numpy as np
 from numba import njit, prange
 
 from backend.render.lanes import WIDTH, anywhere, bits, both, fma, lane, load, lowest, spread, store, total
+from backend.render.products import aligned, copied, padded, weighted
 from backend.render.tiles import (
     AREA,
     CONIC_A,
@@ -27,7 +28,6 @@ from backend.render.tiles import (
 )
 
 f32 = np.float32
-BLOCK = 2 * WIDTH  # channels that are summed at once
 
 
 @njit(inline="always")
@@ -53,24 +53,6 @@ def _weights(shape, first, py0, y, h, T):
     return weight, closed
 
 
-@njit(inline="always")
-def _added(weights, n, signal, q, stride, sums):
-    """Four pixels' weights (from `n`) times 16 channels (from `q`, pixels `stride` apart), added to eight sums.
-
-    Eight, because a sum can be added to again only after some cycles.
-    """
-    s0, s1, s2, s3, s4, s5, s6, s7 = sums
-    weight = spread(weights[n])
-    s0, s1 = fma(weight, load(signal, q), s0), fma(weight, load(signal, q + WIDTH), s1)
-    weight, q = spread(weights[n + 1]), q + stride
-    s2, s3 = fma(weight, load(signal, q), s2), fma(weight, load(signal, q + WIDTH), s3)
-    weight, q = spread(weights[n + 2]), q + stride
-    s4, s5 = fma(weight, load(signal, q), s4), fma(weight, load(signal, q + WIDTH), s5)
-    weight, q = spread(weights[n + 3]), q + stride
-    s6, s7 = fma(weight, load(signal, q), s6), fma(weight, load(signal, q + WIDTH), s7)
-    return s0, s1, s2, s3, s4, s5, s6, s7
-
-
 @njit(parallel=True, cache=True, error_model="numpy")
 def accumulate_features(bins, signal, pixel_weight, workers, slots):
     """Σ_p w·m·g per slot for a signal g (H, W, D) into `slots` (n, D+1) float32, the last column Σ_p w·m.
@@ -81,14 +63,15 @@ def accumulate_features(bins, signal, pixel_weight, workers, slots):
     splats, tile_start, slot_splat, order = bins.splats, bins.tile_start, bins.slot_splat, bins.order
     tiles_x, width, height = bins.tiles_x, bins.width, bins.height
     D = signal.shape[2]
-    stride = (D + BLOCK - 1) // BLOCK * BLOCK  # channels of a pixel, with zeros at the end
+    stride = padded(D)
+    flat_signal, flat_slots = signal.reshape(-1), slots.reshape(-1)
     for worker in prange(workers):
         T = np.empty(AREA, f32)
         counted = np.zeros(AREA, f32)
-        tile_signal = np.zeros(AREA * stride, f32)
-        held = np.empty(AREA, f32)  # the weights of one splat, in the strips it touches
-        place = np.empty(AREA // WIDTH, np.int64)  # of the first pixel of each of these strips
-        sums = np.empty(stride, f32)
+        tile_signal = aligned(AREA * stride)
+        tile_signal[:] = f32(0)
+        held = aligned(AREA)  # the weights of one splat, in the strips it touches
+        place = np.empty(AREA // WIDTH, np.int64)  # which strips these are
         for i in range(worker, len(order), workers):
             t = order[i]
             px0, py0, columns, rows = open_tile(t, tiles_x, width, height, T)
@@ -98,8 +81,7 @@ def accumulate_features(bins, signal, pixel_weight, workers, slots):
                 for x in range(columns):
                     p = y * TILE + x
                     counted[p] = pixel_weight[py0 + y, px0 + x]
-                    for d in range(D):
-                        tile_signal[p * stride + d] = signal[py0 + y, px0 + x, d]
+                    copied(flat_signal, ((py0 + y) * width + px0 + x) * D, D, tile_signal, p * stride)
             remaining = columns * rows
             for j in range(tile_start[t], tile_start[t + 1]):
                 s = slot_splat[j]
@@ -113,23 +95,13 @@ def accumulate_features(bins, signal, pixel_weight, workers, slots):
                         weight, closed = _weights(shape, first, py0, y, h, T)
                         remaining -= closed
                         if anywhere(weight > f32(0)):
-                            p = y * TILE + h * WIDTH
-                            weight = weight * load(counted, p)
+                            strip = y * (TILE // WIDTH) + h
+                            weight = weight * load(counted, strip * WIDTH)
                             mass = mass + weight
                             store(held, strips * WIDTH, weight)
-                            place[strips] = p
+                            place[strips] = strip
                             strips += 1
-                for channel in range(0, stride, BLOCK):
-                    zero = spread(f32(0))
-                    own = (zero, zero, zero, zero, zero, zero, zero, zero)
-                    for n in range(strips):
-                        q = place[n] * stride + channel
-                        own = _added(held, n * WIDTH, tile_signal, q, stride, own)
-                        own = _added(held, n * WIDTH + 4, tile_signal, q + 4 * stride, stride, own)
-                    store(sums, channel, (own[0] + own[2]) + (own[4] + own[6]))
-                    store(sums, channel + WIDTH, (own[1] + own[3]) + (own[5] + own[7]))
-                for d in range(D):
-                    slots[j, d] = sums[d]
+                weighted((0, strips, 0), place, held, WIDTH, tile_signal, D, stride, flat_slots, j * (D + 1))
                 slots[j, D] = total(mass)
 
 

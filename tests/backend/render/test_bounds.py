@@ -86,7 +86,7 @@ def _exercise() -> None:
 
 
 def _draw(rasterize, arrays, view, torch) -> None:
-    for channels in (None, 1, 2, 5, 33):
+    for channels in (None, 1, 5, 32, 33):
         leaves = {name: torch.from_numpy(array.copy()).requires_grad_() for name, array in arrays.items()}
         if channels is not None:
             del leaves["sh0"], leaves["shN"]

@@ -52,7 +52,7 @@ def _reference(*, degree: int | None, **tensors):
 
 
 @settings(max_examples=60)
-@given(rows=rows_of, size=sizes, channels=st.sampled_from([1, 3, 5, 33]), background=st.booleans(), seed=seeds)
+@given(rows=rows_of, size=sizes, channels=st.sampled_from([1, 3, 5, 13, 32, 33]), background=st.booleans(), seed=seeds)
 def test_colours(degenerate, camera, drawn, rows, size, channels, background, seed) -> None:
     view = camera(*size)
     tensors = degenerate(rows, view, seed=seed, channels=channels, background=background)

@@ -11,7 +11,7 @@ from backend.render.projection import project
 from backend.scene.cameras import looking_at
 
 
-@pytest.mark.parametrize("channels", [None, 1, 3, 5, 33])
+@pytest.mark.parametrize("channels", [None, 1, 3, 5, 32, 33])
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_pictures_and_gradients_equal_the_reference(scene, camera, drawn, channels: int | None, seed: int) -> None:
     tensors = scene(60, channels=channels, seed=seed)
