@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,8 @@ from backend.segment import metrics
 from backend.segment.prompts import Clicks
 from backend.segment.scoring import covering, sampled
 from backend.segment.selection import Selector
+from benchmarks.masked import Scene, references
 from benchmarks.rasterize import facts
-from benchmarks.selection import Scene, references
 from segwild_addon.protocol.errors import InputError
 
 PROTOCOL = {"id": "k-clicks", "version": 1}
@@ -48,30 +49,43 @@ class Viewed:
         return sampled(share, camera, positions) > metrics.ALPHA_THRESHOLD
 
 
-def next_click(shown: np.ndarray, mask: np.ndarray) -> tuple[tuple[float, float], bool]:
-    """The pixel deepest within an error, and whether the object was missed there; the first: within the object."""
+def next_click(
+    shown: np.ndarray, mask: np.ndarray, random: np.random.Generator | None = None
+) -> tuple[tuple[float, float], bool]:
+    """The pixel deepest within an error, and whether the object was missed there; the first: within the object.
+
+    With `random` any pixel that is at least half as deep.
+    """
     depths = []
     for wrong in (mask & ~shown, shown & ~mask):
         depths.append(distance_transform_edt(np.pad(wrong, 1))[1:-1, 1:-1])
     missed = bool(depths[0].max() >= depths[1].max())
     depth = depths[0 if missed else 1]
-    y, x = np.unravel_index(int(depth.argmax()), depth.shape)
+    place = int(depth.argmax())
+    if random is not None:
+        place = int(random.choice(np.flatnonzero(depth.ravel() >= depth.max() / 2)))
+    y, x = np.unravel_index(place, depth.shape)
     return (float(x) + 0.5, float(y) + 0.5), missed
 
 
-def after_clicks(
-    scene: Scene, viewed: Viewed, masks: dict[str, np.ndarray], reference: str, *, carried: bool
-) -> list[tuple[float | None, float | None]]:
-    """After each click: the mean IoU over the other photos, and the IoU in the clicked one."""
+def clicked(
+    scene: Scene,
+    viewed: Viewed,
+    masks: dict[str, np.ndarray],
+    reference: str,
+    *,
+    carried: bool,
+    random: np.random.Generator | None = None,
+) -> Iterator[np.ndarray]:
+    """The rows (N,) bool after each click."""
     selector = Selector(scene.prepared, scene.workspace, scene.workspace.photo(reference))
     mask = masks[reference]
     chosen = np.zeros(len(scene.gaussians), bool)
     shown = np.zeros_like(mask)
     points: list[tuple[float, float]] = []
     signs: list[bool] = []
-    figures = []
     for _ in range(max(COUNTS)):
-        point, sign = next_click(shown, mask)
+        point, sign = next_click(shown, mask, random)
         points.append(point)
         signs.append(sign)
         try:
@@ -84,8 +98,18 @@ def after_clicks(
                 selection = selector.carried(selection)
             chosen = selection.chosen
         shown = viewed.shown(chosen, reference)
+        yield chosen
+
+
+def after_clicks(
+    scene: Scene, viewed: Viewed, masks: dict[str, np.ndarray], reference: str, *, carried: bool
+) -> list[tuple[float | None, float | None]]:
+    """After each click: the mean IoU over the other photos, and the IoU in the clicked one."""
+    figures = []
+    for chosen in clicked(scene, viewed, masks, reference, carried=carried):
         others = [metrics.iou(viewed.shown(chosen, name), truth) for name, truth in masks.items() if name != reference]
-        figures.append((metrics.mean_over_views(others).value, metrics.iou(shown, mask)))
+        own = metrics.iou(viewed.shown(chosen, reference), masks[reference])
+        figures.append((metrics.mean_over_views(others).value, own))
     return figures
 
 

@@ -2,14 +2,17 @@
 
     python -m benchmarks.selection --set kermit kermit.segwild masks/ --sheets sheets
 
-One mask of one photo is the whole prompt; all other masked photos are scored. Rules get that mask alone, or with the
-masks that SegWild carries to other photos. See benchmarks/README.md.
+One mask of one photo is the whole prompt, or two, or clicks; all other masked photos are scored. Rules get that mask
+alone, or with the masks that SegWild carries to other photos. See benchmarks/README.md.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
+import resource
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,66 +22,25 @@ from typing import Any
 import numpy as np
 from scipy.ndimage import distance_transform_edt
 
-from backend.capture.pictures import read_mask, read_picture, resized, write_picture
-from backend.features import Lifted, colour
-from backend.progress import Quiet
+from backend.capture.pictures import read_picture, resized, write_picture
 from backend.render import Seen
-from backend.scene import Gaussians, Workspace
 from backend.segment import cuts, metrics
 from backend.segment.cutter import MODES, Cut, Cutting, cut, outlines_of
 from backend.segment.outline import Outline
-from backend.segment.prepared import Prepared
 from backend.segment.prompts import Mask
 from backend.segment.scoring import covering, sampled
 from backend.segment.selection import Selector
 from backend.segment.shown import draw
-from backend.stages import lift
 from backend.train.views import in_picture
+from benchmarks.clicks import COUNTS, Viewed, clicked
+from benchmarks.masked import LEAST, Scene, references
 from benchmarks.rasterize import facts
 from benchmarks.rules import RULES, Evidence
-from segwild_addon.protocol.requests import Lift
 
 FIGURES = ("iou", "boundary_iou", "extracted_iou", "extracted_boundary_iou", "spill", "outside")
-LEAST = 0.01  # of a photo that a mask fills; smaller ones are neither prompts nor scored
 PROTOCOL = {"id": "reference-mask", "version": 1}
 SHEET_PX = 960  # long side that is drawn ...
 TILE_PX = 280  # ... and the height of the part around the object that is shown
-
-
-@dataclass(frozen=True, eq=False)
-class Scene:
-    """A workspace, opened once for all its objects."""
-
-    workspace: Workspace
-    prepared: Prepared
-    features: np.ndarray
-
-    @classmethod
-    def open(cls, root: Path) -> Scene:
-        workspace = Workspace.open(root)
-        lift.run(Lift(root), Quiet())
-        lifted = Lifted.load(workspace, colour.NAME)
-        assert lifted is not None  # just made
-        prepared = Prepared.of(workspace, lifted)
-        _ = prepared.graph, prepared.walks  # once per scene: no object's time
-        return cls(workspace, prepared, lifted.features)
-
-    @property
-    def gaussians(self) -> Gaussians:
-        return self.prepared.scene
-
-    def masks(self, folder: Path, most: int) -> dict[str, np.ndarray]:
-        """Masks of used photos, by photo, as taken; of more than `most`, those that are spread over the names."""
-        found = {}
-        for photo in self.workspace.used_photos():
-            path = folder / f"{photo.name}.png"
-            if path.exists():
-                mask = read_mask(path, photo.width, photo.height)
-                if mask.mean() >= LEAST:
-                    found[photo.name] = mask
-        names = sorted(found)
-        kept = {names[place] for place in np.linspace(0, len(names) - 1, min(most, len(names))).round().astype(int)}
-        return {name: mask for name, mask in found.items() if name in kept}
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +50,33 @@ class Result:
     rows: np.ndarray  # (M,) int64
     made: Cut | None
     secs: float  # of its own; what is shared is not counted
+    prompted: tuple[str, ...] = ()  # photos besides the reference that hold prompts: not scored
+
+
+def ceiling(scene: Scene, masks: dict[str, np.ndarray]) -> Result:
+    """What all masks together choose, those that are scored included: what the scene lets masks reach."""
+    began = time.perf_counter()
+    evidence = []
+    for name, mask in masks.items():
+        evidence += Selector(scene.prepared, scene.workspace, scene.workspace.photo(name)).select(Mask(mask)).evidence
+    chosen = scene.prepared.decided(evidence).chosen
+    return Result(np.flatnonzero(chosen), None, time.perf_counter() - began)
+
+
+def second(masks: dict[str, np.ndarray], reference: str) -> str:
+    """The photo of the second mask: half of the way around the names from the first."""
+    names = sorted(masks)
+    return names[(names.index(reference) + len(names) // 2) % len(names)]
+
+
+def by_clicks(
+    scene: Scene, viewed: Viewed, masks: dict[str, np.ndarray], reference: str, random: np.random.Generator | None
+) -> Iterator[tuple[str, Result]]:
+    """After one, three and five simulated clicks, without weights."""
+    began = time.perf_counter()
+    for count, chosen in enumerate(clicked(scene, viewed, masks, reference, carried=True, random=random), 1):
+        if count in COUNTS:
+            yield f"segwild {count} clicks", Result(np.flatnonzero(chosen), None, time.perf_counter() - began)
 
 
 def results(scene: Scene, masks: dict[str, np.ndarray], reference: str) -> Iterator[tuple[str, Result]]:
@@ -102,6 +91,11 @@ def results(scene: Scene, masks: dict[str, np.ndarray], reference: str) -> Itera
     own = time.perf_counter() - began
     rows = np.flatnonzero(chosen)
     yield "segwild", Result(rows, None, own)
+    if len(masks) > 2:
+        began, other = time.perf_counter(), second(masks, reference)
+        more = Selector(scene.prepared, workspace, workspace.photo(other)).select(Mask(masks[other]))
+        both = selector.carried(scene.prepared.decided([*first.evidence, *more.evidence]))
+        yield "segwild two masks", Result(np.flatnonzero(both.chosen), None, time.perf_counter() - began, (other,))
     pixels = in_picture(masks[reference], workspace, selector.photo, selector.camera)
     drawn = Outline(reference, selector.camera, pixels, drawn=True)
     began = time.perf_counter()
@@ -137,7 +131,7 @@ def scored(scene: Scene, result: Result, masks: dict[str, np.ndarray], reference
     held[own] = 1
     rows = []
     for name, mask in masks.items():
-        if name == reference:
+        if name == reference or name in result.prompted:
             continue
         camera, positions = covering(scene.workspace, scene.workspace.photo(name))
         shown = sampled(Seen(whole, camera).render_channels(held)[..., 0], camera, positions)
@@ -157,12 +151,6 @@ def scored(scene: Scene, result: Result, masks: dict[str, np.ndarray], reference
         figure: metrics.mean_over_views(column).value
         for figure, column in zip(FIGURES, zip(*rows, strict=True), strict=True)
     }
-
-
-def references(masks: dict[str, np.ndarray], seeds: int) -> list[str]:
-    """As many different prompts as there are, at most one per seed: photos in an order drawn once."""
-    names = sorted(masks)
-    return [names[place] for place in np.random.default_rng(0).permutation(len(names))[:seeds]]
 
 
 def sheet(scene: Scene, masks: dict[str, np.ndarray], reference: str, found: dict[str, Result]) -> np.ndarray:
@@ -206,8 +194,18 @@ def _around(mask: np.ndarray) -> tuple[slice, slice]:
 
 def run(options: argparse.Namespace) -> list[dict[str, Any]]:
     lines: list[dict[str, Any]] = []
+
+    def told(name: str, value: float | None, unit: str, about: dict[str, Any]) -> None:
+        line = {"name": name, "value": value, "unit": unit, "reason": None if value is not None else "not defined"}
+        lines.append({**line, **about})
+        with options.out.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(lines[-1]) + "\n")
+
     for name, root, folder in options.set:
         scene = Scene.open(Path(root))
+        once = {"gaussians": len(scene.gaussians), **facts(name, None)}
+        for stage, secs in scene.secs.items():
+            told(f"once/{stage}", round(secs, 3), "s", once)
         for item in sorted(path for path in Path(folder).iterdir() if path.is_dir()):
             if options.object and item.name not in options.object:
                 continue
@@ -215,71 +213,76 @@ def run(options: argparse.Namespace) -> list[dict[str, Any]]:
             if len(masks) < 2:
                 print(f"{name}/{item.name}: fewer than two masks fill {LEAST:.0%} of a photo, left out")
                 continue
-            for seed, reference in enumerate(references(masks, options.seeds)):
-                about = facts(f"{name}/{item.name}", seed)
-                first = len(lines)
+            viewed = Viewed(scene, list(masks))
+            best = ceiling(scene, masks)
+            prompts = references(masks, options.seeds)
+            for seed in range(max(len(prompts), options.click_seeds)):
+                reference = prompts[seed % len(prompts)]
+                about = {"reference": reference, "protocol": PROTOCOL, "gaussians": len(scene.gaussians)}
+                about |= facts(f"{name}/{item.name}", seed)
                 found: dict[str, Result] = {}
-                for method, result in results(scene, masks, reference):
+                ways: list[Iterator[tuple[str, Result]]] = []
+                if seed < len(prompts):
+                    ways += [iter([("all masks", best)]), results(scene, masks, reference)]
+                if seed < options.click_seeds:
+                    # The first time around the photos clicks lie where masks are deepest, then anywhere well inside.
+                    random = np.random.default_rng(seed) if seed >= len(prompts) else None
+                    ways.append(by_clicks(scene, viewed, masks, reference, random))
+                for method, result in itertools.chain(*ways):
                     found[method] = result
                     values = {**scored(scene, result, masks, reference), "time_secs": round(result.secs, 3)}
+                    which = {"method": method, "n": len(masks) - 1 - len(result.prompted)}
                     for figure, value in values.items():
-                        lines.append(
-                            {
-                                "name": f"reference-mask/{figure}",
-                                "value": value,
-                                "unit": "s" if figure == "time_secs" else "1",
-                                "method": method,
-                                "reference": reference,
-                                "n": len(masks) - 1,
-                                "protocol": PROTOCOL,
-                                "gaussians": len(scene.gaussians),
-                                "reason": "not defined in any photo" if value is None else None,
-                                **about,
-                            }
-                        )
-                with options.out.open("a", encoding="utf-8") as file:
-                    file.writelines(json.dumps(line) + "\n" for line in lines[first:])
+                        told(f"reference-mask/{figure}", value, "s" if figure == "time_secs" else "1", which | about)
                 if options.sheets and seed == 0:
                     write_picture(
                         Path(options.sheets) / f"{name}-{item.name}.png", sheet(scene, masks, reference, found)
                     )
                 print(f"{name}/{item.name} from {reference}: done", flush=True)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        told("peak_memory_bytes", peak, "bytes", once)  # of the process, all sets until now
     return lines
 
 
 def table(lines: list[dict[str, Any]]) -> str:
-    """Means over the references of an object, then over objects, then over sets; deviations over seeds of that mean."""
-    methods = list(dict.fromkeys(line["method"] for line in lines))
+    """One block per set: means over the references of an object, then over objects; deviations over references."""
     figures = (*FIGURES, "time_secs")
-    rows = [f"{'':28}" + "".join(f"{figure[:16]:>18}" for figure in figures)]
-    for method in methods:
-        cells = []
-        for figure in figures:
-            per_scene: dict[str, list[float]] = {}
-            for line in lines:
-                if line["method"] == method and line["name"].endswith(f"/{figure}") and line["value"] is not None:
-                    per_scene.setdefault(line["scene"], []).append(line["value"])
-            sets: dict[str, list[float]] = {}
-            for scene, values in per_scene.items():
-                sets.setdefault(scene.partition("/")[0], []).append(float(np.mean(values)))
-            mean = float(np.mean([np.mean(values) for values in sets.values()])) if sets else float("nan")
-            spread = [np.std(values, ddof=1) for values in per_scene.values() if len(values) > 1]
-            cells.append(f"{mean:10.3f} ±{float(np.mean(spread)) if spread else 0:6.3f}")
-        rows.append(f"{method:28}" + "".join(cells))
-    return "\n".join(rows)
+    scored_lines = [line for line in lines if "method" in line]
+    blocks = []
+    for name in dict.fromkeys(line["scene"].partition("/")[0] for line in scored_lines):
+        here = [line for line in scored_lines if line["scene"].startswith(f"{name}/")]
+        blocks.append(f"\n| {name} | " + " | ".join(figures) + " |\n|---|" + "---|" * len(figures))
+        for method in dict.fromkeys(line["method"] for line in here):
+            cells = []
+            for figure in figures:
+                objects: dict[str, list[float]] = {}
+                for line in here:
+                    if line["method"] == method and line["name"].endswith(f"/{figure}") and line["value"] is not None:
+                        objects.setdefault(line["scene"], []).append(line["value"])
+                means = [float(np.mean(values)) for values in objects.values()]
+                spread = [np.std(values, ddof=1) for values in objects.values() if len(values) > 1]
+                deviation = f" ± {np.mean(spread):.3f}" if spread and figure == "iou" else ""
+                cells.append(f"{np.mean(means):.3f}{deviation}" if means else "–")
+            blocks.append(f"| {method} | " + " | ".join(cells) + " |")
+    return "\n".join(blocks)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--set", nargs=3, action="append", required=True, metavar=("NAME", "WORKSPACE", "MASKS"), help="repeatable"
+        "--set", nargs=3, action="append", default=[], metavar=("NAME", "WORKSPACE", "MASKS"), help="repeatable"
     )
     parser.add_argument("--object", action="append", default=[], help="only this one; repeatable")
     parser.add_argument("--seeds", type=int, default=5, help="most reference photos per object")
+    parser.add_argument("--click-seeds", type=int, default=5, help="simulated clickers per object; 0: none")
     parser.add_argument("--views", type=int, default=24, help="most masked photos per object")
     parser.add_argument("--sheets", default="", help="folder for a picture per object")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "selection.jsonl")
+    parser.add_argument("--table", action="store_true", help="only print the table of what --out holds")
     options = parser.parse_args()
+    if options.table:
+        print(table([json.loads(line) for line in options.out.read_text(encoding="utf-8").splitlines()]))
+        return
     options.out.parent.mkdir(parents=True, exist_ok=True)
     print(table(run(options)))
 

@@ -29,6 +29,7 @@ _MIDDLE_FIRST = 1.0  # ... and of how far in the middle of the region the first 
 _MIDDLE_LEAST = 0.05
 _FRAME = 2.0  # against a region that runs all along the picture's frame: it is what is behind
 _SMALL = 3.0  # power of the IoU with what stands apart in space; more: smaller corrections of it
+_SETTLED = 1.0  # power of the IoU with the answer before, from the third click on and once more with each further one
 _CONTRAST = 1.0  # power of the mean contrast along an outline
 _IN_SPACE = 2.0  # power of how clearly the region that a walk suggests first stands apart in space ...
 _UNCLEAR = 5e-3  # ... against this cut per volume
@@ -36,7 +37,7 @@ _WEIGHED = 300  # regions whose clicks are looked at
 _KEPT = 40  # regions that further clicks start from
 _ALIKE = 0.9  # IoU from which two regions are one
 _NODES_ALIKE, _NODES = 0.95, 60  # of regions that a further click adds or takes away
-_REDRAWN = 20  # regions that are redrawn along colours
+_REDRAWN = 12  # regions that are redrawn along colours
 _COLORS, _COLORS_MOST = 1.0, 3.0  # weight and limit of the log odds of colours
 _STAYS = 0.5  # log odds that a patch is rightly in the region that is redrawn
 _AREA_PX = 20.0  # a patch of this area has those odds once
@@ -175,14 +176,14 @@ class Meant:
         _, once = np.unique(np.packbits(regions, axis=1), axis=0, return_index=True)
         regions, credit = regions[once], credit[once]
         apart = self._shown(np.any(clear, 0)) if known and known[0].clear else None
-        credit += self._kept(regions, apart)
+        credit += self._kept(regions, apart, known)
         pictures = [each.region[self._coarse] for each in known]
         scores = self._scored(regions, credit, clicks, pictures)
         kept = self._different(regions, scores, _KEPT, _ALIKE)
         redrawn = [self._redrawn(region, on, beside) for region in regions[kept[:_REDRAWN]]]
         regions = np.concatenate([regions[kept], redrawn])
         scores = np.append(
-            scores[kept], self._scored(np.array(redrawn), self._kept(np.array(redrawn), apart), clicks, pictures)
+            scores[kept], self._scored(np.array(redrawn), self._kept(np.array(redrawn), apart, known), clicks, pictures)
         )
         kept = self._different(regions, scores, _KEPT, _ALIKE)
         regions, scores = regions[kept], scores[kept]
@@ -214,11 +215,20 @@ class Meant:
         advantage = _IN_SPACE * np.log(_UNCLEAR / suggested.separation) + suggested.scores.min() - suggested.scores
         return np.concatenate([regions, shown]), np.append(credit, advantage)
 
-    def _kept(self, regions: np.ndarray, apart: np.ndarray | None) -> np.ndarray:
-        """(K,) logs: corrections of what stands apart (n,) bool are small."""
-        if apart is None:
-            return np.zeros(len(regions))
-        return _SMALL * np.log(np.maximum(_overlaps(regions, apart[None], self.patches.sizes)[:, 0], 1e-3))
+    def _kept(self, regions: np.ndarray, apart: np.ndarray | None, known: Sequence[_Known]) -> np.ndarray:
+        """(K,) logs: corrections of what stands apart (n,) bool are small, and so are later ones of anything.
+
+        A click at the rim of what stands apart may lie on a neighbour that does so, too: that need not be joined whole.
+        """
+        result = np.zeros(len(regions))
+        if not known:
+            return result
+        last = _overlaps(regions, known[-1].region[None], self.patches.sizes)[:, 0]
+        result += _SETTLED * (len(known) - 1) * np.log(np.maximum(last, 1e-3))
+        if apart is not None:
+            joined = _overlaps(regions, apart[None], self.patches.sizes)[:, 0]
+            result += _SMALL * np.log(np.maximum(np.maximum(joined, last), 1e-3))
+        return result
 
     def _scored(
         self, regions: np.ndarray, credit: np.ndarray, clicks: Sequence[Click], before: Sequence[np.ndarray]

@@ -130,10 +130,11 @@ class Selector:
         """The selection after it was drawn anew in other photos' poses: fewer gaps behind, truer rims."""
         if self.carrying.views < 1 or not selection.chosen.any():
             return selection
+        drawn = {self.photo.name, *(votes.view for votes in selection.evidence if votes.kind == "mask")}
         others = [
             (photo.name, photo.camera)
             for photo in self.workspace.used_photos()
-            if photo.camera is not None and photo.name != self.photo.name
+            if photo.camera is not None and photo.name not in drawn
         ]
         points = self.scene.means[selection.chosen].astype(np.float64)
         views = spread_views(others, points, self.carrying.views, besides=self.camera)
