@@ -26,6 +26,7 @@ VERBS: dict[str, tuple[type, str]] = {
     "export": (requests.Export, "backend.stages.export"),
     "import": (requests.Import, "backend.stages.import_"),
     "evaluate": (requests.Evaluate, "backend.stages.evaluate"),
+    "report": (requests.Report, "backend.stages.result_page"),
     "evaluate-masks": (requests.EvaluateMasks, "backend.stages.evaluate_masks"),
     "sample": (requests.Sample, "backend.stages.sample"),
     "serve": (requests.Serve, "backend.service.lifecycle"),

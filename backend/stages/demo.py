@@ -201,7 +201,7 @@ def _select(sample: Collection, opened: Opened, outcome: Outcome, progress: Prog
 
 
 def transient_scores(sample: Collection, workspace: Workspace) -> dict[str, float]:
-    """How well passers-by were found in training photos: IoU, recall, share of the rest that was lost."""
+    """How well passers-by were found in training photos: IoU, recall, precision, share of the rest that was lost."""
     both = either = people = lost = rest = 0
     for photo in workspace.used_photos():
         file = workspace.root / "transients" / f"{photo.name}.png"
@@ -217,6 +217,7 @@ def transient_scores(sample: Collection, workspace: Workspace) -> dict[str, floa
     return {
         "iou": both / max(either, 1),
         "recall": both / max(people, 1),
+        "precision": both / max(both + lost, 1),
         "static_lost": lost / max(rest, 1),
     }
 

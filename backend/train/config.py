@@ -27,6 +27,26 @@ class Adaptive:
 
 
 @dataclass(frozen=True)
+class Capped:
+    """Density control by sampling: dead rows move onto living ones drawn by opacity (Kheradmand et al. 2024).
+
+    At the same number of Gaussians it meets held-out photos better than `Adaptive`, with more translucent layers.
+    """
+
+    cap: int  # more: finer detail, more memory and time
+    grow_from: float = 0.08  # fraction of the steps
+    grow_until: float = 0.60
+    growth_max: float = 1.3  # largest factor per event
+    prune_below: float = 0.005  # opacity of a dead row
+    largest: float = 0.5  # rows wider than this are dead too; unit: scene extent
+    noise: float = 1.0  # more: wider exploration, slower settling
+
+
+Density = Adaptive | Capped
+OPACITY_PULL = 0.01  # `Capped` needs rows that explain nothing to die: weight of the mean opacity
+
+
+@dataclass(frozen=True)
 class Regularisers:
     """What is asked of Gaussians beyond explaining the photos. Zero switches a term off."""
 
@@ -35,6 +55,7 @@ class Regularisers:
     scale: float = 0.01  # more: smaller Gaussians
     sky: float = 0.15  # more: fewer Gaussians in front of plain sky, which no photo can place
     response: float = 0.1  # more: what all rows share explains the light, not each row for itself
+    opacity: float = 0.0  # more: rows that explain nothing die
     entropy: float = 0.05  # more: opacities pushed to 0 or 1, so that rows belong to one object
 
 
@@ -44,7 +65,7 @@ class TrainConfig:
 
     long_side: int  # pixels of the training pictures
     steps: int
-    density: Adaptive
+    density: Density
     sh_degree: int = 1  # more: shinier surfaces, and light that passes for view dependence
     rank: int = 16  # numbers per photo for its look, 0: one light; fewer: unphotographed lights are met worse
     transients: bool = True
@@ -60,9 +81,20 @@ PRESETS: dict[Preset, TrainConfig] = {
 }
 
 
+def sampled(config: TrainConfig) -> TrainConfig:
+    """The same with `Capped` density control of the same budget, and the pull on opacities that it needs."""
+    return replace(
+        config,
+        density=Capped(cap=config.density.cap),
+        regularisers=replace(config.regularisers, opacity=OPACITY_PULL),
+    )
+
+
 def configured(request: Train) -> TrainConfig:
     """The preset with the person's own numbers in it. Raises InputError for numbers that make no sense."""
     config = PRESETS[request.preset]
+    if request.density == "capped":
+        config = sampled(config)
     for name, value, least in (
         ("iterations", request.iterations, 10),
         ("cap", request.cap, 100),

@@ -14,7 +14,7 @@ from backend.render import Threads
 from backend.render.projection import rotation_matrices
 from backend.scene import Camera
 from backend.train import on_device
-from backend.train.config import Adaptive
+from backend.train.config import Adaptive, Density
 from backend.train.parameters import Parameters
 
 SPLIT_SHRINK = 1.6  # both halves of a split row are that much smaller
@@ -93,7 +93,7 @@ def _in_a_face(means, centres, forwards, limits):
     return found
 
 
-def useless(rows: Parameters, policy: Adaptive, *, extent: float, cameras: list[tuple[Camera, float]]) -> Tensor:
+def useless(rows: Parameters, policy: Density, *, extent: float, cameras: list[tuple[Camera, float]]) -> Tensor:
     """(N,) bool, rows to drop: transparent, as large as the scene, or in a photographer's face.
 
     `cameras` come with the depth of the nearest sparse point each one sees.

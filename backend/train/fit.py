@@ -25,8 +25,10 @@ class Fit:
     gradient of the colours is `accumulate` of the gradient of the pixels.
     """
 
-    def __init__(self, gaussians: Gaussians, appearance: Appearance, engine: str = "cpu") -> None:
-        self.gaussians, self.appearance, self.engine = gaussians, appearance, engine
+    def __init__(
+        self, gaussians: Gaussians, appearance: Appearance, engine: str = "cpu", steps: int = FIT_STEPS
+    ) -> None:
+        self.gaussians, self.appearance, self.engine, self.steps = gaussians, appearance, engine, steps
         self.similarity = Similarity()
 
     def embedding(
@@ -36,7 +38,7 @@ class Fit:
         columns: int,  # only the first so many columns are looked at
         step_done: Callable[[], None] = lambda: None,
     ) -> Tensor:
-        """(R,), by 128 Adam steps from neutral."""
+        """(R,), by Adam steps from neutral."""
         shared = self.appearance.shared
         embedding = torch.zeros(shared["embeddings"].shape[1], requires_grad=True)
         if not len(embedding):
@@ -48,7 +50,7 @@ class Fit:
         basis = _Colors(self.gaussians, self.appearance, rows, camera)
         target = torch.from_numpy(np.ascontiguousarray(photo[:, :columns]))
         optimiser = torch.optim.Adam([embedding], lr=FIT_RATE)
-        for _ in range(FIT_STEPS):
+        for _ in range(self.steps):
             optimiser.zero_grad()
             colors = basis.lit(embedding)
             full = np.zeros((len(self.gaussians), 3), np.float32)

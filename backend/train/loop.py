@@ -24,9 +24,9 @@ from backend.render import Rendered, rasterize
 from backend.scene import Camera, Gaussians, Photo, Workspace
 from backend.scene.files import read_arrays, write_arrays
 from backend.scene.gaussians import FIELDS
-from backend.train import density
+from backend.train import capped, density
 from backend.train.appearance import Appearance, coarse_sky, initial_response, initial_shared, light
-from backend.train.config import TrainConfig
+from backend.train.config import Adaptive, TrainConfig
 from backend.train.initial import initial
 from backend.train.losses import photometric, regularisation
 from backend.train.parameters import Parameters
@@ -54,7 +54,8 @@ ROW_RATES = {
     "response": 1.25e-3,
 }
 MEANS_RATE, MEANS_RATE_END = 1.6e-4, 1.6e-6  # times the scene's extent
-SHARED_RATES = {"embeddings": 1e-2, "gain": 3e-3, "offset": 3e-3, "sky": 4e-2, "sky_response": 2e-2}
+SHARED_RATES = {"embeddings": 1e-2, "gain": 3e-3, "offset": 3e-3, "sky": 1e-2, "sky_response": 5e-3}
+SHARED_RATES_END = 0.03  # of them, exponentially: each photo pulls what all share its own way until steps are small
 SHORT_STEPS = 7_000  # below so many steps, means move faster
 
 
@@ -135,10 +136,10 @@ class Training:
         photo = self._colors(view)
         neutral = config.rank > 0 and fraction >= NEUTRAL_FROM and step % NEUTRAL_EVERY == NEUTRAL_EVERY - 1
         embedding = None if neutral else self.shared["embeddings"][self.views.names.index(name)]
-        growing = (
-            config.density.grow_from * config.steps <= step < config.density.grow_until * config.steps
-        ) and not neutral
-        rendered, image = self._draw(view.camera, embedding, fraction, colors_only=neutral, absgrad=growing)
+        policy = config.density
+        growing = policy.grow_from * config.steps <= step < policy.grow_until * config.steps
+        pulled = growing and isinstance(policy, Adaptive) and not neutral  # gradients decide what multiplies
+        rendered, image = self._draw(view.camera, embedding, fraction, colors_only=neutral, absgrad=pulled)
         if neutral:
             # Each Gaussian settles at its median colour over the photos: that is neutral light.
             ignored = self._ignored_now(view)
@@ -164,13 +165,17 @@ class Training:
         if not math.isfinite(loss.item()):
             raise self._diverged("the loss is not a number")
         loss.backward()
-        if growing:
+        if pulled:
             self.statistics.add(rendered.visible, rendered.means2d.absgrad, view.camera)
         penalties = {"response": config.regularisers.response / len(self.rows)}
-        bad = self.rows.step(self._row_rates(fraction, colors_only=neutral), penalties)
-        bad += self.shared.step({} if neutral else SHARED_RATES)
+        rates = self._row_rates(fraction, colors_only=neutral)
+        bad = self.rows.step(rates, penalties)
+        shrink = SHARED_RATES_END**fraction
+        bad += self.shared.step({} if neutral else {name: rate * shrink for name, rate in SHARED_RATES.items()})
         if bad > BAD_ROWS_MAX * len(self.rows):
             raise self._diverged(f"{bad} rows have gradients that are not numbers")
+        if not isinstance(policy, Adaptive) and not neutral and fraction < SETTLED_FROM:
+            capped.explore(self.rows, policy, rates["means"], seed=config.seed, step=step)
         self._control_density()
         return loss.item() if math.isnan(reported) else reported
 
@@ -207,7 +212,7 @@ class Training:
         """The pixels to leave out: found by residual, or masked by the person. (H, W) bool or None."""
         if not self.config.transients:
             return self._either(None, view.ignored)
-        full = self.views.view(view.name).camera
+        full = self.views.cameras[view.name]
         size = (max(1, full.height // MEMORY_DIVISOR), max(1, full.width // MEMORY_DIVISOR))
         if self.device != "cpu":
             found = self.transients.observe_on_device(view.name, image - photo, alpha < 0.5, fraction, size)
@@ -248,7 +253,15 @@ class Training:
         done = self.step + 1
         if done % density.event_interval(config.steps) or done >= SETTLED_FROM * config.steps:
             return
-        if policy.grow_from * config.steps <= done < policy.grow_until * config.steps:
+        growing = policy.grow_from * config.steps <= done < policy.grow_until * config.steps
+        if not isinstance(policy, Adaptive):
+            dead = density.useless(self.rows, policy, extent=self.extent, cameras=self.cameras)
+            capped.relocate(self.rows, dead, seed=config.seed, step=done)
+            if growing:
+                capped.grow(self.rows, policy, step=done, steps=config.steps, seed=config.seed)
+            self.statistics = density.Statistics.empty(len(self.rows), self.device)
+            return
+        if growing:
             density.grow(
                 self.rows,
                 self.statistics,
@@ -331,7 +344,7 @@ class Training:
     def _write_masks(self) -> None:
         suspicious = []
         for name in self.views.names:
-            camera = self.views.view(name).camera
+            camera = self.views.cameras[name]
             mask = self.transients.mask(name, (camera.height, camera.width))
             write_picture(self.workspace.root / "transients" / f"{name}.png", np.where(mask, 255, 0).astype(np.uint8))
             if mask.mean() > SUSPICIOUS_SHARE:

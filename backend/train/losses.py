@@ -43,7 +43,7 @@ def photometric(
 
 
 @njit(parallel=True, cache=True)
-def _penalties(log_scales, opacity_logits, needle, free, scale, entropy):
+def _penalties(log_scales, opacity_logits, needle, free, scale, entropy, pull):
     """Sums over rows (blocks, 2) of what falls on scales and on opacities, and the gradients of both."""
     count = len(log_scales)
     sums = np.zeros(((count + BLOCK - 1) // BLOCK, 2), np.float64)
@@ -67,11 +67,11 @@ def _penalties(log_scales, opacity_logits, needle, free, scale, entropy):
                 of_scales += needle * excess
                 d_scales[i, first] += needle
                 d_scales[i, second] = -needle
-            if entropy > f32(0):
+            if entropy > f32(0) or pull > f32(0):
                 opacity = f32(1) / (f32(1) + math.exp(-opacity_logits[i]))
-                spread = entropy * opacity * (f32(1) - opacity)
-                of_opacities += spread
-                d_logits[i] = spread * (f32(1) - f32(2) * opacity)
+                slope = opacity * (f32(1) - opacity)
+                of_opacities += entropy * slope + pull * opacity
+                d_logits[i] = slope * (entropy * (f32(1) - f32(2) * opacity) + pull)
         sums[block, 0], sums[block, 1] = of_scales, of_opacities
     return sums, d_scales, d_logits
 
@@ -84,7 +84,7 @@ def regularisation(
     extent: float,
     ramp: float,  # 0..1, how far the entropy term is switched on
 ) -> Tensor:
-    """Penalties on needles, on size and on half-transparent rows."""
+    """Penalties on needles, on size, on opacity and on half-transparent rows."""
     if not log_scales.is_cpu:
         return on_device.regularisation(log_scales, opacity_logits, weights, extent=extent, ramp=ramp)
     count = max(len(log_scales), 1)
@@ -96,9 +96,10 @@ def regularisation(
             f32(math.log(weights.needle_ratio)),
             f32(weights.scale / (extent * count)),
             f32(ramp * weights.entropy / count),
+            f32(weights.opacity / count),
         )
     of_scales, of_opacities = sums.sum(0)
     total = WithGradient.apply(log_scales, of_scales, torch.from_numpy(d_scales))
-    if ramp > 0:
+    if ramp > 0 or weights.opacity > 0:
         total = total + WithGradient.apply(opacity_logits, of_opacities, torch.from_numpy(d_logits))
     return total

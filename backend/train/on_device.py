@@ -31,13 +31,13 @@ def similarity(a: Tensor, b: Tensor, window: Tensor, constants: tuple[float, flo
 def regularisation(
     log_scales: Tensor, opacity_logits: Tensor, weights: Regularisers, *, extent: float, ramp: float
 ) -> Tensor:
-    """Penalties on needles, on size and on half-transparent rows."""
+    """Penalties on needles, on size, on opacity and on half-transparent rows."""
     ordered = log_scales.sort(dim=1, descending=True).values
     excess = (ordered[:, 0] - ordered[:, 1] - math.log(weights.needle_ratio)).clamp_min(0)
     total = weights.needle * excess.mean() + weights.scale * ordered[:, 0].exp().mean() / extent
-    if ramp > 0:
+    if ramp > 0 or weights.opacity > 0:
         opacities = torch.sigmoid(opacity_logits)
-        total = total + ramp * weights.entropy * (opacities * (1 - opacities)).mean()
+        total = total + (ramp * weights.entropy * opacities * (1 - opacities) + weights.opacity * opacities).mean()
     return total
 
 

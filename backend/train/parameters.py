@@ -118,6 +118,12 @@ class Parameters:
             for moments in (self.first, self.second):
                 moments[name] = torch.cat([moments[name], torch.zeros_like(added)])
 
+    def forget(self, rows: Tensor) -> None:
+        """Zero moments of some rows: they are no longer what the optimiser has watched."""
+        for moments in (self.first, self.second):
+            for moment in moments.values():
+                moment[rows] = 0
+
     # Checkpoints.
 
     def state(self, prefix: str) -> dict[str, np.ndarray]:

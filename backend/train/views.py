@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import numpy as np
 from backend.capture.pictures import read_mask, read_picture, resized
 from backend.scene import Camera, Photo, Workspace
 from backend.train import plain_sky
+
+CACHE_BYTES = 512 * 2**20  # of decoded pictures; collections of thousands are decoded again and again
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,46 +26,94 @@ class View:
     sky: np.ndarray | None = None  # (H, W) bool, where nothing but sky is; None: nowhere
 
     @property
+    def memory_bytes(self) -> int:
+        return self.pixels.nbytes + sum(mask.nbytes for mask in (self.ignored, self.sky) if mask is not None)
+
+    @property
     def colors(self) -> np.ndarray:
         """(H, W, 3) float32 in 0..1."""
         return np.true_divide(self.pixels, np.float32(255), dtype=np.float32)
 
 
 class Views:
-    """Training pictures of some photos, by name, in one size at a time.
+    """Training pictures of some photos, by name, decoded when a training asks for them.
 
-    Pictures are kept as uint8 at full training size; the smaller levels are made when a training asks for
-    them and replace each other.
+    Pictures are kept as uint8, in one size at a time, up to `cache_bytes`; the one used longest ago goes first.
+    What is kept of every photo is its camera and a bit per pixel for each mask.
     """
 
-    def __init__(self, workspace: Workspace, photos: list[Photo], long_side: int, masks: Path | None = None) -> None:
-        self._full: dict[str, View] = {}
-        seen = _seen_points(workspace)
-        for photo in photos:
-            assert photo.camera is not None  # callers pass used photos
-            camera = photo.camera.fitted(long_side)
-            pixels = resized(read_picture(workspace.picture_file(photo.name)), camera.width, camera.height)
-            ignored, sky = _ignored(workspace, photo, masks, camera), _sky(pixels, camera, seen[photo.name])
-            self._full[photo.name] = View(photo.name, camera, pixels, ignored, sky)
+    def __init__(
+        self,
+        workspace: Workspace,
+        photos: list[Photo],
+        long_side: int,
+        masks: Path | None = None,
+        cache_bytes: int = CACHE_BYTES,
+    ) -> None:
+        assert all(photo.camera is not None for photo in photos)  # callers pass used photos
         self.names = [photo.name for photo in photos]
+        self.cameras = {photo.name: photo.camera.fitted(long_side) for photo in photos if photo.camera is not None}
+        self._workspace, self._cache_bytes = workspace, cache_bytes
+        self._points = _seen_points(workspace, set(self.names))
+        self._ignored = {photo.name: _ignored(workspace, photo, masks, self.cameras[photo.name]) for photo in photos}
+        self._sky: dict[str, _Bits | None] = {}
+        for photo in photos:
+            if not workspace.picture_file(photo.name).exists():
+                read_picture(workspace.picture_file(photo.name))  # says so now, not in the midst of a training
         self._divisor = 1
-        self._level: dict[str, View] = {}
+        self._held: OrderedDict[str, View] = OrderedDict()
+        self._bytes = 0
 
     def view(self, name: str, divisor: int = 1) -> View:
         """The photo with both sides divided by 1, 2 or 4."""
-        if divisor == 1:
-            return self._full[name]
         if divisor != self._divisor:
-            self._divisor, self._level = divisor, {}
-        if name not in self._level:
-            full = self._full[name]
-            camera = full.camera.resized(
-                max(1, round(full.camera.width / divisor)), max(1, round(full.camera.height / divisor))
-            )
-            masks = (_mask_resized(mask, camera) for mask in (full.ignored, full.sky))
-            pixels = resized(full.pixels, camera.width, camera.height)
-            self._level[name] = View(name, camera, pixels, *masks)
-        return self._level[name]
+            self._divisor, self._bytes = divisor, 0
+            self._held.clear()
+        if name in self._held:
+            self._held.move_to_end(name)
+            return self._held[name]
+        view = self._decoded(name)
+        if divisor != 1:
+            view = _smaller(view, divisor)
+        self._held[name] = view
+        self._bytes += view.memory_bytes
+        while self._bytes > self._cache_bytes and len(self._held) > 1:
+            self._bytes -= self._held.popitem(last=False)[1].memory_bytes
+        return view
+
+    def _decoded(self, name: str) -> View:
+        camera = self.cameras[name]
+        pixels = resized(read_picture(self._workspace.picture_file(name)), camera.width, camera.height)
+        if name not in self._sky:
+            sky = _sky(pixels, camera, self._points[name])
+            self._sky[name] = None if sky is None else _Bits.of(sky)
+        ignored, found = self._ignored[name], self._sky[name]
+        return View(name, camera, pixels, ignored and ignored.mask(), found and found.mask())
+
+
+@dataclass(frozen=True, eq=False)
+class _Bits:
+    """A mask with a bit per pixel."""
+
+    packed: np.ndarray  # uint8
+    shape: tuple[int, int]
+
+    @classmethod
+    def of(cls, mask: np.ndarray) -> _Bits:
+        return cls(np.packbits(mask), mask.shape)
+
+    def mask(self) -> np.ndarray:
+        """(H, W) bool"""
+        count = self.shape[0] * self.shape[1]
+        return np.unpackbits(self.packed, count=count).astype(bool).reshape(self.shape)
+
+
+def _smaller(full: View, divisor: int) -> View:
+    camera = full.camera.resized(
+        max(1, round(full.camera.width / divisor)), max(1, round(full.camera.height / divisor))
+    )
+    masks = (_mask_resized(mask, camera) for mask in (full.ignored, full.sky))
+    return View(full.name, camera, resized(full.pixels, camera.width, camera.height), *masks)
 
 
 def _mask_resized(mask: np.ndarray | None, camera: Camera) -> np.ndarray | None:
@@ -72,12 +123,15 @@ def _mask_resized(mask: np.ndarray | None, camera: Camera) -> np.ndarray | None:
     return shares[..., 0] > 127
 
 
-def _seen_points(workspace: Workspace) -> dict[str, np.ndarray]:
-    """(M, 3) float64 sparse points that each photo sees, scene frame."""
-    points = workspace.points()
+def _seen_points(workspace: Workspace, names: set[str]) -> dict[str, np.ndarray]:
+    """(M, 3) float32 sparse points that each of the photos sees, scene frame."""
+    points, photos = workspace.points(), workspace.photos()
+    order = np.argsort(points.seen_photo, kind="stable")
+    edges = np.searchsorted(points.seen_photo[order], np.arange(len(photos) + 1))
     return {
-        photo.name: points.positions[points.seen_point[points.seen_photo == row]].astype(np.float64)
-        for row, photo in enumerate(workspace.photos())
+        photo.name: points.positions[points.seen_point[order[edges[row] : edges[row + 1]]]]
+        for row, photo in enumerate(photos)
+        if photo.name in names
     }
 
 
@@ -85,16 +139,16 @@ def _sky(pixels: np.ndarray, camera: Camera, points: np.ndarray) -> np.ndarray |
     """(H, W) bool at the view's size; None if there is none."""
     small = camera.fitted(plain_sky.LONG_SIDE)
     colors = resized(pixels, small.width, small.height).astype(np.float32) / 255
-    found = plain_sky.plain_sky(colors, small, small.project(points)[0])
+    found = plain_sky.plain_sky(colors, small, small.project(points.astype(np.float64))[0])
     return _mask_resized(found, camera) if found.any() else None
 
 
-def _ignored(workspace: Workspace, photo: Photo, masks: Path | None, camera: Camera) -> np.ndarray | None:
-    """(H, W) bool at the view's size from `<masks>/<photo>.png` of the photo's own size, 0 = ignore."""
+def _ignored(workspace: Workspace, photo: Photo, masks: Path | None, camera: Camera) -> _Bits | None:
+    """(H, W) at the view's size from `<masks>/<photo>.png` of the photo's own size, 0 = ignore."""
     if masks is None or not (masks / f"{photo.name}.png").exists():
         return None
     keep = read_mask(masks / f"{photo.name}.png", photo.width, photo.height)
-    return ~in_picture(keep, workspace, photo, camera)
+    return _Bits.of(~in_picture(keep, workspace, photo, camera))
 
 
 def in_picture(mask: np.ndarray, workspace: Workspace, photo: Photo, camera: Camera) -> np.ndarray:

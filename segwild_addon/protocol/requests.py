@@ -56,6 +56,10 @@ class Train:
     iterations: int | None = option("Steps; none: the preset's.", None)
     cap: int | None = option("Most Gaussians; none: the preset's.", None)
     long_side: int | None = option("Long side of the training pictures in pixels; none: the preset's.", None)
+    density: Literal["adaptive", "capped"] = option(
+        "How Gaussians multiply: where pictures pull hardest, or drawn by opacity.",
+        "adaptive",
+    )
     appearance: bool = option("Give every photo its own exposure, white balance and light.", True)
     transients: bool = option("Find and ignore passers-by.", True)
     masks: Path | None = option("Folder of <photo>.png masks, 0 = ignore.", None)
@@ -229,6 +233,13 @@ class Evaluate:
     workspace: Path = workspace()
     protocol: Literal["left-half"] = option("How held-out photos are scored.", "left-half")
     device: Device = option("auto takes CUDA where it works.", "auto")
+
+
+@dataclass(frozen=True)
+class Report:
+    """A page of the result: neutral light, six looks of one view, masks, the worst photos first."""
+
+    workspace: Path = workspace()
 
 
 @dataclass(frozen=True)

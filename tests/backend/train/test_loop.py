@@ -86,16 +86,17 @@ class StopAt(Quiet):
             raise Cancelled
 
 
-def test_resumed_equals_uninterrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("density", ["adaptive", "capped"])
+def test_resumed_equals_uninterrupted(density: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop, "CHECKPOINT_SECS", -1.0)  # a checkpoint after every step
     whole, parts = workspace(tmp_path / "whole"), workspace(tmp_path / "parts")
-    train.run(short(workspace=whole.root), Quiet())
+    train.run(short(workspace=whole.root, density=density), Quiet())
     for stop in (13, 20):
         with pytest.raises(Cancelled):
-            train.run(short(workspace=parts.root), StopAt(stop))
+            train.run(short(workspace=parts.root, density=density), StopAt(stop))
         assert parts.checkpoint.exists()
         assert not parts.splats.exists()
-    train.run(short(workspace=parts.root), Quiet())
+    train.run(short(workspace=parts.root, density=density), Quiet())
     for name in ("splats/base.safetensors", "appearance.safetensors"):
         first, second = read_arrays(whole.root / name)[0], read_arrays(parts.root / name)[0]
         assert set(first) == set(second)

@@ -45,7 +45,7 @@ def test_penalties_shrink_needles_and_sharpen_opacities() -> None:
 def test_penalties_and_their_gradients_are_those_of_torch() -> None:
     generator = torch.Generator().manual_seed(1)
     log_scales, logits = 2 * torch.randn(3000, 3, generator=generator), 3 * torch.randn(3000, generator=generator)
-    weights, extent, ramp = Regularisers(), 1.7, 0.4
+    weights, extent, ramp = Regularisers(opacity=0.02), 1.7, 0.4
     leaves = log_scales.clone().requires_grad_(), logits.clone().requires_grad_()
     penalty = regularisation(*leaves, weights, extent=extent, ramp=ramp)
     penalty.backward()
@@ -55,6 +55,7 @@ def test_penalties_and_their_gradients_are_those_of_torch() -> None:
         weights.needle * (ordered[:, 0] - ordered[:, 1] - math.log(weights.needle_ratio)).clamp_min(0).mean()
         + weights.scale * ordered[:, 0].exp().mean() / extent
         + ramp * weights.entropy * (opacities * (1 - opacities)).mean()
+        + weights.opacity * opacities.mean()
     )
     expected.backward()
     assert penalty.item() == pytest.approx(expected.item(), rel=1e-5)
@@ -90,7 +91,9 @@ def test_losses_on_another_device_equal_those_on_the_cpu() -> None:
             terms = [
                 photometric(leaves[0], photo.to(device), mask, Similarity(), 0.2) for mask in (None, ignored.to(device))
             ]
-            terms += [regularisation(*leaves[1:], Regularisers(), extent=2.0, ramp=ramp) for ramp in (0.0, 0.5)]
+            terms += [
+                regularisation(*leaves[1:], Regularisers(opacity=0.01), extent=2.0, ramp=ramp) for ramp in (0.0, 0.5)
+            ]
             sum(terms).backward()
             found.append([term.detach().cpu() for term in terms] + [leaf.grad.cpu() for leaf in leaves])
     for expected, own in zip(*found, strict=True):

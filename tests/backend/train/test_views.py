@@ -1,0 +1,51 @@
+"""Training pictures: decoded when they are asked for, as many as fit, and always the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from backend.capture.pictures import read_picture, write_picture
+from backend.train import views as module
+from backend.train.views import Views
+from segwild_addon.protocol.errors import InputError
+from tests.backend.train.test_loop import workspace
+
+
+def test_a_small_cache_gives_the_same_pictures_and_stays_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = workspace(tmp_path / "w")
+    write_picture(tmp_path / "masks" / "p1.png", np.tile(np.array([0, 255], np.uint8).repeat(32), (48, 1)))
+    read: list[Path] = []
+
+    def counted(path: Path) -> np.ndarray:
+        read.append(path)
+        return read_picture(path)
+
+    monkeypatch.setattr(module, "read_picture", counted)
+    photos = made.used_photos()
+    large, small = (
+        Views(made, photos, 64, tmp_path / "masks", cache_bytes) for cache_bytes in (10**9, 3 * 64 * 48 * 3)
+    )
+    assert not read  # nothing is decoded before it is needed
+    for divisor in (4, 2, 1):
+        for name in [*large.names, *reversed(large.names)]:
+            first, second = large.view(name, divisor), small.view(name, divisor)
+            assert (first.camera.width, first.camera.fx) == (second.camera.width, second.camera.fx)
+            assert np.array_equal(first.pixels, second.pixels)
+            assert first.pixels.shape == (48 // divisor, 64 // divisor, 3)
+            for one, other in ((first.ignored, second.ignored), (first.sky, second.sky)):
+                assert (one is None) == (other is None)
+                assert one is None or np.array_equal(one, other)
+            assert small._bytes <= small._cache_bytes
+    assert np.array_equal(large.view("p1").ignored, np.tile(np.arange(64) < 32, (48, 1)))
+    assert len(read) > 2 * 3 * 5  # the small one decoded again what had gone
+    assert large.view("p0") is large.view("p0")
+
+
+def test_a_missing_picture_is_said_before_the_training(tmp_path: Path) -> None:
+    made = workspace(tmp_path / "w")
+    made.picture_file("p3").unlink()
+    with pytest.raises(InputError, match="missing"):
+        Views(made, made.used_photos(), 64)
