@@ -20,7 +20,7 @@ from ..data import changes, compat
 from ..protocol.errors import SegWildError
 from .buffers import uploads
 from .camera import View, of_region
-from .painting import Highlight, Painter
+from .painting import Highlight, Painter, forget_programs
 from .shaders import DISPLAY_GAMMA
 from .stock import SHARED
 
@@ -79,6 +79,7 @@ def disable() -> None:
         if bpy.app.timers.is_registered(_tick):
             bpy.app.timers.unregister(_tick)
     free()
+    forget_programs()
 
 
 def free() -> None:

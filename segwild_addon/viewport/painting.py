@@ -17,6 +17,9 @@ from .camera import View
 from .projection import clamps
 from .shaders import DISPLAY_GAMMA, HARMONIC_TEXELS, merge_shader, splat_shader
 
+# Of the session, for all painters and files: a driver keeps a part of each program that was drawn with.
+_PROGRAMS: dict[Any, Any] = {}
+_BATCHES: dict[Any, Any] = {}
 _CORNERS = {"corner": [(-1, -1), (1, -1), (-1, 1), (1, 1)]}
 
 
@@ -66,11 +69,9 @@ def view_block(
 
 
 class Painter:
-    """Everything on the graphics card that belongs to no layer: programs, and a picture to draw into."""
+    """Everything on the graphics card that belongs to no layer: pictures to draw into."""
 
     def __init__(self) -> None:
-        self._programs: dict[Any, Any] = {}
-        self._batches: dict[Any, Any] = {}
         self._targets: dict[tuple[Any, int, int, bool], tuple[Any, ...]] = {}
         self._painted: dict[tuple[Any, int, int, bool], tuple[Any, ...]] = {}  # what is in a target
         self.paintings = 0  # tests read it
@@ -108,7 +109,7 @@ class Painter:
             return framebuffer, *textures
         self._painted[key] = made_of
         self.paintings += 1
-        program = self._program(with_depth)
+        program = _program(with_depth)
         with framebuffer.bind():
             for each in textures:
                 each.clear(format="FLOAT", value=(0.0, 0.0, 0.0, 0.0))
@@ -134,7 +135,7 @@ class Painter:
                 program.uniform_sampler("behind", behind if behind is not None else self._nothing())
                 quads = -(-stroke.count // every)
                 if quads:
-                    self._batch(with_depth).draw_instanced(program, instance_count=quads)
+                    _batch(with_depth).draw_instanced(program, instance_count=quads)
             gpu.state.blend_set("NONE")
         return framebuffer, *textures
 
@@ -146,31 +147,19 @@ class Painter:
         """
         import gpu
 
-        program = self._program("merge")
+        program = _program("merge")
         gpu.state.blend_set("ALPHA_PREMULT")
         gpu.state.depth_test_set("NONE")
         gpu.state.depth_mask_set(False)
         program.bind()
         program.uniform_block("view", self._block(-1, view_block(view, highlight=Highlight(background, 0.0))))
         program.uniform_sampler("picture", picture)
-        self._batch("merge").draw(program)
+        _batch("merge").draw(program)
         gpu.state.blend_set("NONE")
 
     def free(self) -> None:
         """Let go of everything; the next drawing makes it anew."""
         self.__init__()
-
-    def _program(self, kind: Any) -> Any:
-        if kind not in self._programs:
-            self._programs[kind] = merge_shader() if kind == "merge" else splat_shader(with_depth=kind)
-        return self._programs[kind]
-
-    def _batch(self, kind: Any) -> Any:
-        if kind not in self._batches:
-            from gpu_extras.batch import batch_for_shader
-
-            self._batches[kind] = batch_for_shader(self._program(kind), "TRI_STRIP", _CORNERS)
-        return self._batches[kind]
 
     def _target(self, key: tuple[Any, int, int, bool]) -> tuple[Any, ...]:
         import gpu
@@ -211,3 +200,23 @@ class Painter:
         if self._none is None:
             self._none = uploaded(np.ones(1, np.float32), (1, 1), "R32F", "nothing")
         return self._none
+
+
+def _program(kind: Any) -> Any:
+    if kind not in _PROGRAMS:
+        _PROGRAMS[kind] = merge_shader() if kind == "merge" else splat_shader(with_depth=kind)
+    return _PROGRAMS[kind]
+
+
+def _batch(kind: Any) -> Any:
+    if kind not in _BATCHES:
+        from gpu_extras.batch import batch_for_shader
+
+        _BATCHES[kind] = batch_for_shader(_program(kind), "TRI_STRIP", _CORNERS)
+    return _BATCHES[kind]
+
+
+def forget_programs() -> None:
+    """Let go of what all painters share."""
+    _BATCHES.clear()
+    _PROGRAMS.clear()

@@ -209,7 +209,7 @@ def test_another_file_leaves_nothing_behind_and_the_first_comes_back(imported, f
     held = """
         painter, stock = addon('viewport.draw')._painter, addon('viewport.stock').SHARED
         result = [len(each) for each in (stock.layers, stock.orders._orders, stock._tables, painter._targets,
-                                         painter._programs, painter._blocks)]
+                                         painter._blocks)]
     """
     assert not any(imported.run(held))
     for _ in range(3):

@@ -27,6 +27,16 @@ from .views import look_from, settled
 MINUTES = float(os.environ.get("SEGWILD_MINUTES", "1.2"))
 GROWTH = 0.05  # of the memory after the warm-up
 WARM_UP = 0.3  # of the time
+RELEASE = """
+import ctypes, gc
+gc.collect()
+# What an allocator keeps for later is no growth. Blender's is oneTBB's, which malloc_trim does not reach.
+for line in open('/proc/self/maps'):
+    if 'libtbbmalloc.so' in line:
+        ctypes.CDLL(line.split()[-1]).scalable_allocation_command(0, None)  # TBBMALLOC_CLEAN_ALL_BUFFERS
+        break
+ctypes.CDLL(None).malloc_trim(0)
+"""
 BAD = ("Traceback", "Error", "EXCEPTION_", "segfault", "Segmentation")
 
 
@@ -131,9 +141,4 @@ def memory_at_rest(person: Person) -> float:
     """)
     look_from(blender, (0.0, -2.6, 1.3), (0, 0, 0.2))
     settled(blender)
-    return blender.run("""
-        import ctypes, gc
-        gc.collect()
-        ctypes.CDLL(None).malloc_trim(0)  # what the allocator keeps for later is no growth
-        result = memory()
-    """)
+    return blender.run(RELEASE + "result = memory()")
