@@ -4,13 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import hashlib
-import importlib.util
-import os
-import socket
-import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
@@ -36,12 +30,11 @@ from segwild_addon.protocol.requests import (
     Rename,
     Revert,
 )
-from segwild_addon.protocol.values import ArrayRef, Chosen, Divided, Kept, Mark, Named, Ready
+from segwild_addon.protocol.values import Chosen, Divided, Kept, Mark, Named, Ready
 
-ROOT = Path(__file__).parents[3]
+from .conftest import SEARCHED, blobs
+
 FAKE = Path(__file__).with_name("fake_backend.py")
-# The client keeps our PYTHONPATH from the backend's own Python; here both are one checkout.
-SEARCHED = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
 SECS = 240.0  # for a worker to start on a busy machine
 
 
@@ -51,21 +44,6 @@ MARK = Mark((-0.45, -0.27, 0.28), (-0.6, -2.5, 0.5), 0.01)
 
 def packed(bits: np.ndarray) -> str:
     return base64.b64encode(np.packbits(bits, bitorder="little")).decode()
-
-
-def blobs(root: Path) -> None:
-    """The small scene of the backend's tests, as a workspace."""
-    from backend.scene import Photo, Workspace
-
-    spec = importlib.util.spec_from_file_location("blobs", ROOT / "tests" / "backend" / "conftest.py")
-    assert spec is not None
-    assert spec.loader is not None
-    sys.modules["blobs"] = module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    workspace = Workspace.create(root)
-    module.blob_scene()[0].save(workspace.splats)
-    cameras = enumerate(module.ring_of_cameras())
-    workspace.write_photos([Photo(f"a{n}", f"a{n}.jpg", c.width * 2, c.height * 2, camera=c) for n, c in cameras])
 
 
 class Session:
@@ -297,11 +275,11 @@ def _answers(session: Session) -> dict[Any, Answered]:
 # What the facade adds under faults.
 
 
-def test_nothing_waits_while_the_backend_hangs(fake) -> None:
+def test_nothing_waits_while_the_backend_hangs(fake: Any, wait_until: Callable[..., Any]) -> None:
     backend = Backend(Address("127.0.0.1", fake.port, fake.token))
     backend.start()
     try:
-        _until(lambda: backend.status.state == "running")
+        wait_until(lambda: backend.status.state == "running")
         fake.fault = "hang"
         began = time.monotonic()
         for number in range(40):
@@ -318,117 +296,16 @@ def test_nothing_waits_while_the_backend_hangs(fake) -> None:
         assert time.monotonic() - began < 2.0
 
 
-def test_restarting_by_hand_gives_a_fresh_process(fake_launch) -> None:
+def test_restarting_by_hand_gives_a_fresh_process(fake_launch: Any, wait_until: Callable[..., Any]) -> None:
     backend = Backend(fake_launch())
     backend.start()
     try:
-        _until(lambda: backend.status.state == "running")
+        wait_until(lambda: backend.status.state == "running")
         first = backend.health()["pid"]
         backend.restart()
-        _until(lambda: backend.status.state == "running")
+        wait_until(lambda: backend.status.state == "running")
         assert backend.health()["pid"] != first
     finally:
         backend.stop()
     with pytest.raises(ResourceError):
         backend.jobs()
-
-
-def _until(condition: Callable[[], Any]) -> None:
-    end = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
-
-
-# Another machine.
-
-
-class Tunnel:
-    """What `ssh -L` does: bytes from one port to another, until it is cut."""
-
-    def __init__(self, host: str, port: int, target: tuple[str, int]) -> None:
-        self.target = target
-        self.listener = socket.create_server((host, port))
-        self.peers: list[socket.socket] = []
-        self.bytes = 0
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                near, _ = self.listener.accept()
-                far = socket.create_connection(self.target)
-            except OSError:
-                return
-            self.peers += [near, far]
-            for one, other in ((near, far), (far, near)):
-                threading.Thread(target=self._pump, args=(one, other), daemon=True).start()
-
-    def _pump(self, one: socket.socket, other: socket.socket) -> None:
-        try:
-            while data := one.recv(65536):
-                self.bytes += len(data)
-                other.sendall(data)
-            other.shutdown(socket.SHUT_WR)
-        except OSError:
-            pass
-
-    def cut(self) -> None:
-        for peer in self.peers:
-            for act in (lambda peer=peer: peer.shutdown(socket.SHUT_RDWR), peer.close):
-                with contextlib.suppress(OSError):
-                    act()
-        self.peers.clear()
-
-    def close(self) -> None:
-        self.listener.shutdown(socket.SHUT_RDWR)
-        self.listener.close()
-        self.cut()
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="needs a second loopback address")
-def test_a_backend_at_the_far_end_of_a_tunnel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The client knows host, port and token; the workspace's files are out of its reach."""
-    from segwild_addon.client import arrays
-
-    workspace = tmp_path / "far.segwild"
-    blobs(workspace)
-    far = np.random.default_rng(0).normal(size=(200_000, 4)).astype(np.float32)
-    np.save(workspace / "far.npy", far)
-    monkeypatch.setattr(arrays, "_from_file", lambda *_: pytest.fail("a remote file was opened"))
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    environment = os.environ | {"PYTHONPATH": SEARCHED, "SEGWILD_TOKEN": "far"}
-    words = ["serve", str(workspace), "--host", "127.0.0.2", "--beyond-this-machine", "--port", str(port)]
-    server = subprocess.Popen(
-        [sys.executable, "-m", "backend", *words], env=environment, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL
-    )
-    tunnel = None
-    backend = Backend(Address("127.0.0.1", port, "far"), downloads=tmp_path / "downloads", after=0)
-    try:
-        backend.start()
-        _until(lambda: backend.status.state == "lost")  # no tunnel yet
-        assert server.stdout is not None
-        assert b'"port"' in server.stdout.readline()
-        tunnel = Tunnel("127.0.0.1", port, ("127.0.0.2", port))
-        _until(lambda: backend.status.state == "running" and backend.listening)
-        job = backend.submit("objects")
-        tunnel.cut()
-        found: list[Any] = []
-        while not any(isinstance(item.event, JobStarted) and item.event.job == job.id for item in found):
-            item = backend.news.get(timeout=30)
-            if isinstance(item, Numbered):
-                found.append(item)
-        assert [item.seq for item in found] == list(range(1, len(found) + 1))
-        digest = hashlib.blake2b((workspace / "far.npy").read_bytes(), digest_size=16).hexdigest()
-        found_far = backend.array(ArrayRef("far.npy", "float32", far.shape, digest))
-        assert np.array_equal(found_far, far)
-        assert list((tmp_path / "downloads").glob("*.npy"))
-    finally:
-        backend.stop()
-        if tunnel is not None:
-            tunnel.close()
-        server.terminate()
-        server.wait(20)
-        if server.stdout is not None:
-            server.stdout.close()
