@@ -169,7 +169,8 @@ def test_an_empty_view(degenerate, gaussians_of, camera, rows) -> None:
     assert np.isnan(seen.depth()).all()
 
 
-def test_memory_of_others_does_not_count() -> None:
+@pytest.mark.parametrize("channels", [3, 33])
+def test_memory_of_others_does_not_count(channels: int) -> None:
     """A tile that the picture's edge cuts has lanes without pixels; what their memory held before stays out."""
     view = Camera(np.eye(4), 30.0, 30.0, 2.5, 2.5, 5, 5)
     rows = {
@@ -177,7 +178,7 @@ def test_memory_of_others_does_not_count() -> None:
         "quats": torch.tensor([[1.0, 0, 0, 0]]),
         "log_scales": torch.full((1, 3), -1.0),
         "opacity_logits": torch.zeros(1),
-        "colors": torch.ones(1, 3),
+        "colors": torch.ones(1, channels),
     }
     gradients = set()
     for _ in range(60):

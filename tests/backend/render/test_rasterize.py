@@ -68,8 +68,9 @@ def test_a_closed_pixel_stays_closed() -> None:
     assert centre[2] == 0
 
 
-def test_runs_and_thread_counts_are_bit_equal(scene, camera, drawn) -> None:
-    tensors = scene(400, channels=None, seed=5)
+@pytest.mark.parametrize("channels", [None, 32, 33])
+def test_runs_and_thread_counts_are_bit_equal(scene, camera, drawn, channels: int | None) -> None:
+    tensors = scene(400, channels=channels, seed=5)
     results = []
     before = torch.get_num_threads()
     try:
@@ -83,6 +84,15 @@ def test_runs_and_thread_counts_are_bit_equal(scene, camera, drawn) -> None:
         assert np.array_equal(alpha, results[0][1])
         for name in gradients:
             assert np.array_equal(gradients[name], results[0][2][name]), name
+
+
+def test_a_picture_changed_in_place_has_no_wrong_gradients(scene, camera) -> None:
+    """The backward pass reads the picture that was handed out, and says so if it is no longer the same."""
+    tensors = {k: v.float().requires_grad_() for k, v in scene(30, channels=3, seed=2, background=False).items()}
+    image = rasterize(**tensors, view=camera()).image
+    image.detach().mul_(2)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        image.sum().backward()
 
 
 def test_row_order_does_not_matter(scene, camera) -> None:
