@@ -27,6 +27,7 @@ LONG_SIDE = 320  # pixels of the picture
 _MIDDLE = 5.0  # power of how far in the middle of an error a click lies; more: positions of clicks say more
 _MIDDLE_FIRST = 1.0  # ... and of how far in the middle of the region the first one does
 _MIDDLE_LEAST = 0.05
+_TOLERANCE = 0.4  # coarse pixels: patches do not show the middle of a thin error
 _FRAME = 2.0  # against a region that runs all along the picture's frame: it is what is behind
 _SMALL = 3.0  # power of the IoU with what stands apart in space; more: smaller corrections of it
 _SETTLED = 1.0  # power of the IoU with the answer before, from the third click on and once more with each further one
@@ -306,7 +307,7 @@ def _middles(regions, before, places, positive):
                 if not positive[j]:
                     here = beyond
                 deepest = max(deepest, other)
-            result[k, j] = here / deepest if deepest > 0 else 0.0
+            result[k, j] = (here + _TOLERANCE) / (deepest + _TOLERANCE) if deepest > 0 else 0.0
     return result
 
 
