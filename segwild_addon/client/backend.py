@@ -29,7 +29,7 @@ from .remote import Remote
 from .status import Status
 from .stream import Reader
 
-ASK_SECS = 60.0  # a first click on a large scene loads and projects it
+ASK_SECS = 300.0  # the first click after an installation compiles; a backend that hangs is noticed otherwise
 LATER_MAX = 32  # calls under way
 _JOB = codec.kinds_of(Job)
 

@@ -52,7 +52,7 @@ def selected(blender: Driver) -> list[int]:
     """The ids that are selected, when the backend has answered."""
     blender.until("result = not addon('viewport.selection').waiting()")
     refusal = blender.run("result = str(addon('viewport.selection').refusal() or '')")
-    assert not refusal
+    assert not refusal, refusal
     return blender.run("result = addon('viewport.selection').ids().tolist()")
 
 

@@ -113,7 +113,8 @@ def test_an_installation_is_cancelled(environment: Any, tmp_path: Path) -> None:
     slow = script(
         tmp_path / "slow",
         "import json, sys, time\n"
-        "print(json.dumps({'version': [3, 11], 'venv': False}), flush=True) if '-c' in sys.argv else time.sleep(60)",
+        "told = {'version': [3, 11], 'venv': False, 'makes': True}\n"
+        "print(json.dumps(told), flush=True) if '-c' in sys.argv else time.sleep(60)",
     )
     environment.install(tmp_path / "environment", build="cpu", base=str(slow), wheels=wheels)
     until(lambda: "Step 1" in environment.status().sentence)
