@@ -28,7 +28,7 @@ from backend.capture.model import export
 from backend.capture.pairs import nearest_pairs
 from backend.lifeline import end_with_starter
 
-EXHAUSTIVE_UP_TO = 200  # photos
+EXHAUSTIVE_UP_TO = 150  # photos; above, cost grows with their number and not with its square
 NEAREST = 40  # photos matched with each one in larger collections
 _EXTRACT_TOGETHER, _MATCH_TOGETHER = 8, 100  # photos and pairs per progress report
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from backend.capture.borders import frame_mask
 from backend.capture.pictures import read_mask, read_picture, resized
 from backend.scene import Camera, Photo, Workspace
 from backend.train import plain_sky
@@ -88,7 +89,8 @@ class Views:
             sky = _sky(pixels, camera, self._points[name])
             self._sky[name] = None if sky is None else _Bits.of(sky)
         ignored, found = self._ignored[name], self._sky[name]
-        return View(name, camera, pixels, ignored and ignored.mask(), found and found.mask())
+        masks = [mask for mask in (ignored and ignored.mask(), frame_mask(pixels)) if mask is not None]
+        return View(name, camera, pixels, np.logical_or.reduce(masks) if masks else None, found and found.mask())
 
 
 @dataclass(frozen=True, eq=False)

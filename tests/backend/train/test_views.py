@@ -49,3 +49,20 @@ def test_a_missing_picture_is_said_before_the_training(tmp_path: Path) -> None:
     made.picture_file("p3").unlink()
     with pytest.raises(InputError, match="missing"):
         Views(made, made.used_photos(), 64)
+
+
+def test_a_frame_around_a_photo_is_ignored_at_every_size(tmp_path: Path) -> None:
+    made = workspace(tmp_path / "w")
+    pixels = read_picture(made.picture_file("p2"))
+    pixels[:8] = 0
+    made.picture_file("p2").unlink()
+    random = np.random.default_rng(0)
+    pixels[8:] = random.integers(60, 200, pixels[8:].shape)
+    write_picture(made.picture_file("p2"), pixels)
+    views = Views(made, made.used_photos(), 64)
+    for divisor in (2, 1):
+        ignored = views.view("p2", divisor).ignored
+        assert ignored is not None
+        assert ignored[: 8 // divisor].all()
+        assert not ignored[10 // divisor :].any()
+        assert views.view("p1", divisor).ignored is None
