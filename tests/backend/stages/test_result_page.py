@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,9 @@ import pytest
 from backend.capture.pictures import write_picture
 from backend.progress import Quiet
 from backend.scene import Workspace
-from backend.stages import result_page, train
+from backend.stages import evaluate, result_page, train
 from segwild_addon.protocol.errors import InputError
-from segwild_addon.protocol.requests import Report, Train
+from segwild_addon.protocol.requests import Evaluate, Report, Train
 
 
 def test_the_page_shows_the_worst_photo_first(photographed: Workspace) -> None:
@@ -30,6 +31,21 @@ def test_the_page_shows_the_worst_photo_first(photographed: Workspace) -> None:
         assert heading in page
     assert page.count("<img") >= result_page.ORBIT_FRAMES + result_page.LOOKS + 3 * 6
     assert 'src="http' not in page  # opens offline
+
+
+def test_held_out_photos_are_scored_and_shown(photographed: Workspace) -> None:
+    root = photographed.root
+    photographed.write_photos(
+        [replace(photo, split="test" if photo.name == "p5" else "train") for photo in photographed.photos()]
+    )
+    train.run(Train(root, preset="quick", iterations=60, cap=1500, long_side=64), Quiet())
+    scores = evaluate.run(Evaluate(root), Quiet())
+    assert list(scores["per_photo"]) == ["p5"]
+    assert 8 < scores["psnr"] < 60
+    assert 0 <= scores["soundness"]["opaque"] <= 1
+    page = Path(result_page.run(Report(root), Quiet())["page"]).read_text(encoding="utf-8")
+    assert "never saw" in page
+    assert f"rendered, {scores['psnr']:.1f} dB" in page
 
 
 def test_scenes_without_looks_have_a_page_and_without_photos_a_sentence(
