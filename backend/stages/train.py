@@ -9,7 +9,7 @@ from typing import Any
 from backend.progress import Progress
 from backend.render import chosen_engine
 from backend.scene import Workspace
-from backend.train.config import configured
+from backend.train.config import PRESETS, configured
 from backend.train.loop import Training
 from backend.train.views import Views
 from segwild_addon.protocol.errors import InputError
@@ -29,7 +29,12 @@ def run(request: Train, progress: Progress) -> dict[str, Any]:
         raise InputError("no-photos", "No photo of the workspace can be trained on.", "Run segwild capture again.")
     settings = asdict(config) | {"masks": str(request.masks) if request.masks else None}
     done = workspace.made("train")
-    if done is not None and workspace.splats.exists() and done["settings"] == settings and not request.restart:
+    if (
+        done is not None
+        and workspace.splats.exists()
+        and _completed(done["settings"], settings) == settings
+        and not request.restart
+    ):
         return done["result"]
     if request.restart:
         workspace.checkpoint.unlink(missing_ok=True)
@@ -51,3 +56,13 @@ def run(request: Train, progress: Progress) -> dict[str, Any]:
     }
     workspace.record("train", settings=settings, result=result, course=asdict(training.course))
     return result
+
+
+def _completed(found: dict[str, Any], settings: dict[str, Any], defaults: Any = None) -> dict[str, Any]:
+    """Settings of an earlier training with those it did not know yet, which it had as they are by default."""
+    defaults = asdict(PRESETS["standard"]) if defaults is None else defaults
+    completed = {name: defaults[name] for name in settings if name in defaults} | found
+    for name, value in found.items():
+        if isinstance(value, dict) and isinstance(defaults.get(name), dict):
+            completed[name] = _completed(value, settings.get(name, {}), defaults[name])
+    return completed

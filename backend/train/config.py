@@ -71,6 +71,8 @@ class TrainConfig:
     transients: bool = True
     regularisers: Regularisers = Regularisers()
     ssim: float = 0.2  # share of the structural term in the loss
+    sky_rate: float = 4e-2  # of learning; more: skies differ sooner, and each photo pulls those of all others along
+    shared_end: float = 1.0  # share of the rates of embeddings, exposure and sky that is left at the end
     seed: int = 0
 
 

@@ -54,8 +54,7 @@ ROW_RATES = {
     "response": 1.25e-3,
 }
 MEANS_RATE, MEANS_RATE_END = 1.6e-4, 1.6e-6  # times the scene's extent
-SHARED_RATES = {"embeddings": 1e-2, "gain": 3e-3, "offset": 3e-3, "sky": 1e-2, "sky_response": 5e-3}
-SHARED_RATES_END = 0.03  # of them, exponentially: each photo pulls what all share its own way until steps are small
+SHARED_RATES = {"embeddings": 1e-2, "gain": 3e-3, "offset": 3e-3}
 SHORT_STEPS = 7_000  # below so many steps, means move faster
 
 
@@ -170,8 +169,7 @@ class Training:
         penalties = {"response": config.regularisers.response / len(self.rows)}
         rates = self._row_rates(fraction, colors_only=neutral)
         bad = self.rows.step(rates, penalties)
-        shrink = SHARED_RATES_END**fraction
-        bad += self.shared.step({} if neutral else {name: rate * shrink for name, rate in SHARED_RATES.items()})
+        bad += self.shared.step({} if neutral else self._shared_rates(fraction))
         if bad > BAD_ROWS_MAX * len(self.rows):
             raise self._diverged(f"{bad} rows have gradients that are not numbers")
         if not isinstance(policy, Adaptive) and not neutral and fraction < SETTLED_FROM:
@@ -247,6 +245,11 @@ class Training:
         means = start * (MEANS_RATE_END / start) ** fraction * self.extent
         rates = {name: rate * (hurry if name in ("sh0", "response") else 1.0) for name, rate in ROW_RATES.items()}
         return rates | {"means": means}
+
+    def _shared_rates(self, fraction: float) -> dict[str, float]:
+        rates = SHARED_RATES | {"sky": self.config.sky_rate, "sky_response": self.config.sky_rate / 2}
+        shrink = self.config.shared_end**fraction
+        return {name: rate * shrink for name, rate in rates.items()}
 
     def _control_density(self) -> None:
         config, policy = self.config, self.config.density

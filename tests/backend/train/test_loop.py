@@ -128,6 +128,20 @@ def test_a_finished_training_is_not_repeated(tmp_path: Path) -> None:
     assert made.splats.stat().st_mtime_ns != stamp
 
 
+def test_a_training_of_before_an_option_is_not_repeated(tmp_path: Path) -> None:
+    made = workspace(tmp_path / "w")
+    first = train.run(short(workspace=made.root, iterations=20), Quiet())
+    scene = made.scene()
+    settings = scene["made"]["train"]["settings"]
+    del settings["shared_end"], settings["regularisers"]["opacity"]
+    made.update_scene(made=scene["made"])
+    stamp = made.splats.stat().st_mtime_ns
+    assert train.run(short(workspace=made.root, iterations=20), Quiet()) == first
+    assert made.splats.stat().st_mtime_ns == stamp
+    train.run(short(workspace=made.root, iterations=20, density="capped"), Quiet())
+    assert made.splats.stat().st_mtime_ns != stamp
+
+
 def test_a_damaged_or_foreign_checkpoint_is_a_warning(tmp_path: Path) -> None:
     made = workspace(tmp_path / "w")
     made.checkpoint.parent.mkdir(parents=True)
