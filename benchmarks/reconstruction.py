@@ -37,7 +37,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "unmasked": {"transients": False},  # looks, everything explained
     "all": {},
     "sampled": {"policy": "capped"},
-    "calm": {"sky_rate": 1e-2, "shared_end": 0.03},  # what photos share settles: see docs/decisions/0010
+    "calm": {"shared_end": 0.03},  # what photos share settles: see docs/decisions/0010
 }
 SAMPLE_PHOTOS, SAMPLE_LONG_SIDE = 36, 480
 OUR_SCENES = ("sample", "sacre_coeur", "statue", "kermit")

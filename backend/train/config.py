@@ -54,7 +54,7 @@ class Regularisers:
     needle_ratio: float = 6.0  # largest over middle scale that is still free
     scale: float = 0.01  # more: smaller Gaussians
     sky: float = 0.15  # more: fewer Gaussians in front of plain sky, which no photo can place
-    response: float = 0.1  # more: what all rows share explains the light, not each row for itself
+    response: float = 0.03  # more: what all rows share explains the light, not each row for itself
     opacity: float = 0.0  # more: rows that explain nothing die
     entropy: float = 0.05  # more: opacities pushed to 0 or 1, so that rows belong to one object
 
@@ -71,7 +71,7 @@ class TrainConfig:
     transients: bool = True
     regularisers: Regularisers = Regularisers()
     ssim: float = 0.2  # share of the structural term in the loss
-    sky_rate: float = 4e-2  # of learning; more: skies differ sooner, and each photo pulls those of all others along
+    sky_rate: float = 1e-2  # of learning; more: skies differ sooner, and each photo pulls those of all others along
     shared_end: float = 1.0  # share of the rates of embeddings, exposure and sky that is left at the end
     seed: int = 0
 
