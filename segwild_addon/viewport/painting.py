@@ -128,8 +128,8 @@ class Painter:
                     highlight=highlight,
                 )
                 program.uniform_block("view", self._block(number, block))
-                for name, texture in stroke.layer.textures().items():
-                    program.uniform_sampler(name, texture)
+                for sampler, texture in stroke.layer.textures().items():
+                    program.uniform_sampler(sampler, texture)
                 program.uniform_sampler("order", stroke.order)
                 program.uniform_sampler("objects", stroke.objects)
                 program.uniform_sampler("behind", behind if behind is not None else self._nothing())
