@@ -23,7 +23,7 @@ class View:
     name: str
     camera: Camera
     pixels: np.ndarray  # (H, W, 3) uint8
-    ignored: np.ndarray | None  # (H, W) bool, pixels the person masked out
+    ignored: np.ndarray | None  # (H, W) bool, pixels the person masked out, and a frame around the photo
     sky: np.ndarray | None = None  # (H, W) bool, where nothing but sky is; None: nowhere
 
     @property
@@ -105,7 +105,7 @@ class _Bits:
         return cls(np.packbits(mask), mask.shape)
 
     def mask(self) -> np.ndarray:
-        """(H, W) bool"""
+        """(H, W) bool, as it was packed."""
         count = self.shape[0] * self.shape[1]
         return np.unpackbits(self.packed, count=count).astype(bool).reshape(self.shape)
 
