@@ -6,11 +6,13 @@ at another pose says where the object is; colours near its rim say where it ends
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.ndimage import distance_transform_edt, gaussian_filter
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
 from backend.features.colour import lab
@@ -141,11 +143,14 @@ def redrawn(picture: np.ndarray, share: np.ndarray, settings: Carrying, heard: n
 
 
 def _mixture(colors: np.ndarray) -> GaussianMixture:
+    """Of (M, 3) Lab colours, about."""
     step = max(1, len(colors) // 2000)
     parts = 3 if len(colors) >= 100 else 1
-    return GaussianMixture(parts, reg_covar=4.0, max_iter=20, tol=1e-2, init_params="k-means++", random_state=0).fit(
-        colors[::step].astype(np.float64)
-    )
+    mixture = GaussianMixture(parts, reg_covar=4.0, max_iter=20, tol=1e-2, init_params="k-means++", random_state=0)
+    with warnings.catch_warnings():
+        # Twenty rounds place the colours well enough, whether or not a twenty-first would still move them.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return mixture.fit(colors[::step].astype(np.float64))
 
 
 def _neighbours(grid: np.ndarray, down: int, right: int) -> tuple[np.ndarray, np.ndarray]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from backend.segment.carry import Carrying, redrawn, spread_views
+from backend.segment.carry import Carrying, _mixture, redrawn, spread_views
 
 
 def test_a_ragged_rim_moves_to_the_edge_of_the_colours() -> None:
@@ -40,6 +40,13 @@ def test_colours_decide_where_nobody_spoke() -> None:
     assert found[60, 90:105].all()
     assert iou(found) > 0.85
     assert np.array_equal(redrawn(picture, share, Carrying(), np.ones_like(heard)), redrawn(picture, share, Carrying()))
+
+
+def test_colours_without_groups_are_no_reason_to_warn() -> None:
+    colors = np.random.default_rng(3).uniform((0, -40, -40), (100, 40, 40), (4000, 3))
+    mixture = _mixture(colors)
+    assert not mixture.converged_  # else this proves nothing: warnings are errors here
+    assert np.isfinite(mixture.score_samples(colors)).all()
 
 
 def test_views_are_spread_around_the_selection(blobs) -> None:
