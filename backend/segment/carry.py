@@ -142,13 +142,13 @@ def redrawn(picture: np.ndarray, share: np.ndarray, settings: Carrying, heard: n
     return result
 
 
-def _mixture(colors: np.ndarray) -> GaussianMixture:
+def _mixture(colors: np.ndarray, rounds: int = 20) -> GaussianMixture:
     """Of (M, 3) Lab colours, about."""
     step = max(1, len(colors) // 2000)
     parts = 3 if len(colors) >= 100 else 1
-    mixture = GaussianMixture(parts, reg_covar=4.0, max_iter=20, tol=1e-2, init_params="k-means++", random_state=0)
+    mixture = GaussianMixture(parts, reg_covar=4.0, max_iter=rounds, tol=1e-2, init_params="k-means++", random_state=0)
     with warnings.catch_warnings():
-        # Twenty rounds place the colours well enough, whether or not a twenty-first would still move them.
+        # These rounds place the colours well enough, whether or not one more would still move them.
         warnings.simplefilter("ignore", ConvergenceWarning)
         return mixture.fit(colors[::step].astype(np.float64))
 
