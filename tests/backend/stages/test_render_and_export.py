@@ -29,6 +29,7 @@ def lit_blobs(blobs):
     shared["embeddings"] = torch.eye(2)
     shared["gain"][0] = -0.5 * torch.eye(3)  # the first photo is dark
     shared["offset"][1, 2] = 0.3  # the second one blue
+    shared["skies"][0, 2] = 1.5  # under a blue sky, the first
     response = torch.zeros(len(blobs.labels), 3, 2)
     Appearance(("a0", "a1"), shared, response).save(blobs.workspace)
     return blobs
