@@ -19,6 +19,7 @@ from scipy.sparse.csgraph import connected_components
 
 from backend.features.neutral import Neutral
 from backend.scene import Camera, Gaussians
+from backend.segment.framed import Framed
 from backend.segment.mincut import minimum_cut
 from backend.segment.patches import Patches
 from backend.segment.region import Suggestions, Walks
@@ -83,6 +84,7 @@ class Meant:
         self.camera, self.walks = camera.fitted(LONG_SIDE), walks
         view = Neutral(scene, self.camera)
         self.seen = view.seen
+        self.framed = Framed(scene.means, self.camera)
         self.patches = Patches.of(view.picture, view.seen.depth())
         ids, weights = view.seen.top_contributors(_CONTRIBUTORS)
         place = np.full(len(scene), -1)
