@@ -59,7 +59,7 @@ class SEGWILD_OT_export_ply(bpy.types.Operator, ExportHelper):
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         """The file browser, with the name of what is written in the folder of the last export."""
-        if not self.properties.is_property_set("filepath", ghost=False):  # a ghost is from the last time
+        if not self.properties.is_property_set("filepath"):  # what is there from the last time does not count as set
             folder = Path(self.filepath or bpy.data.filepath).parent
             self.filepath = str(folder / (self._name(context) + self.filename_ext))
         return super().invoke(context, event)
@@ -116,6 +116,8 @@ class SEGWILD_OT_export_ply(bpy.types.Operator, ExportHelper):
         return self._told(written)
 
     def cancel(self, context: bpy.types.Context) -> None:
+        if not hasattr(self, "_timer"):  # the file browser was left: nothing has begun
+            return
         if self._aside is not None:
             self._aside.cancel()
         self._taking.close()
