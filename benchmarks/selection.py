@@ -37,8 +37,9 @@ from benchmarks.masked import LEAST, Scene, references
 from benchmarks.rasterize import facts
 from benchmarks.rules import RULES, Evidence
 
-FIGURES = ("iou", "boundary_iou", "extracted_iou", "extracted_boundary_iou", "spill", "outside")
+FIGURES = ("iou", "boundary_iou", "extracted_iou", "extracted_boundary_iou", "spill", "outside", "rim", "hidden")
 PROTOCOL = {"id": "reference-mask", "version": 1}
+RIM_PX = 2.0  # of what is outside: so close to a mask that its drawing and the blur of splats decide
 SHEET_PX = 960  # long side that is drawn ...
 TILE_PX = 280  # ... and the height of the part around the object that is shown
 
@@ -103,7 +104,7 @@ def results(scene: Scene, masks: dict[str, np.ndarray], reference: str) -> Itera
     shared = time.perf_counter() - began
     for mode in MODES:
         began = time.perf_counter()
-        made = cut(gaussians, chosen, scene.prepared.graph.spacing, outlines, Cutting(mode=mode))
+        made = cut(gaussians, chosen, outlines, Cutting(mode=mode))
         yield f"segwild cut {mode}", Result(rows, made, shared + time.perf_counter() - began)
     depth = distance_transform_edt(np.pad(pixels, 1))[1:-1, 1:-1]
     y, x = np.unravel_index(int(depth.argmax()), depth.shape)
@@ -118,7 +119,7 @@ def results(scene: Scene, masks: dict[str, np.ndarray], reference: str) -> Itera
             if name == "sgc" and len(found):
                 held = np.zeros(len(gaussians), bool)
                 held[found] = True
-                literal = cut(gaussians, held, scene.prepared.graph.spacing, [drawn], Cutting(mode="literal"))
+                literal = cut(gaussians, held, [drawn], Cutting(mode="literal"))
                 yield "sgc one-mask, cut literal", Result(found, literal, time.perf_counter() - began)
 
 
@@ -136,6 +137,7 @@ def scored(scene: Scene, result: Result, masks: dict[str, np.ndarray], reference
         camera, positions = covering(scene.workspace, scene.workspace.photo(name))
         shown = sampled(Seen(whole, camera).render_channels(held)[..., 0], camera, positions)
         alpha = sampled(Seen(alone, camera).alpha(), camera, positions)
+        beyond = distance_transform_edt(~mask) > RIM_PX
         visible, extracted = shown > metrics.ALPHA_THRESHOLD, alpha > metrics.ALPHA_THRESHOLD
         rows.append(
             (
@@ -145,6 +147,8 @@ def scored(scene: Scene, result: Result, masks: dict[str, np.ndarray], reference
                 metrics.boundary_iou(extracted, mask),
                 metrics.spill(alpha, mask),
                 float(alpha[~mask].sum() / mask.sum()),
+                float(alpha[~mask & ~beyond].sum() / mask.sum()),
+                float(np.maximum(alpha - shown, 0)[beyond].sum() / mask.sum()),
             )
         )
     return {

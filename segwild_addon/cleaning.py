@@ -85,7 +85,7 @@ def _go_on() -> None:
         return
     _asked.append(uuid)
     mirror.expect(ob)
-    work.say(f"Cleaning the edges of {ob.name} …")
+    work.say(f"Cleaning the edges of {ob.name} …", "SORTTIME")
     ids = cuts.ids(ob)
     link.later(lambda answered: _answered(uuid, ids, answered), _parts, name)
     session.wake()
@@ -129,7 +129,7 @@ def _apply(ob: bpy.types.Object, parts: Parts) -> None:
     except SegWildError as error:
         work.say(str(error))
         return
-    work.say(told(ob, count))
+    work.say(told(ob, count), "CHECKMARK" if count else "INFO")
     if count:
         with contextlib.suppress(RuntimeError):  # without a window there is nothing to undo
             bpy.ops.ed.undo_push(message="Clean Edges")

@@ -180,6 +180,7 @@ class SegwildStatus(bpy.types.PropertyGroup):
     """What the panel shows at the moment; never saved."""
 
     status: StringProperty(options={"SKIP_SAVE"})
+    status_icon: StringProperty(default="ERROR", options={"SKIP_SAVE"})
     prompt_mode: EnumProperty(
         name="Select with",
         items=(

@@ -154,10 +154,10 @@ def again(context: bpy.types.Context) -> str:
     return queue(context, course.verb)
 
 
-def say(sentence: str) -> None:
-    """Have the panel show a sentence; empty: no more."""
+def say(sentence: str, icon: str = "ERROR") -> None:
+    """Have the panel show a sentence; empty: no more. Without another icon it is something that went wrong."""
     for manager in bpy.data.window_managers:
-        manager.segwild.status = sentence
+        manager.segwild.status, manager.segwild.status_icon = sentence, icon
     session.redraw_panels()
 
 
@@ -196,12 +196,14 @@ def import_scene(workspace: str) -> None:
     warnings: list[str] = []
 
     def done(scene: Any, error: SegWildError | None) -> None:
-        say(str(error) if error is not None else " ".join(warnings))
         if scene is not None:
             scenes.make_active(scene)
+            if hidden := framing.hidden(scene):
+                warnings.append(hidden)
             framing.look_at(scene)
             with contextlib.suppress(RuntimeError):  # without a window there is nothing to undo
                 bpy.ops.ed.undo_push(message="Import SegWild Scene")
+        say(str(error) if error is not None else " ".join(warnings))
         session.redraw_views()
 
     session.carry_out(f"import {workspace}", scenes.importing(path(workspace), warnings.append), done)
@@ -251,7 +253,7 @@ def _ended(link: Link, course: Course | None, event: Any) -> None:
         return
     _to_import.discard(workspace)
     if not (link.workspace / "scene.json").is_file():
-        say("The scene is ready on the other machine. Copy its folder here to import it.")
+        say("The scene is ready on the other machine. Copy its folder here to import it.", "INFO")
         return
     import_scene(workspace)
 

@@ -17,7 +17,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "tests" / "segwild_addon"
 PACKAGING = ROOT / "tests" / "backend" / "packaging" / "test_extension.py"
-BLENDERS = {(3, 11): "4.5.15", (3, 13): "5.2.3"}  # the oldest that the extension runs in, and the newest
+BLENDERS = {(3, 11): "4.5.15", (3, 13): "5.3.0"}  # the oldest that the extension runs in, and the newest
 WITHOUT_BLENDER = ("client", "protocol")  # the same under every Python, and run there
 
 

@@ -151,7 +151,9 @@ def write_spz(
         _harmonics(gaussians.shN),
     ]
     with written_whole(path) as file:
-        deflate = zlib.compressobj(wbits=_GZIP)
+        # Rounded numbers repeat themselves by chance alone: a search for more than runs of one byte takes several
+        # times as long and makes larger files (figures: segwild_addon/data/compact.py).
+        deflate = zlib.compressobj(wbits=_GZIP, strategy=zlib.Z_RLE)
         file.write(deflate.compress(header))
         for part in parts:
             file.write(deflate.compress(part.tobytes()))

@@ -1,8 +1,9 @@
 """Questions that want an answer now, to a process that keeps the scene open.
 
 `Interactive` is the service's side: it starts the process on the first question, starts it again if it
-has died (at most once in five seconds), and waits no longer than a limit. `main`, in the process, reads
-one JSON line `{"id": …, "question": {…}}` per question and writes two with that id: `"taken"`, and the answer.
+has died (at most once in five seconds), and bears no longer silence than a limit. `main`, in the process, reads
+one JSON line `{"id": …, "question": {…}}` per question and writes lines with that id: `"taken"`, again after each
+step of a preparation, and the answer.
 
 Any other question goes before a preparation. A preparation is done in steps, so that a click waits for one step
 at most; the newest goes first, because that is where the person looks.
@@ -27,7 +28,7 @@ from backend.lifeline import end_with_starter
 from segwild_addon.protocol import codec, requests
 from segwild_addon.protocol.errors import ProtocolError, ResourceError, SegWildError
 
-ANSWER_SECS = 180.0
+ANSWER_SECS = 180.0  # of silence
 RESTART_SECS = 5.0
 PREPARING_MAX = 8  # older wishes are given up
 KINDS = codec.kinds_of(*requests.QUESTIONS)
@@ -76,7 +77,7 @@ class Interactive:
                     return child, answer if taken else _Untaken(answer.code, answer.sentence, answer.hint)
                 if "taken" not in answer:
                     return child, answer
-                taken = True
+                taken, deadline = True, time.monotonic() + ANSWER_SECS  # it works: a long preparation is not silence
         except queue.Empty:
             child.kill()
             raise ResourceError(
@@ -189,6 +190,8 @@ class _Desk:
                 number, steps = self.preparing[-1]
                 if self._answer(number, lambda steps=steps: next(steps)):  # type: ignore[misc]
                     self.preparing.pop()
+                for waiting, _ in self.preparing:
+                    self._say({"id": waiting, "taken": True})
 
     def _take_questions(self) -> None:
         """All that are there; waits for one if there is nothing to do."""

@@ -18,6 +18,7 @@ from sklearn.mixture import GaussianMixture
 from backend.features.colour import lab
 from backend.features.neutral import Neutral
 from backend.scene import Camera, Gaussians
+from backend.segment.framed import Framed
 from backend.segment.mincut import minimum_cut
 from backend.segment.posterior import Votes, mask_votes
 
@@ -62,7 +63,12 @@ def carried_votes(
         if mask.sum() >= settings.least_px:
             votes.append(
                 mask_votes(
-                    view.seen, mask, view=name, kind="carried", confidence=settings.confidence, means=scene.means
+                    view.seen,
+                    mask,
+                    view=name,
+                    kind="carried",
+                    confidence=settings.confidence,
+                    framed=Framed(scene.means, view.camera),
                 )
             )
     return votes

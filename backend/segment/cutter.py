@@ -4,8 +4,8 @@ A selection holds whole Gaussians, and some of them are needles that reach far b
 outline is split there: the inner part becomes the object's, the outer part the rest's, or
 nobody's if it looks like the object. Nothing is lost: parts are rows with a parent, to be appended, and the parents
 stay where they are, hidden. After Seg-Wild's Spiky Gaussian Cutter
-(ACM MM 2025), corrected: every direction is walked alike, directions are mapped as directions, and by default a
-plane divides a Gaussian into two that recombine to it exactly.
+(ACM MM 2025), corrected: every direction is walked alike, directions are mapped as directions, and by default
+planes divide a Gaussian into slices that recombine to it exactly, thin ones at its edge.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from backend.scene.transforms import matrices_from_quats
 from backend.segment.carry import Carrying, redrawn, spread_views
 from backend.segment.junk import needles
 from backend.segment.outline import Footprints, Outline
-from backend.segment.split import Moments, halves, shortened, shrunk
+from backend.segment.split import Moments, edged, halves, shortened, shrunk
 
 Mode = Literal["exact", "axis", "literal"]
 MODES: tuple[Mode, ...] = ("exact", "axis", "literal")
@@ -49,12 +49,11 @@ class Cutting:
     mode: Mode = "exact"
     views: int = 8  # photos whose outlines are guessed; more: surer planes, more time
     agree: int = 2  # guessed outlines that must say so; a drawn one is believed alone
-    outvoted: float = 1 / 3  # a row goes if so many views have it outside per view that does not; less: more go
+    outvoted: float = 1.0  # a row goes if so many views have it outside per view that does not; less: more go
     leak: float = 0.02  # of a Gaussian's mass may lie on the wrong side; less: more is cut
     sticks_px: float = 4.0  # two deviations must reach so far beyond the outline; less: rims are cut too, and erode
     least: float = 0.05  # a smaller part goes to the other side whole
-    spacings: float = 2.0  # three deviations must be longer than so many spacings; less: small ones are cut too
-    passes: int = 2  # an inner part that still sticks out is cut again, so often; more: shorter tails, thinner rims
+    passes: int = 4  # an inner part that still sticks out is cut again, so often; more: shorter tails, thinner rims
     margin: float = 0.005  # of the diagonal: what a guessed outline leaves to an object beyond itself; less: rims erode
     together: float = 0.7  # cosine: planes of different views closer than that are one
 
@@ -111,7 +110,8 @@ def outlines_of(
         share = view.seen.render_channels(body.astype(np.float32)[:, None])[..., 0]
         if (share > 0.5).sum() < _LEAST_PX:
             continue
-        mask = redrawn(view.picture, share, Carrying())
+        # What is shown is not taken away for its colour: rows were chosen by such masks already.
+        mask = redrawn(view.picture, share, Carrying()) | (share > 0.5)
         if mask.sum() < _LEAST_PX or not _has_edge(mask):
             continue
         wider = distance_transform_edt(~mask) <= settings.margin * float(np.hypot(*mask.shape))
@@ -127,7 +127,6 @@ def _has_edge(mask: np.ndarray) -> bool:
 def cut(
     scene: Gaussians,
     chosen: np.ndarray,  # (N,) bool
-    spacing: np.ndarray,  # (N,) world units between neighbours
     outlines: Sequence[Outline],
     settings: Cutting | None = None,
 ) -> Cut:
@@ -136,15 +135,14 @@ def cut(
     rows = np.flatnonzero(chosen & scene.finite_rows())
     whole = Moments.of(scene, rows)
     witnesses = [_Witness(scene, rows, whole, outline) for outline in outlines]
-    large = 3 * scene.scales[rows].max(1) > settings.spacings * spacing[rows]
     if not witnesses or not len(rows):
         return _assembled(scene, chosen, settings.mode, [], rows[:0])
     outside = _outside(witnesses, whole, settings)
     given = rows[outside]
     if settings.mode == "exact":
-        pieces = _divided(whole, large & ~outside, witnesses, settings)
+        pieces = _divided(whole, ~outside, witnesses, settings)
     else:
-        pieces = _walked(scene, rows, whole, large & ~outside, witnesses, settings)
+        pieces = _walked(scene, rows, whole, ~outside, witnesses, settings)
     wholly_out = [places for part, places, inside in pieces if part is None and not inside]
     given = np.union1d(given, rows[np.concatenate(wholly_out)]) if wholly_out else given
     kept = [(part, rows[places], inside) for part, places, inside in pieces if part is not None]
@@ -273,18 +271,21 @@ def _divided(whole: Moments, wanted: np.ndarray, witnesses: Sequence[_Witness], 
         planes = _planes(parts, places, witnesses, settings)
         if not planes.found.any():
             break
-        near, far, share = halves(parts, planes.normals, planes.offsets)
+        share = halves(parts, planes.normals, planes.offsets)[2]
         gone = planes.found & (share < settings.least)
         split = planes.found & ~gone & (share <= 1 - settings.leak)
         # An undivided row goes whole; an inner part of a divided one goes as that part.
         pieces.append((None, places[gone & ~divided], False))
-        for kind, which in ((parts, gone & divided), (far, split)):
-            if which.any():
-                pieces.append((kind.take(which), places[which], False))
+        if (gone & divided).any():
+            pieces.append((parts.take(gone & divided), places[gone & divided], False))
         done = ~gone & ~split
         if (done & divided).any():
             pieces.append((parts.take(done & divided), places[done & divided], True))
-        parts, places, divided = near.take(split), places[split], np.ones(int(split.sum()), bool)
+        crossed, at, offset = parts.take(split), planes.normals[split], planes.offsets[split]
+        far, which = edged(crossed, -at, -offset)
+        pieces.append((far, places[split][which], False))
+        parts, which = edged(crossed, at, offset)
+        places, divided = places[split][which], np.ones(len(which), bool)
     if len(parts) and divided.any():
         pieces.append((parts.take(divided), places[divided], True))
     return pieces

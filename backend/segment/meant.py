@@ -19,6 +19,7 @@ from scipy.sparse.csgraph import connected_components
 
 from backend.features.neutral import Neutral
 from backend.scene import Camera, Gaussians
+from backend.segment.framed import Framed
 from backend.segment.mincut import minimum_cut
 from backend.segment.patches import Patches
 from backend.segment.region import Suggestions, Walks
@@ -83,6 +84,7 @@ class Meant:
         self.camera, self.walks = camera.fitted(LONG_SIDE), walks
         view = Neutral(scene, self.camera)
         self.seen = view.seen
+        self.framed = Framed(scene.means, self.camera)
         self.patches = Patches.of(view.picture, view.seen.depth())
         ids, weights = view.seen.top_contributors(_CONTRIBUTORS)
         place = np.full(len(scene), -1)
@@ -241,7 +243,7 @@ class Meant:
         contrast = (outline @ (self.patches.lengths * self.patches.contrasts)) / np.maximum(lengths, 1e-6)
         scores = _CONTRAST * np.log(contrast + 1) - _FRAME * (regions @ self._frame) + credit
         looked = np.argsort(-scores, kind="stable")[:_WEIGHED]
-        pictures = regions[looked][:, self._coarse]
+        pictures = np.take(regions[looked], self._coarse, axis=1)  # in rows: another layout is compiled anew
         shown = np.array([np.zeros(self._coarse.shape, bool), *before])
         places = np.array([(click.x / _COARSE, click.y / _COARSE) for click in clicks]).reshape(-1, 2)
         limits = np.array(self._coarse.shape[::-1]) - 1
@@ -313,12 +315,24 @@ def _middles(regions, before, places, positive):
 
 @njit(cache=True)
 def _depth(mask, x, y):
-    """The largest distance to the outside within a mask, and that near a pixel; chamfer distances, px."""
-    height, width = mask.shape
+    """The largest distance to the outside within a mask, and that near a pixel; chamfer distances, px.
+
+    Only the mask's own extent is looked at: most are small.
+    """
+    top, bottom, left, right = mask.shape[0], 0, mask.shape[1], 0
+    for i in range(mask.shape[0]):
+        for j in range(mask.shape[1]):
+            if mask[i, j]:
+                top, bottom = min(top, i), i + 1
+                left, right = min(left, j), max(right, j + 1)
+    if bottom == 0:
+        return np.float32(0), np.float32(0)
+    extent, x, y = mask[top:bottom, left:right], x - left, y - top
+    height, width = extent.shape
     depth = np.zeros((height + 2, width + 2), np.float32)
     for i in range(1, height + 1):
         for j in range(1, width + 1):
-            if mask[i - 1, j - 1]:
+            if extent[i - 1, j - 1]:
                 near = min(depth[i - 1, j], depth[i, j - 1]) + 1
                 depth[i, j] = min(near, min(depth[i - 1, j - 1], depth[i - 1, j + 1]) + np.float32(1.4142))
     deepest = np.float32(0)

@@ -13,7 +13,7 @@ import numpy as np
 from scipy.ndimage import distance_transform_edt
 
 from backend.render import Seen
-from backend.scene import Camera
+from backend.segment.framed import Framed
 
 UNIT = 1024  # counts per vote
 PRIOR_FOR, PRIOR_AGAINST = 102, 410  # 0.1 and 0.4 votes: most Gaussians are not the object
@@ -23,9 +23,7 @@ _FULL_MASS_PX = 2.0  # a Gaussian that fills this much of a view gets the view's
 _WHOLLY_SEEN = 0.1  # of a row's light: one that shows less shines through what stands before it, and says less
 _EDGE_PX = 3.0  # masks are less sure this close to their edge ...
 _EDGE_LEAST = 0.2  # ... but never mute
-_BEYOND_VOTES = 0.5  # against what a mask's view does not see, away from the mask ...
-_WIDENING = 0.25  # how fast an object that leaves the frame may widen beyond it
-_BEYOND_FROM, _BEYOND_TO = 0.1, 0.3  # ... from here on, and wholly; in roots of the mask's area
+_BEYOND_VOTES = 0.5  # against what a mask's view does not see, away from the mask
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,11 +90,11 @@ def mask_votes(
     view: str,
     kind: str = "mask",
     confidence: float = 1.0,  # less: a mask that was guessed
-    means: np.ndarray | None = None,  # (N, 3) of all rows, world: those that the view does not see have a word, too
+    framed: Framed | None = None,  # all rows in the view: those that it does not see have a word, too
 ) -> Votes:
     """Each visible row votes by the share of its pixels that lie in the mask.
 
-    With `means`, rows that are hidden or out of the frame vote against the object if they lie away from the mask: an
+    With `framed`, rows that are hidden or out of the frame vote against the object if they lie away from the mask: an
     object goes on behind what stands before it, but not far, and beyond the frame only from where the mask meets it.
     """
     mask = np.asarray(mask, np.float32)
@@ -105,9 +103,8 @@ def mask_votes(
     clear = np.minimum(1, Z / _FULL_MASS_PX) * np.minimum(1, A[:, 1] / (_WHOLLY_SEEN * alone(seen)))
     share = np.clip(A[:, 0] / np.maximum(Z, 1e-12), 0, 1).astype(np.float64)
     inside, outside = clear * share, clear * (1 - share)
-    if means is not None:
-        dim = np.flatnonzero(clear < 1)
-        outside[dim] += (1 - clear[dim]) * _BEYOND_VOTES * beyond(means[dim], mask > 0.5, seen.view)
+    if framed is not None:
+        outside += (1 - clear) * _BEYOND_VOTES * framed.beyond(mask > 0.5)
     counted = np.rint(UNIT * confidence * np.stack([inside, outside])).astype(np.uint16)
     rows = np.flatnonzero((Z > 0) | counted.any(0))
     return Votes(
@@ -124,30 +121,6 @@ def alone(seen: Seen) -> np.ndarray:
     inverse = np.maximum(conics[:, 0] * conics[:, 2] - conics[:, 1] ** 2, 1e-12)
     result[seen.rows] = np.maximum(2 * np.pi * opacities / np.sqrt(inverse), 1e-6)
     return result
-
-
-def beyond(means: np.ndarray, mask: np.ndarray, camera: Camera) -> np.ndarray:
-    """(N,) float64 in 0..1: how far from a mask (H, W) bool points (N, 3) lie in its picture; 1: all the way.
-
-    Where a mask meets the frame its object may go on beyond, and widen like a cone.
-    """
-    if mask.all() or not mask.any():
-        return np.zeros(len(means))
-    pixels, depths = camera.project(means.astype(np.float64))
-    places = np.nan_to_num(np.floor(pixels), nan=0.0)
-    framed = np.clip(places, 0, np.array(mask.shape[::-1]) - 1).astype(np.int64)
-    distance = distance_transform_edt(~mask)[framed[:, 1], framed[:, 0]] + np.linalg.norm(places - framed, axis=1)
-    leaves = False
-    for along, sides in ((0, (mask[0], mask[-1])), (1, (mask[:, 0], mask[:, -1]))):
-        across = places[:, 1 - along]
-        for side, overflow in zip(sides, (-across, across - framed[:, 1 - along]), strict=True):
-            if side.any():
-                leaves = True
-                aside = distance_transform_edt(~side)[framed[:, along]] + np.abs(places - framed)[:, along]
-                widened = np.maximum(aside - _WIDENING * overflow, 0)
-                distance = np.where(overflow > 0, np.minimum(distance, widened), distance)
-    away = np.clip((distance / np.sqrt(mask.sum()) - _BEYOND_FROM) / (_BEYOND_TO - _BEYOND_FROM), 0, 1)
-    return np.where(depths > 0, away, float(not leaves))
 
 
 def seed_votes(rows: np.ndarray, *, inside: bool, view: str = "") -> Votes:

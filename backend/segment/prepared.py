@@ -109,7 +109,7 @@ class Prepared:
         if drawn is not None and (region is None or region.separation >= STANDS_APART):
             meant, answer = drawn()
             if answer is not None:
-                votes = [mask_votes(meant.seen, answer.mask, view=view, means=self.scene.means)]
+                votes = [mask_votes(meant.seen, answer.mask, view=view, framed=meant.framed)]
                 if answer.clear is not None:
                     rows = self.walks.rows[answer.clear]
                     votes.append(self.region_votes(rows, view=view, confidence=_BEHIND_PICTURE))

@@ -15,6 +15,7 @@ from backend.render import Seen
 from backend.scene import Camera, Photo, Workspace
 from backend.segment.carry import Carrying, carried_votes, spread_views
 from backend.segment.draft import Place, Prompted, selected
+from backend.segment.framed import Framed
 from backend.segment.meant import LONG_SIDE as PICTURE_SIDE
 from backend.segment.meant import Meant
 from backend.segment.posterior import mask_votes, posterior
@@ -48,6 +49,10 @@ class Selector:
         return contributors(self.seen)
 
     @cached_property
+    def _framed(self) -> Framed:
+        return Framed(self.scene.means, self.camera)
+
+    @cached_property
     def meant(self) -> Meant:
         """The view's picture, ready for clicks: made when the first one needs it."""
         return Meant(self.scene, self.prepared.walks, self.camera)
@@ -63,7 +68,7 @@ class Selector:
                 raise InputError(
                     "empty-mask", "The mask lies outside the part of the photo that the scene uses.", "Mask the object."
                 )
-            return self.prepared.decided([mask_votes(self.seen, pixels, view=self.photo.name, means=self.scene.means)])
+            return self.prepared.decided([mask_votes(self.seen, pixels, view=self.photo.name, framed=self._framed)])
         if isinstance(prompt, Clicks):
             return self._clicked(prompt)
         return self._boxed(prompt)

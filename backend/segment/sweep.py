@@ -6,7 +6,7 @@ Only rows up to the largest region anybody asks for are looked at.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -54,13 +54,12 @@ class Sweep:
 
         `penalty` of a number of rows, at least 0, counts against it like a log of separation.
         """
-        outline = self._outlines
-        scores = {count: outline[count - 1] + penalty(count) for count in self._candidates(outline)}
+        scores = {count: self._outlines[count - 1] + penalty(count) for count in self._candidates}
         best, best_score = 0, np.inf
         for count in sorted(scores, key=lambda count: scores[count]):
             if scores[count] >= best_score:
                 break  # being two things only makes it worse
-            score = scores[count] + self._twofold(count)
+            score = scores[count] + self._twofold([count])[0]
             if score < best_score:
                 best, best_score = count, score
         return best
@@ -71,36 +70,31 @@ class Sweep:
 
     @cached_property
     def _scored(self) -> tuple[np.ndarray, np.ndarray]:
-        counts = self._candidates(self._outlines)
-        return np.array(counts), np.array([self._outlines[count - 1] + self._twofold(count) for count in counts])
+        counts = np.array(self._candidates)
+        return counts, self._outlines[counts - 1] + self._twofold(self._candidates)
 
     @cached_property
     def _outlines(self) -> np.ndarray:
         return np.log(self.separation + CLEAR) + np.log(self.volume / self.total) / 2
 
-    def _twofold(self, count: int) -> float:
-        """By how much the first `count` rows are two things, in logs of separation."""
-        return float(np.log(max(1.0, _WITHIN * self.separation[count - 1] / self._weakest(count))))
+    def _twofold(self, counts: Sequence[int]) -> np.ndarray:
+        """(K,) float64: by how much each prefix, their lengths ascending, is two things, in logs of separation."""
+        ends, ties = np.array(counts), self.ties
+        weakest = _weakest_within(
+            ends, self.order, self.rank, self.volume, _LEAST_PART, ties.indptr, ties.indices, ties.data
+        )
+        return np.log(np.maximum(1.0, _WITHIN * self.separation[ends - 1] / np.maximum(weakest, 1e-12)))
 
-    def _candidates(self, scores: np.ndarray) -> list[int]:
+    @cached_property
+    def _candidates(self) -> list[int]:
         """Lengths of prefixes, one per size class: those with the weakest ties along their outline."""
-        lengths = []
+        lengths, scores = [], self._outlines
         low, most = min(_LEAST_ROWS, len(self.order)), len(self.order)
         while low <= most:
             high = min(max(int(low * _STEP), low + 1), most + 1)
             lengths.append(low + int(scores[low - 1 : high - 1].argmin()))
             low = high
         return lengths
-
-    def _weakest(self, count: int) -> float:
-        """The least cut per volume that divides the first `count` rows, along the sweep."""
-        ties = self.ties
-        change = _changes_within(self.order[:count], self.rank, ties.indptr, ties.indices, ties.data)
-        cut = np.maximum(np.cumsum(change), 0)
-        volume = self.volume[:count]
-        smaller = np.minimum(volume, volume[-1] - volume)
-        parts = smaller > _LEAST_PART * volume[-1]
-        return max(float((cut[parts] / smaller[parts]).min()), 1e-12) if parts.any() else np.inf
 
 
 @njit(cache=True)
@@ -116,16 +110,30 @@ def _inner_ties(order, rank, starts, others, strengths):
 
 
 @njit(cache=True)
-def _changes_within(order, rank, starts, others, strengths):
-    """(M,) float64: by how much each row changes the cut between the rows up to it and the rest of these."""
-    count = len(order)
-    change = np.zeros(count)
-    for place in range(count):
-        row = order[place]
-        for k in range(starts[row], starts[row + 1]):
-            other = rank[others[k]]
-            if other < place:
-                change[place] -= strengths[k]
-            elif place < other < count:
-                change[place] += strengths[k]
-    return change
+def _weakest_within(ends, order, rank, volume, least, starts, others, strengths):
+    """(K,) float64: the least cut per volume that divides the first `ends` (K,) rows, ascending, along the sweep.
+
+    Parts below a share `least` of the volume do not count; infinite if there are no others. A prefix adds its last
+    rows' ties to those of the prefix before: each tie is looked up once for all of them.
+    """
+    change = np.zeros(ends[-1])  # by how much each row changes the cut between the rows up to it and the others
+    result = np.full(len(ends), np.inf)
+    done = 0
+    for prefix in range(len(ends)):
+        count = ends[prefix]
+        for place in range(done, count):
+            row = order[place]
+            for k in range(starts[row], starts[row + 1]):
+                other = rank[others[k]]
+                if other < place:
+                    change[place] -= strengths[k]
+                    change[other] += strengths[k]
+        done = count
+        total, cut, weakest = volume[count - 1], 0.0, np.inf
+        for place in range(count):
+            cut += change[place]
+            smaller = min(volume[place], total - volume[place])
+            if smaller > least * total:
+                weakest = min(weakest, max(cut, 0.0) / smaller)
+        result[prefix] = weakest
+    return result

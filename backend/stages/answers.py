@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import itertools
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -22,6 +23,7 @@ from backend.segment import cuts, objects
 from backend.segment.draft import Draft
 from backend.segment.marks import prompts_of
 from backend.segment.prompts import parsed_clicks
+from backend.segment.selection import Selector
 from backend.stages.cutting import divided
 from backend.stages.opened import Opened
 from segwild_addon.protocol.errors import InputError
@@ -30,6 +32,8 @@ from segwild_addon.protocol.values import ArrayRef, Chosen, Divided, Kept, Mark,
 
 ROWS_KEPT = 16  # files of the newest answers
 CUTS_KEPT = 4
+# Shares of a photo's sides: where there may be something, the likeliest first.
+_PLACES = ((0.5, 0.5), (0.5, 0.7), (0.3, 0.5), (0.7, 0.5), (0.3, 0.7), (0.7, 0.7), (0.5, 0.3), (0.3, 0.3), (0.7, 0.3))
 
 
 class Answers:
@@ -68,17 +72,15 @@ class Answers:
         if question.view:
             selector = self.opened.selector(question.view)
             yield None
-            with suppress(InputError):  # the first click pays for what is compiled and kept: let it be this one
-                selector.select(parsed_clicks((_middle(selector.photo),), selector.photo))
-            yield None
             _ = selector.meant
             yield None
+            yield from _rehearsed(selector)
         for contested in (False, True):
             prepared.walks.solve(contested=contested)
             yield None
         if not question.view:
-            with suppress(InputError):  # as above; a click in space draws with code of its own
-                Draft(prepared).become(prompts_of(prepared, (_anywhere(prepared.scene),)))
+            with suppress(InputError):  # as on a photo; a click in space draws with code of its own
+                Draft(prepared).become(prompts_of(prepared, _anywhere(prepared.scene)))
             yield None
         yield Ready(len(prepared.scene), round(time.monotonic() - began, 3))
 
@@ -170,13 +172,35 @@ def rows_of(text: str, count: int) -> np.ndarray:
     return bits[:count].astype(bool)
 
 
-def _anywhere(scene: Gaussians) -> Mark:
-    """A mark on the row nearest to the middle, seen from about as far as the scene is large."""
+def _rehearsed(selector: Selector) -> Iterator[None]:
+    """Click where there is something, and then beside it: somebody's first clicks would pay for what is compiled
+    and kept. What stands apart needs no picture for one click, but for two; so all of the code is used."""
+    for place, other in itertools.pairwise(_PLACES):
+        words = [_at(selector.photo, place, "+"), _at(selector.photo, other, "-")]
+        try:
+            selector.select(parsed_clicks(words[:1], selector.photo))
+        except InputError:  # the sky
+            continue
+        yield None
+        with suppress(InputError):
+            selector.select(parsed_clicks(words, selector.photo))
+        yield None
+        return
+
+
+def _at(photo: Photo, place: tuple[float, float], sign: str) -> str:
+    return f"{photo.width * place[0]:.0f},{photo.height * place[1]:.0f},{sign}"
+
+
+def _anywhere(scene: Gaussians) -> tuple[Mark, Mark]:
+    """A mark on the row nearest to the middle, seen from about as far as the scene is large, and one beside it."""
     middle = np.median(scene.means, axis=0)
     apart = np.linalg.norm(scene.means - middle, axis=1)
-    place, distance = scene.means[apart.argmin()].astype(float), max(float(np.median(apart)), 1e-6)
-    return Mark(tuple(place), tuple(place - (0.0, distance, 0.0)), distance / 1000)
-
-
-def _middle(photo: Photo) -> str:
-    return f"{photo.width // 2},{photo.height // 2},+"
+    near = np.argsort(apart)
+    distance = max(float(np.median(apart)), 1e-6)
+    first, other = (scene.means[row].astype(float) for row in (near[0], near[len(near) // 2]))
+    marks = [
+        Mark(tuple(at), tuple(at - (0.0, distance, 0.0)), distance / 1000, positive)
+        for at, positive in ((first, True), (other, False))
+    ]
+    return marks[0], marks[1]

@@ -67,6 +67,6 @@ def divided(
             "no-outline", f"No photo shows an edge of {name!r} to cut at.", "Select more of it, or leave it whole."
         )
     progress.phase("Cutting")
-    made = cut(scene, chosen, prepared.graph.spacing, outlines, settings)
+    made = cut(scene, chosen, outlines, settings)
     cuts.keep(workspace, item, made)
     return item, made, [outline.name for outline in outlines]

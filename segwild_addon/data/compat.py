@@ -22,7 +22,7 @@ def base_type() -> str:
 
 @cache
 def native_splats() -> bool:
-    """Whether Blender itself draws point clouds as splats."""
+    """Whether Blender itself can render point clouds as splats (5.3 and later)."""
     kind = bpy.types.PointCloud.bl_rna.properties.get("type")
     return kind is not None and "GAUSSIAN_SPLAT" in kind.enum_items
 

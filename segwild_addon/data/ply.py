@@ -65,10 +65,7 @@ def writing(path: Path, rows: Rows, *, with_ids: bool = False) -> Steps[int]:
     Rows that are not finite are left out. `with_ids` adds the integers segwild_id and segwild_label, which other
     programs ignore. Raises InputError if no row is left, ResourceError if the file cannot be written.
     """
-    good = np.isfinite(rows.positions).all(axis=1) & np.isfinite(rows.scales).all(axis=1)
-    good &= np.isfinite(rows.rotations).all(axis=1) & np.isfinite(rows.base).all(axis=1)
-    good &= np.isfinite(rows.sh).all(axis=(1, 2))
-    chosen = np.flatnonzero(good)
+    chosen = np.flatnonzero(rows.finite())
     if not len(chosen):
         raise InputError("nothing-to-write", f"There is no splat to write: {path}.", "Choose objects with splats.")
     bases = rows.sh.shape[1]

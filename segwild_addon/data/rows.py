@@ -53,6 +53,16 @@ class Rows:
     def degree(self) -> int:
         return SH_COUNTS[self.sh.shape[1]]
 
+    def finite(self) -> np.ndarray:
+        """(N,) bool, rows of which every number is finite."""
+        good = np.ones(len(self), bool)
+        columns = (self.positions, self.scales, self.rotations, self.base, *self.sh.swapaxes(0, 1))
+        for column in columns:
+            # Of finite numbers the least and the largest are finite; tables of truth values cost ten times as much.
+            if not np.isfinite([column.min(initial=0), column.max(initial=0)]).all():
+                good &= np.isfinite(column).all(axis=1)
+        return good
+
     def take(self, chosen: np.ndarray) -> Rows:
         """The chosen rows, by index or mask (N,) bool, as copies."""
         # np.take over indices is four times as fast as brackets.

@@ -66,10 +66,10 @@ def creating(name: str, count: int, columns: Sequence[Column]) -> Steps[bpy.type
         bpy.data.pointclouds.remove(cloud)
         raise
     ob = bpy.data.objects.new(name, cloud)
-    if not compat.native_splats():
-        # Blender shows the object's box, and no spheres for its rows.
-        ob.display_type = "BOUNDS"
-        ob.hide_render = True
+    # Blender shows the object's box, and neither spheres for its rows nor (5.3 and later) splats of its own: those know
+    # nothing of looks, grading and what is highlighted.
+    ob.display_type = "BOUNDS"
+    ob.hide_render = True
     return ob
 
 

@@ -8,7 +8,7 @@ import bpy
 from bpy.props import BoolProperty, EnumProperty, StringProperty
 from bpy_extras.io_utils import ExportHelper
 
-from ..data import compact, export, ply
+from ..data import compact, export, ply, scenes
 from ..data.steps import Aside, Steps, finished, within
 from ..protocol.errors import SegWildError
 
@@ -57,6 +57,23 @@ class SEGWILD_OT_export_ply(bpy.types.Operator, ExportHelper):
     def poll(cls, context: bpy.types.Context) -> bool:
         return any(ob.type == "POINTCLOUD" for ob in context.scene.objects)
 
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        """The file browser, with the name of what is written in the folder of the last export."""
+        if not self.properties.is_property_set("filepath"):  # what is there from the last time does not count as set
+            folder = Path(self.filepath or bpy.data.filepath).parent
+            self.filepath = str(folder / (self._name(context) + self.filename_ext))
+        return super().invoke(context, event)
+
+    def _name(self, context: bpy.types.Context) -> str:
+        """That of the only object there is to write, or else of the scene."""
+        try:
+            objects = export.chosen(context, self.scope)
+        except SegWildError:
+            return "splats"
+        scene = scenes.scene_of(objects[0])
+        name = objects[0].name if len(objects) == 1 or scene is None else scene.name.removeprefix("SegWild ")
+        return bpy.path.clean_name(name)
+
     def execute(self, context: bpy.types.Context) -> set[str]:
         """From a script at once; else in slices of reading and a thread that writes, while Blender stays alive."""
         self._path = Path(bpy.path.abspath(self.filepath))
@@ -99,6 +116,8 @@ class SEGWILD_OT_export_ply(bpy.types.Operator, ExportHelper):
         return self._told(written)
 
     def cancel(self, context: bpy.types.Context) -> None:
+        if not hasattr(self, "_timer"):  # the file browser was left: nothing has begun
+            return
         if self._aside is not None:
             self._aside.cancel()
         self._taking.close()
@@ -134,7 +153,8 @@ class SEGWILD_OT_export_ply(bpy.types.Operator, ExportHelper):
         left_out = sum(len(each) for each in self._taken) - written
         if left_out:
             self.report({"WARNING"}, f"{left_out} splats are not finite and were not written.")
-        self.report({"INFO"}, f"Wrote {written} splats of {self._count} objects to {self._path}.")
+        objects = "1 object" if self._count == 1 else f"{self._count} objects"
+        self.report({"INFO"}, f"Wrote {written:,} splats of {objects} to {self._path}.")
         return {"FINISHED"}
 
     def _writing(self) -> Steps[int]:

@@ -82,6 +82,8 @@ class _Import:
     def _told(self, scene: bpy.types.Collection) -> set[str]:
         scenes.make_active(scene)
         if self.options.is_invoke:  # a script has its own idea of where to look
+            if hidden := framing.hidden(scene):
+                self._warnings.append(hidden)
             framing.look_at(scene)
         for sentence in self._warnings:
             self.report({"WARNING"}, sentence)
@@ -93,7 +95,7 @@ class SEGWILD_OT_import_workspace(_Import, bpy.types.Operator):
     """Bring a finished workspace into this file: its splats, its objects and its cameras"""
 
     bl_idname = "segwild.import_workspace"
-    bl_label = "Import SegWild Workspace"
+    bl_label = "Import Scene"
     bl_options = {"REGISTER", "UNDO"}
 
     directory: StringProperty(subtype="DIR_PATH", options={"SKIP_SAVE", "HIDDEN"})
@@ -104,6 +106,12 @@ class SEGWILD_OT_import_workspace(_Import, bpy.types.Operator):
             return self.execute(context)
         context.window_manager.fileselect_add(self)
         return {"RUNNING_MODAL"}
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Beside the list of folders."""
+        column = self.layout.column(align=True)
+        for line in ("Go into the folder", "that ends in .segwild,", "then press Import Scene."):
+            column.label(text=line)
 
     def work(self) -> Steps[bpy.types.Collection]:
         return scenes.importing(Path(bpy.path.abspath(self.directory)), self.warn)

@@ -1,4 +1,4 @@
-"""Renders and pictures of the view with the splats in them, which Blender's own render leaves out before 5.3."""
+"""Renders and pictures of the view with the splats in them, which Blender's own render leaves out."""
 
 import contextlib
 import tempfile
@@ -9,6 +9,7 @@ import bpy
 import numpy as np
 from bpy.props import BoolProperty, FloatProperty
 
+from ..data import splats
 from ..protocol.errors import InputError, SegWildError
 from ..viewport import occluders, picture
 from ..viewport.camera import View, of_camera, of_region
@@ -169,8 +170,9 @@ def frame(context: bpy.types.Context, view: View, painter: Painter) -> tuple[np.
 
 
 def _rendered(scene: bpy.types.Scene, view: View) -> np.ndarray:
-    """Blender's own render as it would be saved, (H, W, 4) float32 premultiplied display colour."""
-    bpy.ops.render.render(scene=scene.name)
+    """Blender's own render without splats, as it would be saved: (H, W, 4) float32 premultiplied display colour."""
+    with _no_splats(scene):
+        bpy.ops.render.render(scene=scene.name)
     with tempfile.TemporaryDirectory() as folder, _settings(scene.render.image_settings):
         settings = scene.render.image_settings
         if hasattr(settings, "media_type"):  # 5.0 and later
@@ -230,8 +232,21 @@ def _view_picture(context: bpy.types.Context, painter: Painter, size: float) -> 
     colour = colour.reshape(view.height, view.width, 4)[::-1].copy()
     colour[..., 3] = 1
     behind = depth.reshape(view.height, view.width)[::-1]
-    splats = picture.draw(SHARED, view, lambda ob: ob.visible_in_viewport_get(space), behind=behind, painter=painter)
-    return composed(splats.colour, splats.colour, colour)
+    shown = picture.draw(SHARED, view, lambda ob: ob.visible_in_viewport_get(space), behind=behind, painter=painter)
+    return composed(shown.colour, shown.colour, colour)
+
+
+@contextlib.contextmanager
+def _no_splats(scene: bpy.types.Scene) -> Iterator[None]:
+    """Has Blender's render leave out splats that were switched on for it: as spheres, or (5.3 and later) as splats."""
+    shown = [ob for ob in scene.objects if splats.is_splat(ob) and not ob.hide_render and ob.is_editable]
+    for ob in shown:
+        ob.hide_render = True
+    try:
+        yield
+    finally:
+        for ob in shown:
+            ob.hide_render = False
 
 
 @contextlib.contextmanager

@@ -2,7 +2,7 @@
 
 import bpy
 
-from ..data import compat, scenes
+from ..data import scenes
 
 
 class SEGWILD_PT_drawing(bpy.types.Panel):
@@ -15,7 +15,7 @@ class SEGWILD_PT_drawing(bpy.types.Panel):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return scenes.active(context) is not None and not compat.native_splats()
+        return scenes.active(context) is not None
 
     def draw(self, context: bpy.types.Context) -> None:
         layout, settings = self.layout, context.scene.segwild

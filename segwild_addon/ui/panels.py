@@ -41,9 +41,12 @@ class SEGWILD_PT_scene(_Panel):
                 body.enabled = scene.is_editable
                 body.prop(scene.segwild, "workspace", text="")
             _draw_short(layout, context)
-        for sentence in (draw.problem(), session.trouble(), context.window_manager.segwild.status):
+        for sentence in (draw.problem(), session.trouble()):
             if sentence:
                 text(layout.box(), context, sentence, icon="ERROR")
+        said = context.window_manager.segwild
+        if said.status:
+            text(layout.box(), context, said.status, icon=said.status_icon)
 
 
 def _draw_short(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
@@ -177,6 +180,7 @@ def _backend(context: bpy.types.Context) -> states.Shown:
         link.status if active else None,
         online=environment.online(),
         remote=active and link.remote,
+        scene=bool(work.workspace_of(context)),
     )
 
 

@@ -21,7 +21,7 @@ COPY: Button = ("segwild.copy_report", "Copy Report", "COPYDOWN")
 CANCEL_INSTALL: Button = ("segwild.cancel_install", "Cancel", "X")
 CANCEL_JOB: Button = ("segwild.cancel_job", "Cancel", "X")
 
-ALONE = "Viewing, light, objects and PLY export work without it."
+ALONE = "Viewing, light, objects and export work without it."
 VERBS = {
     "run": "Making the scene",
     "capture": "Finding cameras",
@@ -50,7 +50,15 @@ class Shown:
     alert: bool = False
 
 
-def backend(environment: Status, link: Status | None, *, online: bool, remote: bool, device: str = "") -> Shown:
+def backend(
+    environment: Status,
+    link: Status | None,
+    *,
+    online: bool,
+    remote: bool,
+    device: str = "",
+    scene: bool = True,  # whether there is one, or photos for one
+) -> Shown:
     """`environment`: which backend is installed. `link`: what the one of the present scene does; None: never begun.
 
     A backend on another machine needs no installation here.
@@ -77,6 +85,8 @@ def backend(environment: Status, link: Status | None, *, online: bool, remote: b
     ending = link is not None and bool(link.sentence)
     if ending:
         return Shown("SORTTIME", "Ending…")
+    if not scene:
+        return Shown("PAUSE", "Ready", ("It starts for a scene: make one from photos, or import one.",))
     return Shown("PAUSE", "Stopped", (ALONE,), buttons=(START, CONNECT))
 
 

@@ -16,7 +16,7 @@ import bpy
 import numpy as np
 from bpy.app.handlers import persistent
 
-from ..data import changes, compat
+from ..data import changes
 from ..protocol.errors import SegWildError
 from .buffers import uploads
 from .camera import View, of_region
@@ -60,7 +60,7 @@ drawings = 0  # since the add-on was enabled; tests read it
 def enable() -> None:
     """Draw from now on."""
     global _handle
-    if bpy.app.background or _handle is not None or compat.native_splats():
+    if bpy.app.background or _handle is not None:
         return
     _handle = bpy.types.SpaceView3D.draw_handler_add(_draw, (), "WINDOW", "POST_VIEW")
     for name, handler in _HANDLERS:

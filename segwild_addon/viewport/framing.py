@@ -69,6 +69,21 @@ def look_at(scene: bpy.types.Collection) -> None:
         view.view_perspective = "PERSP"
 
 
+def hidden(scene: bpy.types.Collection) -> str:
+    """A sentence if a mesh stands around the middle of the scene, as Blender's first cube does; else nothing."""
+    points = _points(scene)
+    if not len(points):
+        return ""
+    middle = Vector(np.median(points, axis=0).tolist())
+    for ob in bpy.context.view_layer.objects:
+        if ob.type == "MESH" and ob.visible_get() and ob.display_type in {"SOLID", "TEXTURED"}:
+            inside = ob.matrix_world.inverted_safe() @ middle
+            low, high = ob.bound_box[0], ob.bound_box[6]
+            if all(a < x < b for a, x, b in zip(low, inside, high, strict=True)):
+                return f"{ob.name} stands around the middle of the scene and hides what is behind it."
+    return ""
+
+
 def _views() -> list[bpy.types.RegionView3D]:
     return [
         area.spaces.active.region_3d

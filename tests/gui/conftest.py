@@ -42,9 +42,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def running(folder: Path) -> Iterator[Driver]:
+    yield from begun(folder)
+
+
+def begun(folder: Path, environment: dict[str, str] | None = None) -> Iterator[Driver]:
+    """A Blender with its window and the extension, until it is let go of."""
     driver = Driver(folder)
     try:
-        driver.start(*WINDOW)
+        driver.start(*WINDOW, env=environment)
         archive = _archive(folder)
         driver.run(f"""
             bpy.ops.extensions.package_install_files(

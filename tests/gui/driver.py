@@ -80,11 +80,11 @@ class Driver:
             raise BlenderError(answer["error"])
         return answer["result"]
 
-    def until(self, source: str, *, secs: float = ANSWER_SECS) -> Any:
+    def until(self, source: str, *, view: bool = True, secs: float = ANSWER_SECS) -> Any:
         """Execute until `result` is true; returns it."""
         end = time.monotonic() + secs
         while True:
-            result = self.run(source)
+            result = self.run(source, view=view)
             if result:
                 return result
             if time.monotonic() > end:

@@ -35,7 +35,26 @@ def test_a_chosen_file_is_written_while_blender_goes_on(imported: Driver, tmp_pa
     assert len(ply.read(file)) == SPLATS
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
     no_traceback(imported)
-    assert f"Wrote {SPLATS} splats" in imported.log()
+    assert f"Wrote {SPLATS:,} splats" in imported.log()
+
+
+def test_the_browser_suggests_the_name_of_what_is_written_and_can_be_left(imported: Driver) -> None:
+    imported.run("""
+        ob = bpy.context.view_layer.objects.active
+        ob.name = 'stone'
+        for other in bpy.context.view_layer.objects:
+            other.select_set(other == ob)
+        bpy.context.preferences.view.filebrowser_display_type = 'SCREEN'
+        bpy.ops.segwild.export_ply('INVOKE_DEFAULT', scope='SELECTED')
+    """)
+    name = imported.run(
+        "result = bpy.context.window_manager.windows[0].screen.areas[0].spaces.active.params.filename", view=False
+    )
+    assert name == "stone.ply"
+    imported.move(500, 400)
+    imported.key("Escape")
+    imported.until("result = bpy.context.window_manager.windows[0].screen.areas[0].type != 'FILE_BROWSER'", view=False)
+    no_traceback(imported)
 
 
 def test_escape_ends_an_export_and_leaves_no_file(imported: Driver, tmp_path: Path) -> None:

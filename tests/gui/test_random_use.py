@@ -1,18 +1,12 @@
 """Minutes of random use in the window: no traceback, no refusal, no death and no growing process.
 
-SEGWILD_MINUTES is how long (default 1.2), SEGWILD_GROWTH by which share memory may grow (default 0.05), SEGWILD_SEED
-repeats a run: the choice at each step depends on the seed, the number of the step and what is possible then. Every
-step is a line of `random-use.log` in pytest's temporary folder.
+SEGWILD_MINUTES is how long (default 1.2), SEGWILD_SEED repeats a run: the choice at each step depends on the seed, the
+number of the step and what is possible then. Every step is a line of `random-use.log` in pytest's temporary folder, and
+so is what Blender holds at rest, five times after the warm-up.
 
-What memory means here, and how that was found out: Blender allocates with oneTBB's allocator, which keeps what is
-freed (`malloc_trim` does not reach it), so a process that holds no more than before may be larger. Seed 31 grew from
-761 to 872 MB in ten minutes, and with glibc's in its place (a SEGWILD_BLENDER that ends in `env
-LD_PRELOAD=libc.so.6`) from 668 to 681 in eight: that is how to look for growth. There `mallinfo2` tells what is in
-use: over 170 steps after the first 18 that went from 418.8 to 423.7 MB, while the number of Python's objects and
-blocks stayed. Loading files, undo, divided views, quad views, shading and switching the add-on off and on add nothing
-when they are repeated. What is left is the software renderer's: by a heap profile of twenty steps it had taken 2.6 MB
-more, numpy 0.2, Python 0.0, and Blender 1.5 less. It compiles a variant of a program for each kind of picture, and
-keeps some of it: 0.04 MB for each picture of the view, 0.1 as long as each of those made programs of its own.
+At rest there is one fresh import in a new file, drawn, nothing to undo and no backend. What is compared is memory that
+is in use, and what stays resident when the allocator has given back what is not (`holdings`): with the allocator of
+Debian's Blender, which keeps what is freed, the same process grows from 761 to 872 MB in ten minutes (seed 31).
 """
 
 from __future__ import annotations
@@ -29,30 +23,28 @@ from typing import Any
 import pytest
 
 from . import habits  # noqa: F401  (defines the actions)
-from .conftest import write_blobs
+from .conftest import begun, write_blobs
 from .driver import BlenderError, Driver
+from .holdings import ALLOCATOR, holdings, spoken, teach
 from .person import ACTIONS, TEACH, Person
 from .views import look_from, settled
 
 MINUTES = float(os.environ.get("SEGWILD_MINUTES", "1.2"))
 GROWTH = 0.05  # of the memory after the warm-up
 WARM_UP = 0.3  # of the time
-RELEASE = """
-import ctypes, gc
-gc.collect()
-# What an allocator keeps for later is no growth. Blender's is oneTBB's, which malloc_trim does not reach.
-for line in open('/proc/self/maps'):
-    if 'libtbbmalloc.so' in line:
-        ctypes.CDLL(line.split()[-1]).scalable_allocation_command(0, None)  # TBBMALLOC_CLEAN_ALL_BUFFERS
-        break
-ctypes.CDLL(None).malloc_trim(0)
-"""
+LOOKS = 4  # at what is held, after the warm-up
 BAD = ("Traceback", "Error", "EXCEPTION_", "segfault", "Segmentation")
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Driver]:
+    """A Blender whose memory can be looked into."""
+    yield from begun(tmp_path_factory.mktemp("random-use"), ALLOCATOR)
 
 
 @pytest.fixture
 def person(blender: Driver, tmp_path: Path) -> Iterator[Person]:
-    workspaces = [tmp_path / "one.segwild", tmp_path / "two.segwild"]
+    workspaces = [tmp_path / f"{name}.segwild" for name in ("one", "two", "untouched")]
     given = os.environ.get("SEGWILD_SAMPLE")
     for workspace in workspaces:
         if given:
@@ -60,9 +52,10 @@ def person(blender: Driver, tmp_path: Path) -> Iterator[Person]:
         else:
             write_blobs(workspace)
             write_looks(workspace)
-    one = Person(blender, workspaces, tmp_path)
+    one = Person(blender, workspaces[:2], tmp_path)
     one.python = sys.executable
     blender.run(TEACH)
+    teach(blender)
     blender.run(f"addon('ui.preferences').preferences().python = {sys.executable!r}")
     state = blender.until("state = addon('environment').status().state; result = state != 'absent' and state")
     if state != "stopped":
@@ -88,25 +81,32 @@ def write_looks(root: Path) -> None:
 def test_random_use_leaves_no_trace(person: Person, tmp_path: Path) -> None:
     seed = int(os.environ.get("SEGWILD_SEED", "0")) or int(time.time()) % 100_000
     see_everything(person)
-    began, number, marked = time.monotonic(), 0, 0.0
+    began, number, rests = time.monotonic(), 0, []
     counts: Counter[str] = Counter()
     with (tmp_path / "random-use.log").open("w", buffering=1) as log:
         log.write(f"seed {seed}\n")
         while (spent := time.monotonic() - began) < 60 * MINUTES:
-            if not marked and spent > 60 * MINUTES * WARM_UP:
-                marked = memory_at_rest(person)
-                log.write(f"mark {marked:.1f} MB\n")
+            if spent > 60 * MINUTES * (WARM_UP + (1 - WARM_UP) * len(rests) / LOOKS):
+                rests.append(at_rest(person))
+                log.write(f"at rest {number} {spoken(rests[-1])}\n")
             number += 1
             counts[step(person, f"{seed}:{number}", log, number, spent)] += 1
-        end = memory_at_rest(person)
-        log.write(f"{number} steps: {dict(counts)}\nmemory {marked:.1f} -> {end:.1f} MB\n")
-    print(f"\nseed {seed}, {number} steps of {len(counts)} kinds, memory {marked:.1f} -> {end:.1f} MB")
-    assert end <= (1 + GROWTH) * marked, f"it grew from {marked:.1f} to {end:.1f} MB (seed {seed})"
+        rests.append(at_rest(person))
+        log.write(f"at rest {number} {spoken(rests[-1])}\n{number} steps: {dict(counts)}\n")
+    print(f"\nseed {seed}, {number} steps of {len(counts)} kinds, at rest:", *map(spoken, rests), sep="\n")
+    first, last = rests[0], rests[-1]
+    for name in ("resident", "used"):
+        if last[name] is not None:
+            assert last[name] <= (1 + GROWTH) * first[name], f"{name} memory grew (seed {seed}):\n{spoken(last)}"
+    for name in ("python_objects", "python_blocks"):
+        assert last[name] <= (1 + GROWTH) * first[name], f"{name}: {first[name]}, then {last[name]} (seed {seed})"
+    for name in ("objects", "pointclouds", "images", "collections", "layers", "python_threads", "open_files"):
+        assert last[name] == first[name], f"{name}: {first[name]}, then {last[name]} (seed {seed})"
 
 
 def see_everything(person: Person) -> None:
     """Once what Blender keeps for good when it is first used."""
-    memory_at_rest(person)
+    at_rest(person)
     for kind in ("WIREFRAME", "SOLID"):
         person.blender.run(f"bpy.context.space_data.shading.type = {kind!r}")
         settled(person.blender)
@@ -114,6 +114,15 @@ def see_everything(person: Person) -> None:
         person.blender.run(f"bpy.ops.screen.{source}")
         settled(person.blender)
     person.blender.run("bpy.ops.segwild.viewport_image(size=0.5)")
+    # And what the backend compiles when it is first used: no step of a person's should wait for that.
+    person.blender.run("bpy.ops.segwild.start_backend()")
+    person.blender.until("result = addon('work').link_of(bpy.context).running")
+    person.blender.run("""
+        told, asking = [], addon('protocol.requests').Prepare()
+        addon('work').link_of(bpy.context).ask(asking, told.append)
+        addon('session').wake()
+    """)
+    person.blender.until("result = bool(told)", secs=300)
 
 
 def step(person: Person, choice: str, log: Any, number: int, spent: float) -> str:
@@ -140,15 +149,16 @@ def printed(blender: Driver) -> str:
     return (blender.folder / "blender.log").read_text(errors="replace")
 
 
-def memory_at_rest(person: Person) -> float:
-    """MB of Blender with one fresh import in a new file, drawn, and nothing to undo."""
-    blender = person.blender
+def at_rest(person: Person) -> dict[str, Any]:
+    """What Blender holds with one fresh import in a new file, drawn, nothing to undo and no backend."""
+    blender, workspace = person.blender, person.folder / "untouched.segwild"
     blender.run("bpy.ops.wm.read_homefile(app_template='')", view=False)
     blender.run(f"""
         for ob in list(bpy.data.objects):
             bpy.data.objects.remove(ob)
-        assert bpy.ops.segwild.import_workspace(directory={str(person.workspaces[0])!r}) == {{'FINISHED'}}
+        assert bpy.ops.segwild.import_workspace(directory={str(workspace)!r}) == {{'FINISHED'}}
     """)
     look_from(blender, (0.0, -2.6, 1.3), (0, 0, 0.2))
     settled(blender)
-    return blender.run(RELEASE + "result = memory()")
+    blender.until("result = not any(one.busy or one.running for one in addon('session').links.values())")
+    return holdings(blender)

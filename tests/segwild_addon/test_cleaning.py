@@ -61,6 +61,7 @@ def test_a_new_object_is_told_and_then_cut(made: SimpleNamespace, blender: Any) 
     assert sorted(ids) == [1, *range(3, 41)]  # row 1 was given away
     assert {1, 2} <= set(made.splats.read_ids(made.scenes.rest(made.scene)))
     assert "Cleaned the edges of lamp: 2 splats" in blender.context.window_manager.segwild.status
+    assert blender.context.window_manager.segwild.status_icon == "CHECKMARK"  # nothing went wrong
     told = asked(made)
     made.cleaning.mirror.changed()
     made.until(lambda: not made.cleaning.session.waits_for("mirror"))

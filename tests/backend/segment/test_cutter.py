@@ -74,7 +74,7 @@ def spilled(item: Gaussians, outlines: list[Outline]) -> tuple[float, float]:
 @pytest.mark.parametrize("mode", MODES)
 def test_the_needles_go_and_the_ball_stays(spiky, outlines, mode) -> None:
     scene, labels = spiky
-    made = cut(scene, labels == RED, scene_graph(scene).spacing, outlines, Cutting(mode=mode))
+    made = cut(scene, labels == RED, outlines, Cutting(mode=mode))
     bald, ideal = spilled(alone(*spiky, None).take(np.arange(450)), outlines)
     before, iou_before = spilled(alone(*spiky, None), outlines)
     after, iou_after = spilled(alone(*spiky, made), outlines)
@@ -86,9 +86,32 @@ def test_the_needles_go_and_the_ball_stays(spiky, outlines, mode) -> None:
         assert iou_after > ideal - 0.03
 
 
+def test_haze_around_the_ball_goes_and_the_ball_stays_as_wide(spiky, outlines) -> None:
+    """Wide and thin, with few neighbours as wide: what counts is how far it reaches in the pictures."""
+    scene, labels = spiky
+    ball = np.flatnonzero(labels == RED)[:-NEEDLES]
+    around = np.random.default_rng(1).choice(ball, 12, replace=False)
+    haze = scene.take(around)
+    fields = {name: getattr(haze, name) for name in FIELDS}
+    fields |= {
+        "log_scales": np.full((12, 3), np.log(0.15), np.float32),
+        "opacity_logits": np.full(12, -2.5, np.float32),
+    }
+    whole = concatenate([scene.take(np.flatnonzero(labels == 0)), scene.take(ball), Gaussians(**fields)])
+    chosen = np.arange(len(whole)) >= (labels == 0).sum()
+    made = cut(whole, chosen, outlines)
+    kept = part_of(len(whole), only=(np.flatnonzero(chosen), made)).of(whole)
+    bald, ideal = spilled(scene.take(ball), outlines)
+    before, _ = spilled(whole.take(chosen), outlines)
+    after, iou_after = spilled(kept, outlines)
+    assert before - bald > 500
+    assert after - bald < 0.2 * (before - bald)
+    assert iou_after > ideal - 0.02
+
+
 def test_nothing_is_lost(spiky, outlines) -> None:
     scene, labels = spiky
-    made = cut(scene, labels == RED, scene_graph(scene).spacing, outlines)
+    made = cut(scene, labels == RED, outlines)
     assert set(made.hidden) & set(range(len(scene) - NEEDLES, len(scene)))
     mass = scene.opacities * scene.scales.prod(1)
     parts = made.parts.opacities * made.parts.scales.prod(1)
@@ -112,7 +135,7 @@ def test_a_needle_nobody_sees_is_left_alone(spiky, outlines) -> None:
     scales = scene.log_scales + np.where(labels == BLUE, np.log(2), 0).astype(np.float32)[:, None]  # no cracks
     scene = concatenate([replace(scene, log_scales=scales), hidden])
     labels = np.append(labels, RED)
-    made = cut(scene, labels == RED, scene_graph(scene).spacing, outlines)
+    made = cut(scene, labels == RED, outlines)
     assert len(scene) - 1 not in made.hidden
     assert len(scene) - 1 not in np.concatenate([made.given, made.dropped])
 
@@ -123,7 +146,7 @@ def test_a_row_outside_of_every_outline_is_the_rests(spiky, outlines) -> None:
     stray = int(np.flatnonzero(labels == 0)[20 * 40 + 35])  # ground, in plain view
     chosen = chosen.copy()
     chosen[stray] = True
-    made = cut(scene, chosen, scene_graph(scene).spacing, outlines)
+    made = cut(scene, chosen, outlines)
     assert stray in made.given
 
 
@@ -131,8 +154,8 @@ def test_what_looks_like_the_object_leaves_no_ghost(spiky, outlines) -> None:
     """A scene without the ball shows nothing red; grey ground that was selected with it stays."""
     scene, labels = spiky
     chosen = (labels == RED) | ((labels == 0) & (np.linalg.norm(scene.means[:, :2] - CENTRES[RED][:2], axis=1) < 0.4))
-    made = cut(scene, chosen, scene_graph(scene).spacing, outlines, Cutting(sticks_px=0.5))
-    assert (labels[made.parents[made.sides == NOBODY]] == RED).all()
+    made = cut(scene, chosen, outlines, Cutting(sticks_px=0.5))
+    assert (labels[made.parents[made.sides == NOBODY]] == RED).mean() > 0.9
     assert (labels[made.parents[made.sides == REST]] == 0).mean() > 0.9
     assert len(made.given) > 20
     assert (labels[made.given] == 0).all()
@@ -143,16 +166,15 @@ def test_what_looks_like_the_object_leaves_no_ghost(spiky, outlines) -> None:
 
 def test_without_outlines_nothing_is_cut(spiky) -> None:
     scene, labels = spiky
-    made = cut(scene, labels == RED, scene_graph(scene).spacing, [])
+    made = cut(scene, labels == RED, [])
     assert len(made.parts) == len(made.parents) == len(made.given) == 0
 
 
 def test_guessed_outlines_do_with_fewer_words_but_never_one(spiky, outlines) -> None:
     scene, labels = spiky
-    spacing = scene_graph(scene).spacing
     guessed = [Outline(item.name, item.camera, item.mask, drawn=False) for item in outlines]
-    agreed = cut(scene, labels == RED, spacing, guessed)
-    alone_believed = cut(scene, labels == RED, spacing, guessed, Cutting(agree=1))
+    agreed = cut(scene, labels == RED, guessed)
+    alone_believed = cut(scene, labels == RED, guessed, Cutting(agree=1))
     assert 0 < len(agreed.hidden) <= len(alone_believed.hidden)
 
 
@@ -164,6 +186,21 @@ def test_outlines_are_found_without_a_drawn_one(blobs) -> None:
     for outline in found:
         share = Seen(blobs.scene, outline.camera).render_channels((blobs.labels == RED).astype(np.float32)[:, None])
         assert (metrics.iou(outline.mask, share[..., 0] > 0.5) or 0) > 0.85
+
+
+def test_guessed_outlines_hold_all_that_is_shown(blobs) -> None:
+    """Half of the ball has the ground's colour: it stays."""
+    photos = [(photo.name, photo.camera) for photo in blobs.workspace.used_photos()]
+    red = blobs.labels == RED
+    grey = red & (blobs.scene.means[:, 2] < CENTRES[RED][2])
+    sh0 = blobs.scene.sh0.copy()
+    sh0[grey] = np.median(sh0[blobs.labels == 0], 0)
+    scene = replace(blobs.scene, sh0=sh0)
+    found = outlines_of(scene, red, scene_graph(scene).spacing, photos, [], Cutting(views=3, margin=0.0))
+    assert len(found) >= 3
+    for outline in found:
+        share = Seen(scene, outline.camera).render_channels(red.astype(np.float32)[:, None])[..., 0]
+        assert outline.mask[share > 0.5].all()
 
 
 def test_needles_have_no_word_in_guessed_outlines(blobs) -> None:
@@ -179,6 +216,6 @@ def test_needles_have_no_word_in_guessed_outlines(blobs) -> None:
     assert [outline.name for outline in found] == [outline.name for outline in smooth]
     for outline, wanted in zip(found, smooth, strict=True):
         assert outline.mask.sum() < 1.25 * wanted.mask.sum()
-    made = cut(scene, red, spacing, found, settings)
+    made = cut(scene, red, found, settings)
     changed = {*made.hidden, *made.given, *made.dropped}
     assert len(changed & set(np.flatnonzero(red)[::15])) > 0.9 * len(np.flatnonzero(red)[::15])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from backend.segment import meant
 from backend.segment.meant import Click, Meant, _depth, _middles
 from backend.segment.prepared import Prepared
 from backend.segment.prompts import Clicks
@@ -64,6 +65,21 @@ def test_the_picture_tells_what_walks_do_not(blobs, selector, pictured) -> None:
     assert answer is not None
     assert answer.clear is None
     assert fit(blobs, pictured, answer.mask, blobs.red) > 0.8
+
+
+def test_regions_are_looked_at_in_one_layout(blobs, selector, pictured, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One region alone is laid out in rows by chance; code for another layout would be compiled by somebody's click."""
+    layouts = []
+
+    def recorded(*arguments: np.ndarray) -> np.ndarray:
+        layouts.append([each.flags.c_contiguous for each in arguments])
+        return _middles(*arguments)
+
+    monkeypatch.setattr(meant, "_middles", recorded)
+    x, y = blobs.pixel(blobs.red)
+    assert pictured.answer(clicks(selector, (x, y, True), (x + 12, y, False))) is not None
+    assert len(layouts) > 1
+    assert np.all(layouts)
 
 
 def test_negative_clicks_are_hard(blobs, selector, pictured) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backend.render import Seen
-from backend.scene import Camera
+from backend.segment.framed import Framed
 from backend.segment.posterior import (
     PRIOR_AGAINST,
     PRIOR_FOR,
@@ -16,7 +16,6 @@ from backend.segment.posterior import (
     Votes,
     alone,
     best_threshold,
-    beyond,
     edge_weight,
     mask_votes,
     posterior,
@@ -91,7 +90,7 @@ def test_what_a_view_does_not_see_is_not_the_object_far_from_its_mask(blobs) -> 
     mask = blobs.mask(blobs.red)[::2, ::2]
     seen = Seen(blobs.scene, camera)
     without = mask_votes(seen, mask, view="a0")
-    votes = mask_votes(seen, mask, view="a0", means=blobs.scene.means)
+    votes = mask_votes(seen, mask, view="a0", framed=Framed(blobs.scene.means, seen.view))
     hidden = np.setdiff1d(votes.rows, without.rows[without.mass > 0])
     assert len(hidden)
     assert not votes.inside[np.isin(votes.rows, hidden)].any()
@@ -100,18 +99,6 @@ def test_what_a_view_does_not_see_is_not_the_object_far_from_its_mask(blobs) -> 
     assert np.array_equal(  # behind the mask nothing is said
         counts.outside[back], posterior(len(blobs.scene), [without]).outside[back]
     )
-
-
-def test_an_object_goes_on_beyond_the_frame_only_where_its_mask_meets_it() -> None:
-    camera = Camera(np.eye(4), 100.0, 100.0, 50.0, 40.0, 100, 80)
-    at = [(50, 40), (50, 75), (95, 40), (50, 200), (95, 200), (-300, 40), (51, -200)]
-    points = np.array([((x - 50) / 100, (y - 40) / 100, 1.0) for x, y in at] + [(0, 0, -1.0)])
-    mask = np.zeros((80, 100), bool)
-    mask[20:60, 30:70] = True
-    assert beyond(points, mask, camera).tolist() == [0, 1, 1, 1, 1, 1, 1, 1]
-    mask[20:, 30:70] = True  # leaves the frame below
-    assert beyond(points, mask, camera).tolist() == [0, 0, 1, 0, 0, 1, 1, 0]
-    assert not beyond(points, np.ones_like(mask), camera).any()
 
 
 def test_the_threshold_is_the_best_there_is() -> None:

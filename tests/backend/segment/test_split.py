@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import ndtr
 
-from backend.segment.split import Moments, halves, shortened, shrunk
+from backend.segment.split import Moments, edged, halves, shortened, shrunk, sliced
 
 
 def moments(count: int, seed: int = 0, opacity: float = 0.7) -> Moments:
@@ -63,6 +63,77 @@ def test_planes_at_any_distance_make_no_nan(away: float) -> None:
         assert np.isfinite(half.means).all()
         assert np.isfinite(half.covariances).all()
         assert ((half.opacities >= 0) & (half.opacities <= 0.99)).all()
+
+
+def recombined(parts: list[tuple[Moments, np.ndarray]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Share, mean and covariance of parts with their shares, all of the same wholes."""
+    total = sum(share for _, share in parts)
+    mean = sum(share[:, None] * part.means for part, share in parts)
+    second = np.zeros_like(parts[0][0].covariances)
+    for part, share in parts:
+        off = part.means - mean
+        second += share[:, None, None] * (part.covariances + off[:, :, None] * off[:, None, :])
+    return np.asarray(total), np.asarray(mean), second
+
+
+def test_slices_recombine_to_the_whole() -> None:
+    whole = moments(500, opacity=0.3)
+    random = np.random.default_rng(3)
+    normals, low = planes(whole, random.uniform(-4, 4, 500))
+    _, high = planes(whole, random.uniform(-4, 4, 500))
+    low, high = np.minimum(low, high), np.maximum(low, high) + 1e-3
+    none = np.full(500, np.inf)
+    slices = [sliced(whole, normals, *each) for each in ((-none, low), (low, high), (high, none))]
+    share, mean, second = recombined(slices)
+    assert share == pytest.approx(1, abs=1e-12)
+    assert mean == pytest.approx(whole.means, abs=1e-10)
+    assert second == pytest.approx(whole.covariances, abs=1e-9)
+    inner, outer, inside = halves(whole, normals, low)
+    beyond = sliced(whole, normals, low, none)
+    for half, (part, has), wanted in ((outer, slices[0], 1 - inside), (inner, beyond, inside)):
+        assert part.means == pytest.approx(half.means, abs=1e-10)
+        assert part.covariances == pytest.approx(half.covariances, abs=1e-10)
+        assert part.opacities == pytest.approx(half.opacities, abs=1e-10)
+        assert has == pytest.approx(wanted, abs=1e-10)
+
+
+@given(st.floats(-60, 60), st.floats(1e-4, 20))
+def test_slices_at_any_distance_make_no_nan(away: float, thick: float) -> None:
+    whole = moments(3)
+    normals, high = planes(whole, np.full(3, away))
+    _, low = planes(whole, np.full(3, away + thick))
+    part, share = sliced(whole, normals, low, high)
+    assert np.isfinite(part.means).all()
+    assert np.isfinite(part.covariances).all()
+    assert ((part.opacities >= 0) & (part.opacities <= 0.99)).all()
+    assert ((share >= 0) & (share <= 1)).all()
+
+
+@pytest.mark.parametrize("away", [-1.0, 0.0, 1.0, 2.0])
+def test_an_edge_is_sharper_than_that_of_a_half(away: float) -> None:
+    """Beyond the plane less of the row's own mass comes back, and the parts are the half."""
+    whole = moments(40, seed=4, opacity=0.3)
+    normals, offsets = planes(whole, np.full(40, away))
+    half, _, share = halves(whole, normals, offsets)
+    parts, which = edged(whole, normals, offsets)
+    assert set(which) == set(range(40))
+
+    def mass(of: Moments) -> np.ndarray:
+        return of.opacities * np.sqrt(np.linalg.det(of.covariances))
+
+    def beyond(of: Moments, at: np.ndarray) -> np.ndarray:
+        """(40,) of the mass of each whole, what its parts have beyond its plane."""
+        deviation = np.sqrt(np.einsum("mi,mij,mj->m", normals[at], of.covariances, normals[at]))
+        out = mass(of) * ndtr((offsets[at] - (normals[at] * of.means).sum(1)) / deviation)
+        return np.bincount(at, out, 40) / mass(whole)
+
+    assert np.bincount(which, mass(parts), 40) == pytest.approx(share * mass(whole), rel=1e-6)
+    back, before = beyond(parts, which) / (1 - share), beyond(half, np.arange(40)) / (1 - share)
+    assert (back < 0.15).all()
+    if share[0] > 0.25:
+        assert (back < 0.5 * before).all()
+    else:
+        assert back == pytest.approx(before, abs=1e-9)  # a steep tail is one part
 
 
 def test_a_shortened_one_shrinks_along_its_axis_alone() -> None:

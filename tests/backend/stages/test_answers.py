@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
+import numba
 import numpy as np
 import pytest
 
-from backend.segment import cuts, marks, objects
+from backend.render import sums
+from backend.segment import cuts, marks, meant, mincut, objects, patches, sweep
+from backend.stages import answers as stage
 from backend.stages.answers import Answers, rows_of
 from segwild_addon.protocol.errors import InputError
-from segwild_addon.protocol.requests import Choose, Cut, Keep, Prepare, Revert
+from segwild_addon.protocol.requests import Choose, Cut, Keep, Prepare, Preview, Revert
 from segwild_addon.protocol.values import ArrayRef, Mark
 
 ON_RED = Mark((-0.45, -0.27, 0.28), (-0.6, -2.5, 0.5), 0.01)
@@ -49,6 +54,45 @@ def test_preparing_draws_what_the_first_click_would_compile(blobs, monkeypatch: 
     assert ready.gaussians == len(blobs.scene)
     assert drawn
     assert not answers.opened.draft.keys  # nobody has clicked
+
+
+@pytest.mark.parametrize("view", ["", "a0"])
+def test_a_click_meets_no_code_that_was_not_compiled(blobs, view: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compiled code is made for kinds of arguments, an array's layout among them: clicks bring none that are new."""
+    met: set[tuple[str, tuple[str, ...]]] = set()
+
+    def recorded(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
+        def called(*arguments: Any) -> Any:
+            met.add((name, tuple(str(numba.typeof(each)) for each in arguments)))
+            return real(*arguments)
+
+        return called
+
+    compiled = {
+        mincut: ["_source_side"],
+        sweep: ["_inner_ties", "_weakest_within"],
+        meant: ["_middles"],
+        patches: ["_merged"],
+        sums: ["accumulate_features"],
+    }
+    for module, names in compiled.items():
+        for name in names:
+            monkeypatch.setattr(module, name, recorded(name, getattr(module, name)))
+    x, y = blobs.pixel(blobs.red)
+    photo = blobs.photo()
+    # One click on what stands apart, where preparing clicks too, needs no picture.
+    monkeypatch.setattr(stage, "_PLACES", ((x / photo.width, y / photo.height), (0.9, 0.9)))
+    answers = Answers(blobs.workspace.root)
+    for _ in answers.prepare(Prepare(view)):
+        pass
+    prepared = set(met)
+    assert {name for name, _ in prepared} >= {"_source_side", "_inner_ties", "_weakest_within"}
+    words = (f"{x:.0f},{y:.0f},+", f"{x + 12:.0f},{y:.0f},-", f"{x:.0f},{y + 6:.0f},+", "5,5,-")
+    beside = Mark((0.4, -0.27, 0.28), (0.6, -2.5, 0.5), 0.01, False)
+    for question in (Choose((ON_RED,)), Choose((ON_RED, beside)), *(Preview(view, words[: n + 1]) for n in range(4))):
+        if view or isinstance(question, Choose):
+            assert answers.answer(question).count > 0
+    assert met == prepared
 
 
 def test_rows_are_kept_exactly(blobs) -> None:

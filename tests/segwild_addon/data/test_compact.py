@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +51,24 @@ def test_a_spz_is_what_was_written_as_far_as_it_can_say(tmp_path: Path, bases: i
     np.testing.assert_allclose(
         shapes(found.quats, written.scales), shapes(written.rotations, written.scales), atol=0.04
     )
+
+
+def test_a_spz_is_smaller_than_a_search_for_repetitions_makes_it(tmp_path: Path) -> None:
+    path = tmp_path / "a.spz"
+    finished(compact.writing_spz(path, some(5000)))
+    assert path.stat().st_size < len(gzip.compress(gzip.decompress(path.read_bytes()), 6))
+
+
+def test_a_spz_of_several_chunks_is_that_of_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And says how far it is."""
+    finished(compact.writing_spz(tmp_path / "one.spz", some(200)))
+    monkeypatch.setattr(compact, "_CHUNK_ROWS", 64)
+    told = list(compact.writing_spz(tmp_path / "more.spz", some(200)))
+    assert told == sorted(told)
+    assert len(told) >= 4 * 6
+    assert told[-1] == 1
+    one, more = (gzip.decompress((tmp_path / name).read_bytes()) for name in ("one.spz", "more.spz"))
+    assert one == more
 
 
 def test_a_splat_is_what_was_written_but_for_directed_colour(tmp_path: Path) -> None:

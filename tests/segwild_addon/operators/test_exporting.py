@@ -15,6 +15,7 @@ from segwild_addon.data import export, light, ply, scenes, splats
 from segwild_addon.data.placement import moved
 from segwild_addon.data.rows import by_id, concatenate
 from segwild_addon.data.steps import Aside, finished
+from segwild_addon.viewport import framing
 
 Make = Callable[..., tuple[Path, dict[str, np.ndarray]]]
 SEGMENTS = {"fountain": (np.arange(10, 30), 0.9), "statue": (np.arange(30, 40), 0.6)}
@@ -126,6 +127,21 @@ def test_what_cannot_be_read_is_said_and_leaves_nothing(blender: Any, tmp_path: 
         blender.ops.segwild.import_workspace(directory=str(tmp_path))
     assert not blender.data.objects
     assert not blender.ops.segwild.export_ply.poll()
+
+
+def test_an_object_around_the_scene_is_told(blender: Any, scene: Any, make_workspace: Make) -> None:
+    """Blender's first cube, most often."""
+    assert framing.hidden(scene) == ""
+    blender.ops.mesh.primitive_cube_add(size=4)
+    blender.context.view_layer.update()
+    cube = blender.context.view_layer.objects.active
+    assert framing.hidden(scene).startswith(f"{cube.name} stands around")
+    cube.location = (50, 0, 0)
+    blender.context.view_layer.update()
+    assert framing.hidden(scene) == ""
+    cube.location, cube.display_type = (0, 0, 0), "WIRE"
+    blender.context.view_layer.update()
+    assert framing.hidden(scene) == ""
 
 
 def test_what_was_imported_is_active_and_selected_alone(blender: Any, scene: Any, tmp_path: Path) -> None:

@@ -69,6 +69,9 @@ def test_the_table_of_states() -> None:
     ]
     assert "The disk is full." in shown(failed).lines
     assert buttons(shown(STOPPED)) == ["segwild.start_backend", "segwild.connect_backend"]
+    nothing_to_do = states.backend(STOPPED, None, online=True, remote=False, scene=False)
+    assert nothing_to_do.title == "Ready"
+    assert not nothing_to_do.buttons  # none that would be greyed out
     assert buttons(shown(STOPPED, RUNNING)) == ["segwild.stop_backend"]
     assert shown(ABSENT, RUNNING, remote=True).title == "Connected"  # nothing needs to be installed here
     lost = Status("lost", "The system ended the backend.", "See its log.", "backend-died", 4.0)

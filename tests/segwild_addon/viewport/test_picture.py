@@ -150,8 +150,11 @@ def quick_render(blender):
     return material
 
 
-def test_a_render_lays_splats_before_and_behind_other_objects(blender, set_up, quick_render):
+@pytest.mark.parametrize("switched_on", [False, True])
+def test_a_render_lays_splats_before_and_behind_other_objects(blender, set_up, quick_render, switched_on):
+    """Whether or not Blender's own render would show them too."""
     view = view_of(blender)
+    blender.data.objects["cloud"].hide_render = not switched_on
     ob = wall(blender, (1.0, 0, 0))  # cuts the cloud in its right half
     ob.data.materials.append(quick_render)
     assert blender.ops.segwild.render() == {"FINISHED"}
@@ -171,6 +174,7 @@ def test_a_render_lays_splats_before_and_behind_other_objects(blender, set_up, q
     left = u < view.cx - 2
     np.testing.assert_allclose(got[left, 3], np.clip(everything[left, 3], 0, 1), atol=2 / 255)
     assert not np.allclose(alpha[on_wall], everything[on_wall, 3], atol=0.1)  # something is hidden
+    assert blender.data.objects["cloud"].hide_render != switched_on
 
 
 def test_files_are_written_as_asked(blender, set_up, tmp_path):
