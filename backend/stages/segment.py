@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from backend.features import Lifted
 from backend.features.sam import find_checkpoint, open_network
 from backend.progress import Progress
 from backend.scene import Workspace
 from backend.segment import metrics, objects
-from backend.segment.prompts import Mask, prompt_of
+from backend.segment.prompts import Clicks, Mask, Prompt, prompt_of
 from backend.segment.scoring import visible_share
-from backend.segment.segmenters import Sam, masked
+from backend.segment.segmenters import Sam, looking_alike, masked
 from backend.segment.selection import Selector
 from backend.stages import lift
 from backend.stages.cutting import cut_object
@@ -47,13 +48,18 @@ def run(request: Segment, progress: Progress, opened: Opened | None = None) -> d
     if request.checkpoint is not None and request.segmenter != "sam":
         raise InputError("bad-option", "--checkpoint needs a segmenter that has one.", "Add --segmenter sam.")
     network = open_network(find_checkpoint(request.checkpoint)) if request.segmenter == "sam" else None
+    lifted = _compared(request, workspace, prompt) if request.segmenter == "features" else None
     prepared = (opened or Opened(workspace.root)).prepared
     selector = Selector(prepared, workspace, photo)
     if network is not None and not isinstance(prompt, Mask):
         progress.phase("Looking at the view")  # 20 s without a card, and at once when the view is known
         prompt = masked(Sam(network, workspace), selector, prompt, request.scale)
     progress.phase("Selecting")
-    selection = selector.select(prompt)
+    if lifted is None:
+        selection = selector.select(prompt)
+    else:
+        assert isinstance(prompt, Clicks)  # checked
+        selection = looking_alike(selector, prompt, lifted, request.margin)
     if selection.of_picture:
         # Measured: carrying adds 0.02 to a mask's IoU and 0.03 to 0.07 to that of clicks a picture answered. Of other
         # clicks up to 0.02 is lost, whose region already goes around the object.
@@ -80,3 +86,14 @@ def run(request: Segment, progress: Progress, opened: Opened | None = None) -> d
         except InputError as error:  # the object is kept, whole
             progress.warn(error.code, error.sentence)
     return result
+
+
+def _compared(request: Segment, workspace: Workspace, prompt: Prompt) -> Lifted:
+    """The features that rows are compared by. Raises InputError for what they cannot answer."""
+    if not isinstance(prompt, Clicks):
+        raise InputError(
+            "bad-prompt", "Features are compared with what was clicked.", "Give --click, or leave --segmenter out."
+        )
+    if not -2 <= request.margin <= 2:
+        raise InputError("bad-option", f"--margin is {request.margin:g}.", "Cosines differ by -2 to 2; try 0.1.")
+    return Lifted.find(workspace, request.features)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -99,6 +100,38 @@ def test_segment_anything_makes_an_object(blobs, small_sam) -> None:
     segment.run(Segment(root, "drawn", "a0", mask=root / "drawn.png"), Quiet())
     rows = [objects.find(blobs.workspace, name).rows for name in ("sam", "drawn")]
     assert np.array_equal(*rows)
+
+
+def test_features_make_an_object(blobs) -> None:
+    root = blobs.workspace.root
+    points = (click(blobs, blobs.red), click(blobs, blobs.blue, "-"), "200,280,-")
+    result = segment.run(Segment(root, "red", "a0", points, segmenter="features"), Quiet())
+    found = objects.find(blobs.workspace, "red")
+    assert result["gaussians"] == len(found.rows)
+    assert blobs.iou(found.rows, blobs.red) > 0.85
+    assert [votes.kind for votes in found.evidence] == ["features", "seed", "seed"]
+    fewer = Segment(root, "red", "a0", points, segmenter="features", margin=1.9)
+    assert segment.run(fewer, Quiet())["gaussians"] < result["gaussians"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"features": "sam"}, "no-features"),
+        ({"features": "../../elsewhere"}, "no-features"),
+        ({"margin": 3.0}, "bad-option"),
+        ({"margin": float("nan")}, "bad-option"),
+        ({"click": (), "box": "10,10,90,90"}, "bad-prompt"),
+        ({"checkpoint": Path("sam.pth")}, "bad-option"),
+        ({"click": ("200,2,+",)}, "nothing-there"),
+    ],
+)
+def test_features_that_cannot_answer(blobs, changes: dict, code: str) -> None:
+    request = Segment(blobs.workspace.root, "x", "a0", (click(blobs, blobs.red),), segmenter="features")
+    with pytest.raises(InputError) as caught:
+        segment.run(replace(request, **changes), Quiet())
+    assert caught.value.code == code
+    assert not blobs.workspace.segments.exists()
 
 
 def test_a_checkpoint_that_is_none(blobs, tmp_path, monkeypatch) -> None:
