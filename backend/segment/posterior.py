@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import distance_transform_edt
 
-from backend.features.query import Alike
 from backend.render import Seen
 from backend.scene import Camera
 
@@ -33,7 +32,7 @@ _BEYOND_FROM, _BEYOND_TO = 0.1, 0.3  # ... from here on, and wholly; in roots of
 class Votes:
     """What one piece of evidence says about the rows it saw. Kept, so that it can be taken back."""
 
-    kind: str  # mask, carried, region, seed, features
+    kind: str  # mask, carried, region, seed, features, labels
     view: str  # photo, or empty
     rows: np.ndarray  # (M,) uint32
     inside: np.ndarray  # (M,) uint16, in 1/1024 votes
@@ -165,20 +164,18 @@ def seed_votes(rows: np.ndarray, *, inside: bool, view: str = "") -> Votes:
     )
 
 
-def feature_votes(found: Alike, *, view: str = "") -> Votes:
-    """What features say of every row they know: at most one vote, as strong as they are sure of their answer."""
-    rows = np.flatnonzero(found.seen)
-    said = np.rint(UNIT * found.confidence[rows]).astype(np.uint16)
-    none = np.zeros_like(said)
-    on = found.chosen[rows]
-    return Votes(
-        "features",
-        view,
-        rows.astype(np.uint32),
-        np.where(on, said, none),
-        np.where(on, none, said),
-        np.zeros(len(rows), np.float32),
-    )
+def feature_votes(
+    kind: str,
+    seen: np.ndarray,  # (N,) bool, rows that have features
+    inside: np.ndarray,  # (N,) float in 0..1, votes
+    outside: np.ndarray,  # (N,) float, at most 1 together with `inside`
+    *,
+    view: str = "",
+) -> Votes:
+    """What features say of every row that has them."""
+    rows = np.flatnonzero(seen)
+    counted = np.rint(UNIT * np.stack([inside, outside])[:, rows]).astype(np.uint16)
+    return Votes(kind, view, rows.astype(np.uint32), *counted, np.zeros(len(rows), np.float32))
 
 
 def edge_weight(mask: np.ndarray) -> np.ndarray:

@@ -160,6 +160,19 @@ class Segment:
 
 
 @dataclass(frozen=True)
+class Transfer:
+    """A few labelled photos -> named objects: Gaussians get the label of what they look like."""
+
+    workspace: Path = workspace()
+    labels: Path = option(
+        "Folder of <photo>.png, 8-bit numbers of the photo's size, 0 = nothing said; names.txt has lines `2 handle`."
+    )
+    features: str = option("What is compared: colour, or others that segwild lift or affinity made.", "colour")
+    rest: bool = option("0 stands for what has none of the labels, instead of nothing said.", False)
+    neighbours: int = option("Labelled patches that vote on each Gaussian.", 5)
+
+
+@dataclass(frozen=True)
 class Objects:
     """List, rename, delete, merge, cut, grow, shrink or split the named objects; find likely junk."""
 

@@ -39,9 +39,11 @@ def looking_alike(selector: Selector, clicks: Clicks, lifted: Lifted, margin: fl
     unwanted = np.stack(sides[False]) if sides[False] else other_looks(lifted, wanted)
     view = selector.photo.name
     on, beside = pointed[True], pointed[False]
+    found = alike(lifted, wanted, unwanted, margin)
+    votes = (np.where(found.chosen == side, found.confidence, 0) for side in (True, False))
     return selector.prepared.decided(
         [
-            feature_votes(alike(lifted, wanted, unwanted, margin), view=view),
+            feature_votes(NAME, found.seen, *votes, view=view),
             seed_votes(np.flatnonzero(on > beside), inside=True, view=view),
             seed_votes(np.flatnonzero(beside > on), inside=False, view=view),
         ]
