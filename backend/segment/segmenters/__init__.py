@@ -3,7 +3,8 @@
 `graph` needs neither a network nor features: see `region`.
 """
 
+from backend.segment.segmenters.around import around
 from backend.segment.segmenters.features import looking_alike
 from backend.segment.segmenters.sam import Generated, Sam, Scale, mask_at, masked
 
-__all__ = ["Generated", "Sam", "Scale", "looking_alike", "mask_at", "masked"]
+__all__ = ["Generated", "Sam", "Scale", "around", "looking_alike", "mask_at", "masked"]
