@@ -15,7 +15,7 @@ from backend.features.lift import Lifted
 
 _TEMPERATURE = 0.1  # of cosines: a lead this large is sure to 0.73
 _ROWS = 1 << 16  # compared at once: a million rows of 1024 float32 are 4 GB
-_LOOKS = 16  # of a scene: what else there is, where nobody says what is not meant
+_LOOKS = 16  # of a scene: what else there is than what is wanted
 _SAME = 0.9  # cosine from which two looks are one: a scene with fewer has some of them cut in pieces
 _SAMPLED = 10_000  # rows that a scene's looks are found among
 _SHORT = 1e-6  # a feature of less length has no direction
@@ -73,7 +73,7 @@ def alike(
 
 
 def other_looks(lifted: Lifted, wanted: np.ndarray) -> np.ndarray:
-    """(Q, D) float32 unit: what else a scene looks like, where nobody says what is not meant.
+    """(Q, D) float32 unit: what else a scene looks like than what was wanted.
 
     Centres of its features, rows weighing by how much they fill, but for those that the wanted (P, D) are of.
     """

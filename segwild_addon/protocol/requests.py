@@ -152,9 +152,7 @@ class Segment:
     scale: Literal["auto", "sub-part", "part", "whole"] = option(
         "Of sam: which of its three masks; auto takes the one it is surest of.", "auto"
     )
-    orbit: int = option(
-        "Of sam: views around the object, at most, that it is asked about afterwards; each makes the object surer.", 4
-    )
+    orbit: int = option("Of sam: most views around the object that it is asked about afterwards.", 4)
     features: str = option("Of features: which; those that segwild lift or affinity made.", "colour")
     margin: float = option("Of features: cosine by which Gaussians must be nearer to what is meant; more: fewer.", 0.0)
     cut: Literal["none", "exact", "axis", "literal"] = option(

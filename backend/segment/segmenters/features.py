@@ -18,8 +18,9 @@ NAME = "features"
 def looking_alike(selector: Selector, clicks: Clicks, lifted: Lifted, margin: float = 0.0) -> Selection:
     """Rows nearer to what positive clicks are on than to what negative ones are on, wherever they are.
 
-    Without negative clicks, the scene's other looks stand in for them. What features say is a vote per row at most;
-    edges and rows without features follow the scene. Raises InputError if no positive click is on anything.
+    The scene's other looks stand beside the negative clicks: without them each keeps out its own kind alone. What
+    features say is a vote per row at most; edges and rows without features follow the scene. Raises InputError if no
+    positive click is on anything.
     """
     sides: dict[bool, list[np.ndarray]] = {True: [], False: []}
     pointed = {side: np.zeros(len(selector.scene)) for side in sides}
@@ -36,7 +37,7 @@ def looking_alike(selector: Selector, clicks: Clicks, lifted: Lifted, margin: fl
             "Click on a part that the render shows.",
         )
     wanted = np.stack(sides[True])
-    unwanted = np.stack(sides[False]) if sides[False] else other_looks(lifted, wanted)
+    unwanted = np.concatenate([*(each[None] for each in sides[False]), other_looks(lifted, wanted)])
     view = selector.photo.name
     on, beside = pointed[True], pointed[False]
     found = alike(lifted, wanted, unwanted, margin)

@@ -152,7 +152,9 @@ def test_no_such_number_of_views(blobs, views: int) -> None:
 
 def test_features_make_an_object(blobs) -> None:
     root = blobs.workspace.root
-    points = (click(blobs, blobs.red), click(blobs, blobs.blue, "-"), "200,280,-")
+    x, y = blobs.pixel(blobs.red)
+    on = [f"{x + right},{y + down},+" for right, down in ((0, 0), (0, -25), (0, 25), (-25, 0), (25, 0))]
+    points = (*on, click(blobs, blobs.blue, "-"), "200,280,-")
     result = segment.run(Segment(root, "red", "a0", points, segmenter="features"), Quiet())
     found = objects.find(blobs.workspace, "red")
     assert result["gaussians"] == len(found.rows)

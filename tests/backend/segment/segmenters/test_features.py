@@ -43,10 +43,11 @@ def test_colours_that_were_lifted_tell_the_blobs_apart(blobs) -> None:
     lifted = Lifted.find(blobs.workspace, "colour")
     prepared = selector(blobs)
     for label, other in ((blobs.red, blobs.blue), (blobs.blue, blobs.red)):
-        points = blobs.pixel(label), blobs.pixel(other), (200.0, 280.0)  # the last one is on the ground
-        found = looking_alike(prepared, clicks(*points, positive=(True, False, False)), lifted)
-        # The ground's rim against the empty sky looks like nothing else, and may go to either side.
-        assert found.chosen[blobs.labels == label].mean() > 0.9
+        x, y = blobs.pixel(label)
+        on = [(x, y), (x, y - 25), (x, y + 25), (x - 25, y), (x + 25, y)]  # its rims look unlike its middle
+        points = *on, blobs.pixel(other), (200.0, 280.0)  # the last one is on the ground
+        found = looking_alike(prepared, clicks(*points, positive=(True,) * 5 + (False, False)), lifted)
+        assert blobs.iou(np.flatnonzero(found.chosen), label) > 0.85
         assert found.chosen[blobs.labels == other].mean() < 0.02
 
 
@@ -68,16 +69,25 @@ def test_every_positive_and_every_negative_click_counts(blobs) -> None:
     assert blobs.iou(np.flatnonzero(one.chosen), blobs.red) > 0.95
 
 
+def test_a_negative_click_keeps_out_more_than_its_own_kind(blobs) -> None:
+    """It is on the blue ball; the ground is nearer to the red one than to that, and not meant either."""
+    values = np.array([[0.8, 0.6, 0], [0, 1, 0], [0, 0, 1]])[blobs.labels]
+    lifted = Lifted(values.astype(np.float16), *np.ones((2, len(values)), np.float32), np.zeros(len(values), bool))
+    points = blobs.pixel(blobs.red), blobs.pixel(blobs.blue)
+    found = looking_alike(selector(blobs), clicks(*points, positive=(True, False)), lifted)
+    assert blobs.iou(np.flatnonzero(found.chosen), blobs.red) > 0.95
+
+
 def test_a_margin_leaves_out_what_is_hardly_nearer(blobs) -> None:
     """Rows between two looks, a little nearer to the red one."""
     kinds = np.zeros((len(blobs.labels), 3), np.float32)
     kinds[np.arange(len(blobs.labels)), blobs.labels] = 1
-    kinds[blobs.labels == blobs.blue] = (0, 0.8, 0.7)
+    kinds[blobs.labels == blobs.blue] = (0, 0.92, 0.39)
     lifted = Lifted(kinds.astype(np.float16), *np.ones((2, len(kinds)), np.float32), np.zeros(len(kinds), bool))
     prompts = clicks(blobs.pixel(blobs.red), (200.0, 280.0), positive=(True, False))
     prepared = selector(blobs)
     assert looking_alike(prepared, prompts, lifted).chosen[blobs.labels == blobs.blue].mean() > 0.95
-    assert looking_alike(prepared, prompts, lifted, 0.85).chosen[blobs.labels == blobs.blue].mean() < 0.05
+    assert looking_alike(prepared, prompts, lifted, 0.95).chosen[blobs.labels == blobs.blue].mean() < 0.05
 
 
 def test_it_is_evidence_of_one_vote_at_most_beside_that_of_seeds(blobs) -> None:
