@@ -9,6 +9,7 @@ import numpy as np
 
 from backend.features.neutral import Neutral
 from backend.scene import Camera
+from backend.segment.framed import Framed
 from backend.segment.orbit import Ellipsoid, Orbit, candidates, gain, in_question, poses
 from backend.segment.peaks import points_of
 from backend.segment.posterior import mask_votes, posterior
@@ -65,7 +66,8 @@ def around(
         if not used:
             yield Asked(candidate.name, agreement, used, selection)
             continue
-        votes = mask_votes(view.seen, mask, view=candidate.name, kind=KIND, confidence=agreement, means=scene.means)
+        framed = Framed(scene.means, candidate.camera)
+        votes = mask_votes(view.seen, mask, view=candidate.name, kind=KIND, confidence=agreement, framed=framed)
         before, selection = selection.chosen, prepared.decided([*selection.evidence, votes])
         yield Asked(candidate.name, agreement, used, selection)
         if (before ^ selection.chosen).sum() < settings.change * max(before.sum(), 1):
