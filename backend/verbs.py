@@ -9,7 +9,7 @@ from segwild_addon.protocol import requests
 
 # Who writes into a scene on the command line does so alone; the first also replace what a service works with.
 REPLACING = ("run", "capture", "train", "import")
-WRITING = (*REPLACING, "embed", "lift", "masks", "affinity", "segment", "objects", "appearance")
+WRITING = (*REPLACING, "embed", "lift", "masks", "affinity", "segment", "transfer", "objects", "appearance")
 VERBS: dict[str, tuple[type, str]] = {
     "demo": (requests.Demo, "backend.stages.demo"),
     "run": (requests.Run, "backend.stages.run"),
@@ -20,6 +20,7 @@ VERBS: dict[str, tuple[type, str]] = {
     "masks": (requests.Masks, "backend.stages.masks"),
     "affinity": (requests.Affinity, "backend.stages.affinity"),
     "segment": (requests.Segment, "backend.stages.segment"),
+    "transfer": (requests.Transfer, "backend.stages.transfer"),
     "objects": (requests.Objects, "backend.stages.objects"),
     "appearance": (requests.Appearance, "backend.stages.appearance"),
     "render": (requests.Render, "backend.stages.render"),

@@ -16,11 +16,13 @@ from typing import Any
 import numpy as np
 from scipy.ndimage import distance_transform_edt
 
+from backend.features import Lifted
 from backend.render import Seen
 from backend.scene import Camera
 from backend.segment import metrics
 from backend.segment.prompts import Clicks
 from backend.segment.scoring import covering, sampled
+from backend.segment.segmenters import looking_alike
 from backend.segment.selection import Selector
 from benchmarks.masked import Scene, references
 from benchmarks.rasterize import facts
@@ -76,6 +78,7 @@ def clicked(
     *,
     carried: bool,
     random: np.random.Generator | None = None,
+    features: Lifted | None = None,  # that clicks are compared by; None: they mean what stands there
 ) -> Iterator[np.ndarray]:
     """The rows (N,) bool after each click."""
     selector = Selector(scene.prepared, scene.workspace, scene.workspace.photo(reference))
@@ -89,7 +92,8 @@ def clicked(
         points.append(point)
         signs.append(sign)
         try:
-            selection = selector.select(Clicks(np.array(points), np.array(signs)))
+            clicks = Clicks(np.array(points), np.array(signs))
+            selection = selector.select(clicks) if features is None else looking_alike(selector, clicks, features)
         except InputError:  # nothing is there: the picture stays as it is
             points.pop()
             signs.pop()
@@ -102,11 +106,17 @@ def clicked(
 
 
 def after_clicks(
-    scene: Scene, viewed: Viewed, masks: dict[str, np.ndarray], reference: str, *, carried: bool
+    scene: Scene,
+    viewed: Viewed,
+    masks: dict[str, np.ndarray],
+    reference: str,
+    *,
+    carried: bool,
+    features: Lifted | None = None,
 ) -> list[tuple[float | None, float | None]]:
     """After each click: the mean IoU over the other photos, and the IoU in the clicked one."""
     figures = []
-    for chosen in clicked(scene, viewed, masks, reference, carried=carried):
+    for chosen in clicked(scene, viewed, masks, reference, carried=carried, features=features):
         others = [metrics.iou(viewed.shown(chosen, name), truth) for name, truth in masks.items() if name != reference]
         own = metrics.iou(viewed.shown(chosen, reference), masks[reference])
         figures.append((metrics.mean_over_views(others).value, own))
@@ -116,6 +126,7 @@ def after_clicks(
 def run(options: argparse.Namespace) -> None:
     for name, root, folder in options.set:
         scene = Scene.open(Path(root))
+        features = None if options.features is None else Lifted.find(scene.workspace, options.features)
         lines: list[dict[str, Any]] = []
         for item in sorted(path for path in Path(folder).iterdir() if path.is_dir()):
             masks = scene.masks(item, options.views)
@@ -123,12 +134,13 @@ def run(options: argparse.Namespace) -> None:
                 continue
             viewed = Viewed(scene, list(masks))
             for seed, reference in enumerate(references(masks, options.seeds)):
-                figures = after_clicks(scene, viewed, masks, reference, carried=not options.preview)
+                figures = after_clicks(scene, viewed, masks, reference, carried=not options.preview, features=features)
                 told = {f"iou@{count}": figures[count - 1][0] for count in COUNTS}
                 # Whoever clicks sees this photo, and stops where it looks best there.
                 best = max(range(3), key=lambda place: figures[place][1] or 0.0)
                 told["iou, best of 3 in the clicked photo"] = figures[best][0]
                 about = {"protocol": PROTOCOL, "reference": reference, "n": len(masks) - 1, "preview": options.preview}
+                about["features"] = options.features
                 about |= {"gaussians": len(scene.gaussians), "reason": None} | facts(f"{name}/{item.name}", seed)
                 rows = [{"name": f"k-clicks/{key}", "value": value, "unit": "1"} | about for key, value in told.items()]
                 with options.out.open("a", encoding="utf-8") as file:
@@ -148,6 +160,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3, help="most clicked photos per object")
     parser.add_argument("--views", type=int, default=8, help="most masked photos per object")
     parser.add_argument("--preview", action="store_true", help="as the window shows it, not carried to other photos")
+    parser.add_argument("--features", help="lifted features that clicks are compared by, such as colour")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "clicks.jsonl")
     options = parser.parse_args()
     options.out.parent.mkdir(parents=True, exist_ok=True)

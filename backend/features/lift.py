@@ -68,6 +68,21 @@ class Lifted:
         except TypeError as error:
             raise InputError("file-damaged", f"Not a file of features: {path}.", "Delete it and lift again.") from error
 
+    @classmethod
+    def find(cls, workspace: Workspace, name: str) -> Lifted:
+        """Raises InputError, with the names there are, if these Gaussians have no features of that name."""
+        known = sorted(path.stem for path in features_file(workspace, "").parent.glob("*.safetensors"))
+        known = [each for each in known if "." not in each]  # maps of a compression lie beside what they made
+        lifted = cls.load(workspace, name) if name in known else None  # no path reaches the file system
+        if lifted is None:
+            there = f" There is: {', '.join(known)}." if known and name not in known else ""
+            raise InputError(
+                "no-features",
+                f"The features {name!r} were {'lifted from other Gaussians' if name in known else 'not lifted yet'}.",
+                f"Run: segwild lift WORKSPACE --features NAME.{there}",
+            )
+        return lifted
+
 
 class Views(Protocol):
     """2D features of some views, asked for by number as often as channels are gone through."""

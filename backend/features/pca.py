@@ -6,7 +6,6 @@ import numpy as np
 
 from backend.features.lift import Lifted
 from backend.scene import Workspace
-from segwild_addon.protocol.errors import InputError
 
 MOST_ROWS = 50_000
 UNSEEN = 0.5  # grey
@@ -17,11 +16,7 @@ def principal_colors(workspace: Workspace, name: str = "colour") -> np.ndarray:
 
     Rows weigh by how many pixels they filled. Raises InputError if the features were not lifted.
     """
-    lifted = Lifted.load(workspace, name)
-    if lifted is None:
-        raise InputError(
-            "no-features", f"The features {name!r} were not lifted yet.", "Run: segwild lift WORKSPACE --features NAME."
-        )
+    lifted = Lifted.find(workspace, name)
     seen = np.flatnonzero(~lifted.unseen)
     colors = np.full((len(lifted.unseen), 3), UNSEEN, np.float32)
     if len(seen) < 4:

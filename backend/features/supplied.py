@@ -50,29 +50,7 @@ class Labels:
         return (in_picture(self._labels(photo), self.workspace, photo, camera) > 0).astype(np.float32)
 
     def _labels(self, photo: Photo) -> np.ndarray:
-        """(H, W) uint8."""
-        path = self.folder / f"{photo.name}.png"
-        try:
-            with Image.open(path) as image:
-                if image.mode not in ("L", "P", "1"):
-                    raise InputError(
-                        "bad-labels",
-                        f"A label picture has colours, not numbers (mode {image.mode}): {path}.",
-                        "Save it as 8-bit grey, or with a palette.",
-                    )
-                labels = np.asarray(image if image.mode != "1" else image.convert("L"))
-        except InputError:
-            raise
-        except Exception as error:  # Pillow's decoders raise what they like
-            raise InputError("picture-unreadable", f"The label picture cannot be read: {path}.") from error
-        if labels.shape != (photo.height, photo.width):
-            raise InputError(
-                "mask-size",
-                f"A label picture is {labels.shape[1]}x{labels.shape[0]} pixels, its photo is "
-                f"{photo.width}x{photo.height}: {path}.",
-                "Save it in the photo's own size.",
-            )
-        return labels
+        return read_labels(self.folder / f"{photo.name}.png", photo)
 
 
 class Files:
@@ -137,6 +115,58 @@ class Files:
                 "Arrays must cover the whole photo, upright; cut padding away.",
             )
         return features
+
+
+def read_labels(path: Path, photo: Photo) -> np.ndarray:
+    """(H, W) uint8 of a label picture. Raises InputError for one that holds no numbers or fits another photo."""
+    try:
+        with Image.open(path) as image:
+            if image.mode not in ("L", "P", "1"):
+                raise InputError(
+                    "bad-labels",
+                    f"A label picture has colours, not numbers (mode {image.mode}): {path}.",
+                    "Save it as 8-bit grey, or with a palette.",
+                )
+            labels = np.asarray(image if image.mode != "1" else image.convert("L"))
+    except InputError:
+        raise
+    except Exception as error:  # Pillow's decoders raise what they like
+        raise InputError("picture-unreadable", f"The label picture cannot be read: {path}.") from error
+    if labels.shape != (photo.height, photo.width):
+        raise InputError(
+            "mask-size",
+            f"A label picture is {labels.shape[1]}x{labels.shape[0]} pixels, its photo is "
+            f"{photo.width}x{photo.height}: {path}.",
+            "Save it in the photo's own size.",
+        )
+    return labels
+
+
+def label_names(folder: Path) -> dict[int, str]:
+    """Names by number from names.txt, a line `2 handle` for each; none without the file.
+
+    Raises InputError for a line that is none, and for a number or a name that comes twice.
+    """
+    path = folder / "names.txt"
+    if not path.exists():
+        return {}
+    try:
+        lines = path.read_text("utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            "bad-names", f"The names of the labels cannot be read: {path}.", "Save it as UTF-8."
+        ) from error
+    names: dict[int, str] = {}
+    for line in filter(None, map(str.strip, lines)):
+        number, name = (*line.split(None, 1), "")[:2]
+        if not (number.isascii() and number.isdigit() and 1 <= int(number[:4]) <= LABELS_MAX and name):
+            raise InputError(
+                "bad-names", f"{line[:80]!r} names no label: {path}.", f"Write a number from 1 to {LABELS_MAX}, a name."
+            )
+        if int(number) in names or name in names.values():
+            raise InputError("bad-names", f"{line[:80]!r} names one twice: {path}.", "Give each label one name.")
+        names[int(number)] = name
+    return names
 
 
 def _checked(folder: Path) -> None:

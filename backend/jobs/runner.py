@@ -37,6 +37,7 @@ CHANGES: dict[str, tuple[events.Artefact, ...]] = {
     "lift": ("features",),
     "affinity": ("features", "objects"),
     "segment": ("objects",),
+    "transfer": ("objects",),
     "objects": ("objects",),
     "appearance": ("appearance",),
 }

@@ -19,7 +19,7 @@ UNIT = 1024  # counts per vote
 PRIOR_FOR, PRIOR_AGAINST = 102, 410  # 0.1 and 0.4 votes: most Gaussians are not the object
 VOTED_FROM = UNIT // 4  # counts beyond the prior
 SEED_VOTES = 8  # of a Gaussian somebody clicked on
-_FULL_MASS_PX = 2.0  # a Gaussian that fills this much of a view gets the view's whole vote
+FULL_MASS_PX = 2.0  # a Gaussian that fills this much of a view gets the view's whole vote
 _WHOLLY_SEEN = 0.1  # of a row's light: one that shows less shines through what stands before it, and says less
 _EDGE_PX = 3.0  # masks are less sure this close to their edge ...
 _EDGE_LEAST = 0.2  # ... but never mute
@@ -30,7 +30,7 @@ _BEYOND_VOTES = 0.5  # against what a mask's view does not see, away from the ma
 class Votes:
     """What one piece of evidence says about the rows it saw. Kept, so that it can be taken back."""
 
-    kind: str  # mask, carried, seed
+    kind: str  # mask, carried, region, seed, features, labels, orbit
     view: str  # photo, or empty
     rows: np.ndarray  # (M,) uint32
     inside: np.ndarray  # (M,) uint16, in 1/1024 votes
@@ -100,7 +100,7 @@ def mask_votes(
     mask = np.asarray(mask, np.float32)
     weight = edge_weight(mask > 0.5)
     A, Z = seen.accumulate(np.stack([mask, 1 / weight], -1), weight)
-    clear = np.minimum(1, Z / _FULL_MASS_PX) * np.minimum(1, A[:, 1] / (_WHOLLY_SEEN * alone(seen)))
+    clear = np.minimum(1, Z / FULL_MASS_PX) * np.minimum(1, A[:, 1] / (_WHOLLY_SEEN * alone(seen)))
     share = np.clip(A[:, 0] / np.maximum(Z, 1e-12), 0, 1).astype(np.float64)
     inside, outside = clear * share, clear * (1 - share)
     if framed is not None:
@@ -135,6 +135,20 @@ def seed_votes(rows: np.ndarray, *, inside: bool, view: str = "") -> Votes:
         none if inside else full,
         np.zeros(len(rows), np.float32),
     )
+
+
+def feature_votes(
+    kind: str,
+    seen: np.ndarray,  # (N,) bool, rows that have features
+    inside: np.ndarray,  # (N,) float in 0..1, votes
+    outside: np.ndarray,  # (N,) float, at most 1 together with `inside`
+    *,
+    view: str = "",
+) -> Votes:
+    """What features say of every row that has them."""
+    rows = np.flatnonzero(seen)
+    counted = np.rint(UNIT * np.stack([inside, outside])[:, rows]).astype(np.uint16)
+    return Votes(kind, view, rows.astype(np.uint32), *counted, np.zeros(len(rows), np.float32))
 
 
 def edge_weight(mask: np.ndarray) -> np.ndarray:

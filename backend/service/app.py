@@ -31,9 +31,10 @@ from segwild_addon.protocol import codec, requests
 from segwild_addon.protocol.errors import InputError, ProtocolError, ResourceError, SegWildError, refusal
 from segwild_addon.protocol.events import STREAM_HEADER, SceneChanged
 
-REMOTE = ("run", "capture", "train", "embed", "lift", "segment", "objects", "appearance", "render", "export", "import")
+SCENE = ("run", "capture", "train", "import", "embed", "lift")
+OBJECTS = ("segment", "transfer", "objects", "appearance", "render", "export")
 NETWORKS = ("masks", "affinity")  # which cannot do without one
-REMOTE_VERBS = (*REMOTE, *NETWORKS, "evaluate", "evaluate-masks")  # demo, sample and doctor are for a terminal
+REMOTE_VERBS = (*SCENE, *OBJECTS, *NETWORKS, "evaluate", "evaluate-masks")  # demo, sample and doctor are for a terminal
 PAGE = Path(__file__).with_name("page.html")
 ASKING_MAX = 32  # questions that may wait at a time; arrays and the job table have threads of their own
 SNAPSHOT_LEAST_SECS = 1.0

@@ -143,16 +143,34 @@ class Segment:
     click: tuple[str, ...] = option("X,Y,+ on the object or X,Y,- beside it; repeatable.", ())
     mask: Path | None = option("Picture of the photo's size, white = the object.", None)
     box: str | None = option("X0,Y0,X1,Y1 around the object.", None)
-    segmenter: Literal["graph", "sam"] = option(
-        "What turns clicks or a box into an object: the scene alone, or segment-anything with a checkpoint.", "graph"
+    segmenter: Literal["graph", "sam", "features"] = option(
+        "What turns clicks or a box into an object: the scene alone; segment-anything with a checkpoint; or lifted "
+        "features, for everything that looks like what was clicked.",
+        "graph",
     )
     checkpoint: Path | None = option("Of sam: file of its weights; none: see segwild doctor.", None)
     scale: Literal["auto", "sub-part", "part", "whole"] = option(
         "Of sam: which of its three masks; auto takes the one it is surest of.", "auto"
     )
+    orbit: int = option("Of sam: most views around the object that it is asked about afterwards.", 4)
+    features: str = option("Of features: which; those that segwild lift or affinity made.", "colour")
+    margin: float = option("Of features: cosine by which Gaussians must be nearer to what is meant; more: fewer.", 0.0)
     cut: Literal["none", "exact", "axis", "literal"] = option(
         "Divide Gaussians that stick out of the object at its edge; see segwild objects cut.", "none"
     )
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """A few labelled photos -> named objects: Gaussians get the label of what they look like."""
+
+    workspace: Path = workspace()
+    labels: Path = option(
+        "Folder of <photo>.png, 8-bit numbers of the photo's size, 0 = nothing said; names.txt has lines `2 handle`."
+    )
+    features: str = option("What is compared: colour, or others that segwild lift or affinity made.", "colour")
+    rest: bool = option("0 stands for what has none of the labels, instead of nothing said.", False)
+    neighbours: int = option("Labelled patches that vote on each Gaussian.", 5)
 
 
 @dataclass(frozen=True)

@@ -107,6 +107,21 @@ class Network:
             square[..., :height, :width], (embedding.height, embedding.width), mode="bilinear", align_corners=False
         )
 
+    @torch.inference_mode()
+    def earlier(self, logits: np.ndarray, embedding: Embedding) -> np.ndarray:
+        """(4G, 4G) float32, a picture's own logits (H, W) in the form of an earlier answer: the way back from
+        `on_picture`. Beyond the picture they are as low as anywhere in it.
+        """
+        side = 4 * embedding.features.shape[1]
+        height, width = (
+            min(side, max(1, round(length * side / self.side_px)))
+            for length in seen_size(embedding.height, embedding.width, self.side_px)
+        )
+        picture = torch.from_numpy(np.asarray(logits, np.float32))[None, None]
+        small = functional.interpolate(picture, (height, width), mode="bilinear", align_corners=False, antialias=True)
+        padding = (0, side - width, 0, side - height)
+        return functional.pad(small, padding, value=float(small.min()))[0, 0].numpy()
+
     def predict(
         self,
         embedding: Embedding,

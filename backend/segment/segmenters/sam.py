@@ -13,6 +13,7 @@ from backend.features.neutral import Neutral
 from backend.features.sam import Embedding, Network, Predicted, embedded
 from backend.scene import Workspace
 from backend.segment.prompts import Box, Clicks, Mask, in_picture_pixels, on_photo
+from backend.segment.refine import log_odds
 from backend.segment.selection import Selector
 from backend.segment.suppression import boxes_of, distinct, packed
 from segwild_addon.protocol.errors import InputError
@@ -55,6 +56,14 @@ class Sam:
         """Of a neutral view of the workspace's Gaussians; kept by photo, Gaussians and checkpoint."""
         size, stamp = view.picture.shape[:2], splat_hash(self.workspace)
         return embedded(self.workspace, photo, lambda: picture_of(view), size, self.network, stamp)
+
+    def looked(self, view: Neutral) -> Embedding:
+        """Of a view that is no photo's, and will not come again: not kept."""
+        return self.network.embed(picture_of(view))
+
+    def about(self, embedding: Embedding, points: np.ndarray, labels: np.ndarray, share: np.ndarray) -> Predicted:
+        """Three masks (1, 3, H, W) for points, as `predict`, and what is known before: a picture (H, W) in 0..1."""
+        return self.predict(embedding, points, labels, None, self.network.earlier(log_odds(share), embedding))
 
     def predict(
         self,

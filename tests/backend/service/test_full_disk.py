@@ -38,6 +38,7 @@ class Place:
     colmap: Path  # photos and the text model of their cameras
     splat: Path
     masks: Path
+    labels: Path
     new: Path  # not there yet
 
     def request(self, verb: str) -> Any:
@@ -47,6 +48,7 @@ class Place:
             "import": {"file": self.splat, "out": self.new},
             "train": {**TRAIN, "seed": 1, "restart": True},
             "segment": {"name": "other", "view": "p0", "click": ("32,24,+",)},
+            "transfer": {"labels": self.labels},
             "objects": {"action": "rename", "names": ("it", "that")},
             "appearance": {"object": "it", "from_": "p1"},
             "render": {"out": self.scene / "renders", "long_side": 64, "channels": "rgb,object"},
@@ -123,8 +125,10 @@ def place(photographed: Workspace, _kept: dict[str, Place], tmp_path_factory: py
         ply.write_ply(folder / "a.ply", photographed.gaussians())
         for name in ("p0", "p1"):
             write_picture(folder / "masks" / f"{name}.png", np.eye(48, 64) > 0)
+        write_picture(folder / "labels" / "p0.png", np.repeat(np.array([[1, 2]], np.uint8), 32, 1).repeat(48, 0))
         colmap = colmap_model(photographed, folder / "colmap")
-        _kept["place"] = Place(folder / "scene", colmap, folder / "a.ply", folder / "masks", folder / "new")
+        places = (folder / name for name in ("a.ply", "masks", "labels", "new"))
+        _kept["place"] = Place(folder / "scene", colmap, *places)
     return _kept["place"]
 
 

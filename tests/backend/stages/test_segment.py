@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from backend.capture.pictures import write_picture
-from backend.progress import Quiet
+from backend.progress import Cancelled, Quiet
 from backend.segment import cuts, objects
+from backend.segment.orbit import Orbit
 from backend.stages import evaluate_masks, segment
 from segwild_addon.protocol.errors import InputError, SetupError
 from segwild_addon.protocol.requests import EvaluateMasks, Segment
@@ -88,9 +90,10 @@ def test_segment_anything_makes_an_object(blobs, small_sam) -> None:
     """Random weights mean nothing in particular: the object is what the mask they gave chooses."""
     root = blobs.workspace.root
     request = Segment(
-        root, "sam", "a0", ("100,150,+", "300,40,-"), segmenter="sam", checkpoint=small_sam, scale="whole"
+        root, "sam", "a0", ("100,150,+", "300,40,-"), segmenter="sam", checkpoint=small_sam, scale="whole", orbit=0
     )
     result = segment.run(request, Quiet())
+    assert result["orbit"] == []
     drawn = objects.find(blobs.workspace, "sam").masks["a0"]
     assert 0 < drawn.mean() < 1
     assert result["iou"] > 0
@@ -99,6 +102,86 @@ def test_segment_anything_makes_an_object(blobs, small_sam) -> None:
     segment.run(Segment(root, "drawn", "a0", mask=root / "drawn.png"), Quiet())
     rows = [objects.find(blobs.workspace, name).rows for name in ("sam", "drawn")]
     assert np.array_equal(*rows)
+
+
+def looking_around(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a network says from other sides counts, so that one of random weights is heard."""
+    monkeypatch.setattr(segment, "Orbit", lambda views: Orbit(views=views, agreement=0.0, change=0.0, gain=0.0))
+
+
+def test_segment_anything_is_asked_from_other_sides(blobs, small_sam: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looking_around(monkeypatch)
+    root = blobs.workspace.root
+    write_picture(root / "red.png", blobs.mask(blobs.red))
+    request = Segment(root, "red", "a0", mask=root / "red.png", segmenter="sam", checkpoint=small_sam, orbit=2)
+    result = segment.run(request, Quiet())
+    assert [step["used"] for step in result["orbit"]] == [True, True]
+    found = objects.find(blobs.workspace, "red")
+    assert [votes.view for votes in found.evidence if votes.kind == "orbit"] == [
+        step["view"] for step in result["orbit"]
+    ]
+    assert result["gaussians"] == len(found.rows)
+    assert np.array_equal(found.masks["a0"], blobs.mask(blobs.red))
+
+
+def test_who_stops_a_look_around_has_the_object_of_that_moment(
+    blobs, small_sam: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Stops(Quiet):
+        def advance(self, steps: int = 1, note: str = "") -> None:
+            if note.startswith("orbit"):
+                raise Cancelled
+
+    looking_around(monkeypatch)
+    root = blobs.workspace.root
+    write_picture(root / "red.png", blobs.mask(blobs.red))
+    request = Segment(root, "red", "a0", mask=root / "red.png", segmenter="sam", checkpoint=small_sam, cut="exact")
+    with pytest.raises(Cancelled):
+        segment.run(request, Stops())
+    found = objects.find(blobs.workspace, "red")
+    assert [votes.kind for votes in found.evidence].count("orbit") == 1
+    assert cuts.load(blobs.workspace, found) is None
+
+
+@pytest.mark.parametrize("views", [-1, 25])
+def test_no_such_number_of_views(blobs, views: int) -> None:
+    request = Segment(blobs.workspace.root, "x", "a0", (click(blobs, blobs.red),), orbit=views)
+    with pytest.raises(InputError, match="--orbit is"):
+        segment.run(request, Quiet())
+
+
+def test_features_make_an_object(blobs) -> None:
+    root = blobs.workspace.root
+    x, y = blobs.pixel(blobs.red)
+    on = [f"{x + right},{y + down},+" for right, down in ((0, 0), (0, -25), (0, 25), (-25, 0), (25, 0))]
+    points = (*on, click(blobs, blobs.blue, "-"), "200,280,-")
+    result = segment.run(Segment(root, "red", "a0", points, segmenter="features"), Quiet())
+    found = objects.find(blobs.workspace, "red")
+    assert result["gaussians"] == len(found.rows)
+    assert blobs.iou(found.rows, blobs.red) > 0.85
+    assert [votes.kind for votes in found.evidence] == ["features", "seed", "seed"]
+    fewer = Segment(root, "red", "a0", points, segmenter="features", margin=1.9)
+    assert segment.run(fewer, Quiet())["gaussians"] < result["gaussians"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"features": "sam"}, "no-features"),
+        ({"features": "../../elsewhere"}, "no-features"),
+        ({"margin": 3.0}, "bad-option"),
+        ({"margin": float("nan")}, "bad-option"),
+        ({"click": (), "box": "10,10,90,90"}, "bad-prompt"),
+        ({"checkpoint": Path("sam.pth")}, "bad-option"),
+        ({"click": ("200,2,+",)}, "nothing-there"),
+    ],
+)
+def test_features_that_cannot_answer(blobs, changes: dict, code: str) -> None:
+    request = Segment(blobs.workspace.root, "x", "a0", (click(blobs, blobs.red),), segmenter="features")
+    with pytest.raises(InputError) as caught:
+        segment.run(replace(request, **changes), Quiet())
+    assert caught.value.code == code
+    assert not blobs.workspace.segments.exists()
 
 
 def test_a_checkpoint_that_is_none(blobs, tmp_path, monkeypatch) -> None:

@@ -141,3 +141,19 @@ def test_prompts_together_are_those_prompts_alone(small_sam: Path) -> None:
     for number in range(5):
         alone = network.predict(embedding, points[number : number + 1], labels[:1])
         assert np.abs(together.logits[number] - alone.logits[0]).max() < 1e-4
+
+
+@pytest.mark.parametrize("size", [(48, 64), (90, 40), (128, 128), (200, 300)])
+def test_a_picture_as_an_earlier_answer_and_back(small_sam: Path, size: tuple[int, int]) -> None:
+    network = open_network(small_sam)
+    y, x = np.mgrid[: size[0], : size[1]] / max(size)
+    logits = 6 * np.cos(4 * x + 2 * y) - 1
+    embedding = Embedding(np.zeros((256, 8, 8), np.float32), *size)
+    told = network.earlier(logits, embedding)
+    assert told.shape == (32, 32)
+    back = network.on_picture(torch.from_numpy(told)[None, None], embedding)[0, 0].numpy()
+    inner = np.s_[size[0] // 8 : -size[0] // 8, size[1] // 8 : -size[1] // 8]
+    assert np.abs(back - logits)[inner].max() < 1.0
+    height, width = (round(32 * side / 128) for side in seen_size(*size, 128))
+    assert (told[height:] == told.min()).all()
+    assert (told[:, width:] == told.min()).all()
