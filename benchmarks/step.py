@@ -13,7 +13,7 @@ import torch
 
 from backend.render import rasterize
 from backend.scene.cameras import Camera
-from backend.train.appearance import coarse_sky, initial_response, initial_shared, light, own_look
+from backend.train.appearance import coarse_sky, initial_response, initial_shared, light
 from backend.train.config import Regularisers
 from backend.train.loop import ROW_RATES, SHARED_RATES
 from backend.train.losses import photometric, regularisation
@@ -39,7 +39,7 @@ def training_step(arrays: Mapping[str, np.ndarray], view: Camera) -> Callable[[]
     shared_rates = {name: 1e-3 * rate for name, rate in SHARED_RATES.items()}
 
     def step() -> float:
-        look = own_look(shared.values, 0)
+        look = torch.cat([shared["embeddings"][0], shared["skies"][0]])
         rendered = rasterize(
             **{name: rows[name] for name in NAMES},
             view=view,

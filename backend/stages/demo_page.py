@@ -151,7 +151,8 @@ def _objects_section(report: Report, sample: Collection, shown: Shown, outcome: 
 def _looks_section(report: Report, shown: Shown, trained: list[str]) -> None:
     if shown.appearance is None or len(trained) < 2:
         return
-    first, second = (trained[index] for index in _far_apart(shown.appearance.lights.numpy()))
+    sky = shown.appearance.shared["embeddings"]
+    first, second = (trained[index] for index in _far_apart(sky.numpy()))
     camera = _camera(shown.workspace.photo(trained[0]).camera)
     report.section(
         "Any photo's light, and between two",

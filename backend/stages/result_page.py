@@ -134,7 +134,7 @@ def _looks(report: Report, shown: Shown, explained: list[Explained]) -> None:
     """One view in the looks of photos that differ most."""
     if shown.appearance is None or len(shown.appearance.names) < 2:
         return
-    embeddings = shown.appearance.lights.numpy()
+    embeddings = shown.appearance.shared["embeddings"].numpy()
     chosen = [int(np.linalg.norm(embeddings - embeddings.mean(0), axis=1).argmax())]
     while len(chosen) < min(LOOKS, len(embeddings)):
         away = np.linalg.norm(embeddings[:, None] - embeddings[chosen][None], axis=2).min(1)

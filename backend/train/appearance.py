@@ -1,15 +1,14 @@
 """A photo's light into a change of the Gaussians' colours that any viewer can draw.
 
-Photo j has an embedding e_j and an exposure (G_j, g_j). Together with a per-Gaussian response they change harmonics,
+Photo j has an embedding e_j. Together with a per-Gaussian response it changes spherical harmonics,
 
-    c_i(j) = (I + M_j)·c_i + m_j + B_i·e_j,    M_j = sum_r e_jr gain_r + G_j,    m_j = sum_r e_jr offset_r + g_j.
+    c_i(e) = (I + M(e))·c_i + m(e) + B_i·e,
 
-M (3×3) and the offset m are shared by all Gaussians: exposure and white balance. A part follows from e, since noon is
-brighter than dusk, a part is the photo's own, since cameras differ: found in a few visits and from half a photo.
-Everything is linear, so one setting bakes to plain harmonics exactly, up to the clamp at black; zeros are neutral.
-The sky, seen where no Gaussian is, is a degree-2 harmonic over directions: a neutral one, a change that is linear in
-e, and one of the photo's own, since clouds have no part in the light of a wall.
-A look is all of a photo's numbers: embedding, exposure, sky.
+where M (3×3) and the offset m are shared by all Gaussians and linear in e: exposure and white balance.
+Everything is linear, so one setting bakes to plain harmonics exactly, up to the clamp at black; e = 0 is
+neutral light. The sky, seen where no Gaussian is, is a degree-2 harmonic over directions: a neutral one, a
+change that is linear in e, because noon has other skies than dusk, and one that belongs to the photo alone,
+because clouds have no part in the light of a wall. A look is all of a photo's numbers: e, then its own sky's.
 """
 
 from __future__ import annotations
@@ -31,10 +30,8 @@ from segwild_addon.protocol.errors import InputError
 
 SKY_BASES = 9
 SKY_NUMBERS = 3 * SKY_BASES  # of a photo's own sky
-EXPOSURE_NUMBERS = 12  # of a photo's own exposure: a 3×3 gain by rows, an offset
 SKY_STEP = 8  # the sky is evaluated on every 8th pixel and interpolated
 STRENGTH_MAX = 2.0
-SPREAD = 0.1  # of embeddings at first; more: rows learn sooner what light does to each
 
 
 @dataclass(frozen=True)
@@ -57,27 +54,16 @@ class Look:
 NEUTRAL = Look()
 
 
-OWN = ("embeddings", "exposures", "skies")  # what a look consists of: shared parameters with a row per photo
-
-
-def own_look(shared: Mapping[str, Tensor], row: int) -> Tensor:
-    """(R + X + S,), the numbers of a photo."""
-    return torch.cat([shared[name][row] for name in OWN])
-
-
 def initial_response(rows: int, rank: int) -> Tensor:
     """B: (N, 3, R) zeros. Embeddings start random, else both would stay zero for good."""
     return torch.zeros(rows, 3, rank)
 
 
-def initial_shared(
-    photos: int, rank: int, seed: int, *, own_exposure: bool = True, own_sky: bool = True
-) -> dict[str, Tensor]:
+def initial_shared(photos: int, rank: int, seed: int, *, own_sky: bool = True) -> dict[str, Tensor]:
     """Parameters that all Gaussians share."""
     generator = torch.Generator().manual_seed(seed)
     return {
-        "embeddings": SPREAD * torch.randn(photos, rank, generator=generator),
-        "exposures": torch.zeros(photos, EXPOSURE_NUMBERS if own_exposure else 0),
+        "embeddings": 0.1 * torch.randn(photos, rank, generator=generator),
         "skies": torch.zeros(photos, SKY_NUMBERS if own_sky else 0),
         "gain": torch.zeros(rank, 3, 3),  # M = sum_r e_r gain_r
         "offset": torch.zeros(rank, 3),  # b = sum_r e_r offset_r
@@ -91,50 +77,46 @@ def lit(
     shN: Tensor,  # (N, K-1, 3)
     response: Tensor,  # (N, 3, R)
     shared: Mapping[str, Tensor],
-    look: Tensor | None,  # (R + X + S,), see `parts`; None: neutral
+    look: Tensor | None,  # (R, ...); None: neutral
 ) -> tuple[Tensor, Tensor]:
     """The harmonics in the light of a look; differentiable in everything."""
-    if look is None or not len(look):
+    embedding = _light_numbers(look, shared)
+    if embedding is None:
         return sh0, shN
-    embedding, change, offset = _light_of(look, shared)
+    change = torch.tensordot(embedding, shared["gain"], 1)  # M
     full = torch.eye(3, device=change.device) + change
     # Colours are SH + 0.5: the gain acts on the 0.5 too, which moves into the constant basis.
-    lit0 = sh0[:, 0] @ full.T + (offset + 0.5 * change.sum(1)) / C0 + response @ embedding
+    offset = (embedding @ shared["offset"] + 0.5 * change.sum(1)) / C0
+    lit0 = sh0[:, 0] @ full.T + offset + response @ embedding
     return lit0[:, None], shN @ full.T if shN.shape[1] else shN
 
 
 def light(response: Tensor, shared: Mapping[str, Tensor], look: Tensor | None) -> Light | None:
     """What `lit` does, left to the renderer: only colours that a view shows are changed. None: neutral."""
-    if look is None or not len(look):
+    embedding = _light_numbers(look, shared)
+    if embedding is None:
         return None
-    embedding, change, offset = _light_of(look, shared)
-    return Light(torch.eye(3, device=look.device) + change, offset, response, C0 * embedding)
+    gain = torch.eye(3, device=embedding.device) + torch.tensordot(embedding, shared["gain"], 1)
+    return Light(gain, embedding @ shared["offset"], response, C0 * embedding)
 
 
-def parts(look: Tensor, shared: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-    """A look's embedding (R,), exposure (X,) and sky (S,). X and S are 0 where photos have none of their own."""
-    return torch.split(look, [len(shared["gain"]), shared["exposures"].shape[1], shared["skies"].shape[1]])
-
-
-def _light_of(look: Tensor, shared: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-    """The embedding (R,), M (3, 3) and m (3,) of a look."""
-    embedding, exposure, _ = parts(look, shared)
-    change = torch.tensordot(embedding, shared["gain"], 1)
-    offset = embedding @ shared["offset"]
-    if len(exposure):
-        change, offset = change + exposure[:9].reshape(3, 3), offset + exposure[9:]
-    return embedding, change, offset
+def _light_numbers(look: Tensor | None, shared: Mapping[str, Tensor]) -> Tensor | None:
+    """(R,), those of a look that change Gaussians; None: nothing does."""
+    if look is None or not len(look) or not len(shared["gain"]):
+        return None
+    return look[: len(shared["gain"])]
 
 
 def coarse_sky(camera: Camera, shared: Mapping[str, Tensor], look: Tensor | None) -> Tensor:
     """The sky behind everything in cells of about SKY_STEP pixels: (rows, columns, 3), about 0..1, differentiable."""
     coefficients = shared["sky"]
     basis = _sky_basis(camera, str(coefficients.device))
-    if look is not None and len(look):
-        embedding, _, own = parts(look, shared)
+    embedding = _light_numbers(look, shared)
+    if embedding is not None:
         coefficients = coefficients + torch.tensordot(embedding, shared["sky_response"], 1)
-        if len(own):
-            coefficients = coefficients + own.reshape(SKY_BASES, 3)
+    own = None if look is None else look[len(shared["gain"]) :]
+    if own is not None and len(own):
+        coefficients = coefficients + own.reshape(SKY_BASES, 3)
     # Not clamped: a sky that has become too bright must feel the gradient that darkens it.
     return basis @ coefficients + 0.5
 
@@ -169,26 +151,19 @@ class Appearance:
     def of(cls, photos: Sequence[str], shared: Mapping[str, Tensor], response: Tensor) -> Appearance:
         """What a training learned of these photos. What all their own skies have in common is the neutral sky's."""
         skies = shared["skies"]
-        if not sum(shared[name].shape[1] for name in OWN):
-            return cls((), shared, response)
         if not skies.shape[1]:
-            return cls(tuple(photos), shared, response)
+            return cls(tuple(photos) if shared["embeddings"].shape[1] else (), shared, response)
         common = skies.mean(0)
         moved = {"sky": shared["sky"] + common.reshape(SKY_BASES, 3), "skies": skies - common}
         return cls(tuple(photos), {**shared, **moved}, response)
 
     @property
     def numbers(self) -> int:
-        """Length of a look."""
-        return sum(self.shared[name].shape[1] for name in OWN)
-
-    @property
-    def lights(self) -> Tensor:
-        """(photos, R + X), what each look does to Gaussians."""
-        return torch.cat([self.shared[name] for name in OWN[:2]], 1)
+        """Length of a look: those of the light and of a sky of its own."""
+        return self.shared["embeddings"].shape[1] + self.shared["skies"].shape[1]
 
     def embedding(self, look: Look) -> Tensor:
-        """s·((1−t)·A + t·B) of the photos' numbers, (R + X + S,). Raises InputError for a photo without a look."""
+        """s·((1−t)·A + t·B) of the photos' numbers, (R + S,). Raises InputError for a photo without a look."""
         if look.a is None:
             return torch.zeros(self.numbers)
         first = self._own(look.a)
@@ -202,7 +177,8 @@ class Appearance:
                 f"The photo {name!r} has no look of its own.",
                 f"Choose one the scene was trained on, such as {', '.join(self.names[:3])}.",
             )
-        return own_look(self.shared, self.names.index(name))
+        row = self.names.index(name)
+        return torch.cat([self.shared["embeddings"][row], self.shared["skies"][row]])
 
     def baked(self, gaussians: Gaussians, embedding: Tensor, rows: np.ndarray | None = None) -> Gaussians:
         """Gaussians of this workspace with the light of an embedding in `rows` (ids; None: all)."""
@@ -218,13 +194,14 @@ class Appearance:
 
     def with_look(self, name: str, embedding: Tensor) -> Appearance:
         """The same with one more photo's look, or another one for a photo that has one."""
-        known, changed = name in self.names, {}
-        for part, numbers in zip(OWN, parts(embedding, self.shared), strict=True):
-            changed[part] = self.shared[part].clone() if known else torch.cat([self.shared[part], numbers[None]])
+        known, rank = name in self.names, self.shared["embeddings"].shape[1]
+        parts = {}
+        for part, numbers in (("embeddings", embedding[:rank]), ("skies", embedding[rank:])):
+            parts[part] = self.shared[part].clone() if known else torch.cat([self.shared[part], numbers[None]])
             if known:
-                changed[part][self.names.index(name)] = numbers
+                parts[part][self.names.index(name)] = numbers
         names = self.names if known else (*self.names, name)
-        return replace(self, names=names, shared={**self.shared, **changed})
+        return replace(self, names=names, shared={**self.shared, **parts})
 
     def save(self, workspace: Workspace) -> None:
         arrays = {f"shared.{name}": value.numpy() for name, value in self.shared.items()}
@@ -242,8 +219,8 @@ class Appearance:
             response = torch.from_numpy(arrays.pop("response"))
             shared = {name.removeprefix("shared."): torch.from_numpy(array) for name, array in arrays.items()}
             shared["gain"], shared["sky"]
-            for name in OWN[1:]:  # workspaces of before photos had such numbers of their own have none
-                shared.setdefault(name, torch.zeros(len(shared["embeddings"]), 0))
+            # Workspaces of before photos had skies of their own have none.
+            shared.setdefault("skies", torch.zeros(len(shared["embeddings"]), 0))
         except (KeyError, ValueError) as error:
             raise InputError(
                 "file-damaged", f"The looks are damaged: {workspace.appearance}.", "Run segwild train again."

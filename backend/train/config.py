@@ -54,7 +54,6 @@ class Regularisers:
     needle_ratio: float = 6.0  # largest over middle scale that is still free
     scale: float = 0.01  # more: smaller Gaussians
     sky: float = 0.15  # more: fewer Gaussians in front of plain sky, which no photo can place
-    own_exposure: float = 1e-4  # more: what photos' exposures have in common with their light explains them
     own_sky: float = 1e-4  # more: what photos' skies have in common explains them, not each its own
     response: float = 0.03  # more: what all rows share explains the light, not each row for itself
     opacity: float = 0.0  # more: rows that explain nothing die
@@ -74,7 +73,6 @@ class TrainConfig:
     regularisers: Regularisers = Regularisers()
     ssim: float = 0.2  # share of the structural term in the loss
     sky_rate: float = 1e-2  # of learning; more: skies differ sooner, and each photo pulls those of all others along
-    own_exposure_rate: float = 5e-3  # of learning a photo's own exposure; 0: it has none
     own_sky_rate: float = 1.5e-3  # of learning a photo's own sky; 0: it has none
     shared_end: float = 1.0  # share of the rates of embeddings, exposure and sky that is left at the end
     seed: int = 0
@@ -114,7 +112,6 @@ def configured(request: Train) -> TrainConfig:
         long_side=request.long_side or config.long_side,
         density=replace(config.density, cap=request.cap or config.density.cap),
         rank=config.rank if request.appearance else 0,
-        own_exposure_rate=config.own_exposure_rate if request.appearance else 0.0,
         own_sky_rate=config.own_sky_rate if request.appearance else 0.0,
         transients=request.transients,
         seed=request.seed,

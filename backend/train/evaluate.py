@@ -29,7 +29,7 @@ class Scored:
     photo: str
     psnr: float
     ssim: float
-    embedding: np.ndarray  # (R + X + S,) float32, found on the left half
+    embedding: np.ndarray  # (R + S,) float32, found on the left half
     picture: np.ndarray  # (H, W, 3) uint8, the full-size render in the found light
 
 

@@ -12,14 +12,12 @@ from backend.capture.pictures import read_picture, resized
 from backend.render import seen_by
 from backend.render.harmonics import colors_from_sh
 from backend.scene import Camera, Gaussians, Photo, Workspace
-from backend.train.appearance import OWN, Appearance, lit, sky_picture
+from backend.train.appearance import Appearance, lit, sky_picture
 from backend.train.similarity import Similarity
 
-FIT_STEPS = 128
-FIT_RATES = (0.1, 0.02, 0.02)  # of embedding, exposure and sky ...
-END = 0.1  # ... and their share at the end, to which they fall exponentially: the look settles
-# Times the sum of squares. What half a photo does not tell about its sky and exposure stays as it is for all photos.
-FIT_PULLS = (0.0, 3e-3, 3e-3)
+FIT_STEPS, FIT_RATE, SKY_RATE = 128, 0.1, 0.02
+END = 0.1  # of the rates, which fall exponentially: the look settles
+SKY_PULL = 3e-3  # more: what half a photo does not show of its sky stays closer to everybody's
 
 
 class Fit:
@@ -42,25 +40,25 @@ class Fit:
         columns: int,  # only the first so many columns are looked at
         step_done: Callable[[], None] = lambda: None,
     ) -> Tensor:
-        """(R + X + S,), a look (see `appearance`), by Adam steps from neutral."""
+        """(R + S,), a look (see `appearance`), by Adam steps from neutral."""
         shared = self.appearance.shared
+        rank = len(shared["gain"])
+        light, sky_numbers = (
+            torch.zeros(count, requires_grad=True) for count in (rank, self.appearance.numbers - rank)
+        )
         if not self.appearance.numbers:
-            return torch.zeros(0)
-        sizes = [shared[name].shape[1] for name in OWN]
-        numbers = [torch.zeros(size, requires_grad=True) for size in sizes]
+            return light.detach()
         left = Camera(camera.cam_from_world, camera.fx, camera.fy, camera.cx, camera.cy, columns, camera.height)
         seen = seen_by(self.engine, self.gaussians, left)
         alpha = torch.from_numpy(seen.alpha())
         rows = torch.from_numpy(seen.rows)
         basis = _Colors(self.gaussians, self.appearance, rows, camera)
         target = torch.from_numpy(np.ascontiguousarray(photo[:, :columns]))
-        optimiser = torch.optim.Adam(
-            [{"params": [own], "lr": rate} for own, rate in zip(numbers, FIT_RATES, strict=True)]
-        )
+        optimiser = torch.optim.Adam([{"params": [light], "lr": FIT_RATE}, {"params": [sky_numbers], "lr": SKY_RATE}])
         calmer = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: END ** (step / self.steps))
         for _ in range(self.steps):
             optimiser.zero_grad()
-            embedding = torch.cat(numbers)
+            embedding = torch.cat([light, sky_numbers])
             colors = basis.lit(embedding)
             full = np.zeros((len(self.gaussians), 3), np.float32)
             full[seen.rows] = colors.detach().numpy()
@@ -69,7 +67,7 @@ class Fit:
             sky = sky_picture(camera, shared, embedding)[:, :columns]
             image = splats + (1 - alpha)[..., None] * sky
             loss = 0.8 * (image - target).abs().mean() + 0.2 * (1 - self.similarity(image, target))
-            loss = loss + sum(pull * own.square().sum() for own, pull in zip(numbers, FIT_PULLS, strict=True))
+            loss = loss + SKY_PULL * sky_numbers.square().sum()
             loss.backward()
             if colors.requires_grad:  # else the look has a sky of its own alone
                 pulled, _ = seen.accumulate(splats.grad.numpy())
@@ -77,7 +75,7 @@ class Fit:
             optimiser.step()
             calmer.step()
             step_done()
-        return torch.cat(numbers).detach()
+        return torch.cat([light, sky_numbers]).detach()
 
 
 class _Colors:
@@ -96,7 +94,7 @@ class _Colors:
 def look_of(
     workspace: Workspace, photo: Photo, fit: Fit, *, long_side: int, step_done: Callable[[], None] = lambda: None
 ) -> Tensor:
-    """(R + X + S,), the look of a photo of the workspace, found on all of its pixels. People in it count little."""
+    """(R + S,), the look of a photo of the workspace, found on all of its pixels. People in it count little."""
     assert photo.camera is not None  # callers pass used photos
     camera = photo.camera.fitted(long_side)
     picture = resized(read_picture(workspace.picture_file(photo.name)), camera.width, camera.height)

@@ -25,7 +25,7 @@ from backend.scene import Camera, Gaussians, Photo, Workspace
 from backend.scene.files import read_arrays, write_arrays
 from backend.scene.gaussians import FIELDS
 from backend.train import capped, density
-from backend.train.appearance import Appearance, coarse_sky, initial_response, initial_shared, light, own_look
+from backend.train.appearance import Appearance, coarse_sky, initial_response, initial_shared, light
 from backend.train.config import Adaptive, TrainConfig
 from backend.train.initial import initial
 from backend.train.losses import photometric, regularisation
@@ -171,7 +171,7 @@ class Training:
         penalties = {"response": config.regularisers.response / len(self.rows)}
         rates = self._row_rates(fraction, colors_only=neutral)
         bad = self.rows.step(rates, penalties)
-        pull = {"skies": config.regularisers.own_sky, "exposures": config.regularisers.own_exposure}
+        pull = {"skies": config.regularisers.own_sky}
         bad += self.shared.step({} if neutral else self._shared_rates(fraction), pull)
         if bad > BAD_ROWS_MAX * len(self.rows):
             raise self._diverged(f"{bad} rows have gradients that are not numbers")
@@ -181,8 +181,9 @@ class Training:
         return loss.item() if math.isnan(reported) else reported
 
     def _look(self, name: str) -> Tensor:
-        """(R + X + S,), the numbers of a photo."""
-        return own_look(self.shared.values, self.views.names.index(name))
+        """(R + S,), the numbers of a photo."""
+        row = self.views.names.index(name)
+        return torch.cat([self.shared["embeddings"][row], self.shared["skies"][row]])
 
     def _photo_of(self, step: int) -> str:
         """Shuffled without replacement, anew each epoch."""
@@ -255,8 +256,7 @@ class Training:
 
     def _shared_rates(self, fraction: float) -> dict[str, float]:
         rate = self.config.sky_rate
-        rates = SHARED_RATES | {"sky": rate, "sky_response": rate / 2}
-        rates |= {"exposures": self.config.own_exposure_rate, "skies": self.config.own_sky_rate}
+        rates = SHARED_RATES | {"sky": rate, "sky_response": rate / 2, "skies": self.config.own_sky_rate}
         shrink = self.config.shared_end**fraction
         return {name: rate * shrink for name, rate in rates.items()}
 

@@ -21,10 +21,10 @@ from backend.render import Threads
 from backend.train import on_device
 
 SHARE_MAX = 0.4  # of a photo that is explained worst
-RESIDUAL_MIN = 0.08  # mean absolute difference per channel, colours in 0..1
+RESIDUAL_MIN = 0.10  # mean absolute difference per channel, colours in 0..1
 BLUR_SHARE = 0.012  # of the picture's width: differences are averaged before they are judged
 AGREE_SHARE = 0.04  # of the picture's width: surroundings whose edges are compared
-AGREE_FROM = 0.65  # correlation of brightness from which surroundings are the same in another light
+AGREE_FROM = 0.5  # correlation of brightness from which surroundings are the same in another light
 CONTRAST = 0.03  # deviation of brightness below which there is little to compare
 WINDOW_SHARE = 0.6  # outliers among a window's pixels
 GROW_PX = 2

@@ -1,11 +1,10 @@
 """A photo's light into a linear change of colours, in numpy.
 
-The model is that of backend/train/appearance.py: photo j has an embedding e_j and an exposure (G_j, g_j), Gaussian i a
-response B_i (3, R), and
+The model is that of backend/train/appearance.py: photo j has an embedding e_j, Gaussian i a response B_i (3, R), and
 
-    colour_i(d) = (I + M)·(SH_i(d) + 0.5) + m + C0·B_i·e,    M = sum_r e_r gain_r + G,    m = sum_r e_r offset_r + g
+    colour_i(d) = (I + M(e))·(SH_i(d) + 0.5) + m(e) + C0·B_i·e,    M(e) = sum_r e_r gain_r,  m(e) = sum_r e_r offset_r
 
-all linear, so a mix of two looks is the look of the mixed numbers, and zeros are neutral light.
+all linear in e, so a mix of two looks is the look of the mixed embeddings, and e = 0 is neutral light.
 """
 
 from __future__ import annotations
@@ -25,7 +24,6 @@ from .safetensors import mapped
 from .workspace import Folder
 
 C0 = 0.28209479177387814  # value of the constant spherical harmonic
-EXPOSURE_NUMBERS = 12  # of a photo's own: a 3 x 3 gain by rows, an offset
 _KEPT_RESPONSES = 8  # photos whose B·e stays in memory, 12 bytes per Gaussian each
 _CHUNK_ROWS = 1 << 17
 
@@ -111,16 +109,9 @@ class Looks:
             response = arrays["response"]
             rank = response.shape[2]
             shapes = {"embeddings": (len(names), rank), "gain": (rank, 3, 3), "offset": (rank, 3)}
-            exposures = arrays.get("shared.exposures")  # of before photos had their own: None
-            if exposures is None or not exposures.shape[1]:
-                exposures = np.zeros((len(names), EXPOSURE_NUMBERS), np.float32)
-                if not rank:
-                    return None
-            if not names:
+            if not names or not rank:
                 return None
             shared = {name: np.array(arrays[f"shared.{name}"]) for name in shapes}
-            shapes["exposures"] = (len(names), EXPOSURE_NUMBERS)
-            shared["exposures"] = np.array(exposures)
             wrong = [name for name, shape in shapes.items() if shared[name].shape != shape]
             if wrong or response.shape[1:] != (3, rank) or response.dtype != np.float32:
                 raise ValueError(f"{', '.join(wrong) or 'response'} of a wrong shape")
@@ -146,9 +137,8 @@ class Looks:
                 "Import the workspace again.",
             )
         embedding = sum(share * self.embedding(name) for name, share in look.parts())
-        exposure = sum(share * self._shared["exposures"][self.names.index(name)] for name, share in look.parts())
-        gain = np.eye(3) + np.tensordot(embedding, self._shared["gain"], 1) + exposure[:9].reshape(3, 3)
-        offset = embedding @ self._shared["offset"] + exposure[9:]
+        gain = np.eye(3) + np.tensordot(embedding, self._shared["gain"], 1)
+        offset = embedding @ self._shared["offset"]
         per_row = np.zeros((len(ids), 3), np.float32)
         known = ids > 0
         for name, share in look.parts():

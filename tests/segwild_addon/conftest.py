@@ -104,7 +104,6 @@ def write_workspace(
 
     random = np.random.default_rng(1)
     shared = {"embeddings": (photos, rank), "gain": (rank, 3, 3), "offset": (rank, 3), "sky": (9, 3)}
-    shared |= {"exposures": (photos, 12), "skies": (photos, 27)}
     looks = {f"shared.{name}": random.standard_normal(shape) * 0.1 for name, shape in shared.items()}
     looks |= {"shared.sky_response": np.zeros((rank, 9, 3)), "response": random.standard_normal((count, 3, rank)) * 0.1}
     looks = {name: array.astype(np.float32) for name, array in looks.items()}

@@ -12,7 +12,6 @@ import pytest
 from segwild_addon.data import looks
 from segwild_addon.data.looks import Light, Look, Looks
 from segwild_addon.data.rows import rows
-from segwild_addon.data.safetensors import mapped
 from segwild_addon.data.workspace import Folder
 from segwild_addon.protocol.errors import InputError
 
@@ -59,28 +58,6 @@ def test_a_mix_lies_between_its_ends_and_no_strength_is_neutral(make_workspace: 
     np.testing.assert_allclose(mixed, 0.75 * first + 0.25 * second, atol=1e-5)
     np.testing.assert_array_equal(found.baked(own, ids, Look("photo-0", strength=0))[0], own.base[:, :3])
     assert np.abs(first - own.base[:, :3]).max() > 0.05
-
-
-def test_looks_of_before_photos_had_exposures_are_read(
-    make_workspace: Make, write_safetensors: Callable[..., None]
-) -> None:
-    path, _ = make_workspace(photos=2)
-    with_own = Looks.load(Folder(path))
-    views, metadata = mapped(path / "appearance.safetensors")
-    tensors = {name: np.array(view) for name, view in views.items()}
-    del views
-    del tensors["shared.exposures"], tensors["shared.skies"]
-    write_safetensors(path / "appearance.safetensors", tensors, metadata)
-    without = Looks.load(Folder(path))
-    assert with_own is not None
-    assert without is not None
-    ids, look = np.arange(1, 61, dtype=np.int32), Look("photo-1")
-    assert np.abs(with_own.light(look, ids).gain - without.light(look, ids).gain).max() > 0.01
-    np.testing.assert_array_equal(with_own.light(look, ids).per_row, without.light(look, ids).per_row)
-    tensors["shared.exposures"] = np.zeros((2, 5), np.float32)
-    write_safetensors(path / "appearance.safetensors", tensors, metadata)
-    with pytest.raises(InputError, match="damaged"):
-        Looks.load(Folder(path))
 
 
 def test_rows_unknown_to_the_workspace_get_what_all_share(make_workspace: Make) -> None:
