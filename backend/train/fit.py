@@ -16,7 +16,6 @@ from backend.train.appearance import Appearance, lit, sky_picture
 from backend.train.similarity import Similarity
 
 FIT_STEPS, FIT_RATE, SKY_RATE = 128, 0.1, 0.02
-END = 0.1  # of the rates, which fall exponentially: the look settles
 SKY_PULL = 3e-3  # more: what half a photo does not show of its sky stays closer to everybody's
 
 
@@ -55,7 +54,6 @@ class Fit:
         basis = _Colors(self.gaussians, self.appearance, rows, camera)
         target = torch.from_numpy(np.ascontiguousarray(photo[:, :columns]))
         optimiser = torch.optim.Adam([{"params": [light], "lr": FIT_RATE}, {"params": [sky_numbers], "lr": SKY_RATE}])
-        calmer = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: END ** (step / self.steps))
         for _ in range(self.steps):
             optimiser.zero_grad()
             embedding = torch.cat([light, sky_numbers])
@@ -73,7 +71,6 @@ class Fit:
                 pulled, _ = seen.accumulate(splats.grad.numpy())
                 colors.backward(torch.from_numpy(pulled[seen.rows]))
             optimiser.step()
-            calmer.step()
             step_done()
         return torch.cat([light, sky_numbers]).detach()
 

@@ -5,7 +5,7 @@ in photos that are badly explained, in groups. No network and no weights.
 
 Light is no passer-by. The sunny side of a tower differs from its render as much as a van before it does, and what is
 masked is never learned. But it has the render's edges, brighter or darker, and a van has its own: pixels whose
-surroundings correlate with the render's are left to the appearance.
+surroundings correlate with the render's are left to the appearance, unless most of what differs there does not.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 from numba import njit, prange
+from scipy import ndimage
 from torch import Tensor
 
 from backend.render import Threads
@@ -26,6 +27,7 @@ BLUR_SHARE = 0.012  # of the picture's width: differences are averaged before th
 AGREE_SHARE = 0.04  # of the picture's width: surroundings whose edges are compared
 AGREE_FROM = 0.5  # correlation of brightness from which surroundings are the same in another light
 CONTRAST = 0.03  # deviation of brightness below which there is little to compare
+MOSTLY = 0.5  # of a region of outliers alike: from here on it is the same in another light
 WINDOW_SHARE = 0.6  # outliers among a window's pixels
 GROW_PX = 2
 OBSERVED_FROM, RAMP_FROM, FULL_FROM = 0.05, 0.10, 0.20  # fractions of the steps
@@ -58,16 +60,19 @@ class Transients:
         window = max(5, round(width * BLUR_SHARE) | 1)
         with Threads():
             smooth = _smoothed((image - photo).numpy(), window // 2)
-        smooth[sky | alike(image, photo).numpy()] = 0
-        self.latest[name] = float(smooth.mean())
+        smooth[sky] = 0
+        lit = alike(image, photo).numpy()
+        unexplained = np.where(lit, np.float32(0), smooth)
+        self.latest[name] = float(unexplained.mean())
         ramp = np.clip((fraction - RAMP_FROM) / (FULL_FROM - RAMP_FROM), 0, 1)
         share = ramp * self._share(name)
         found = np.zeros((height, width), bool)
         if share > 0:
-            limit = max(float(np.quantile(smooth[::2, ::2], 1 - share)), RESIDUAL_MIN)
+            limit = max(float(np.quantile(unexplained[::2, ::2], 1 - share)), RESIDUAL_MIN)
+            strange = strangers(smooth > limit, lit)
             window = max(5, round(width / 130) | 1)
             with Threads():
-                _grow(_crowded(smooth, np.float32(limit), window // 2), found)
+                _grow(_crowded(strange.astype(np.float32), np.float32(0.5), window // 2), found)
         small = _shares(found, *memory_size)
         before = self.memory.get(name)
         self.memory[name] = small if before is None else KEEP * before + (1 - KEEP) * small
@@ -88,13 +93,16 @@ class Transients:
             return torch.zeros_like(sky)
         window = max(5, round(size[1] * BLUR_SHARE) | 1)
         smooth = on_device.box_mean((image - photo).permute(2, 0, 1), window).abs().mean(0)
-        smooth = torch.where(sky | alike(image, photo), 0.0, smooth)
-        self.latest[name] = float(smooth.mean())
+        smooth = torch.where(sky, 0.0, smooth)
+        lit = alike(image, photo)
+        unexplained = torch.where(lit, 0.0, smooth)
+        self.latest[name] = float(unexplained.mean())
         ramp = np.clip((fraction - RAMP_FROM) / (FULL_FROM - RAMP_FROM), 0, 1)
         share = float(ramp * self._share(name))
         if share > 0:
-            limit = torch.quantile(smooth[::2, ::2].reshape(-1), 1 - share).clamp_min(RESIDUAL_MIN)
-            outlier = (smooth > limit).to(torch.float32)
+            limit = torch.quantile(unexplained[::2, ::2].reshape(-1), 1 - share).clamp_min(RESIDUAL_MIN)
+            strange = strangers((smooth > limit).cpu().numpy(), lit.cpu().numpy())  # regions are joined on the CPU
+            outlier = torch.from_numpy(strange).to(sky.device, torch.float32)
             window = max(5, round(size[1] / 130) | 1)
             found = outlier * (on_device.box_mean(outlier[None], window)[0] > WINDOW_SHARE)
             found = on_device.grown(found, GROW_PX)
@@ -134,6 +142,20 @@ class Transients:
             elif key.startswith("transients.latest."):
                 restored.latest[key.removeprefix("transients.latest.")] = float(array[0])
         return restored
+
+
+def strangers(
+    outlier: np.ndarray,  # (H, W) bool, badly explained
+    lit: np.ndarray,  # (H, W) bool, `alike`
+) -> np.ndarray:
+    """(H, W) bool: outliers that are not alike, and the rest of a region of outliers that mostly is not.
+
+    What stands behind somebody runs on beside them, and agrees with a window here and there.
+    """
+    regions, count = ndimage.label(outlier)
+    sizes = np.bincount(regions.ravel(), minlength=count + 1)
+    mostly = np.bincount(regions.ravel(), weights=lit.ravel(), minlength=count + 1) < MOSTLY * sizes
+    return outlier & (~lit | mostly[regions])
 
 
 def alike(image: Tensor, photo: Tensor) -> Tensor:

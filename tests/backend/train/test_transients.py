@@ -18,6 +18,7 @@ from backend.train.transients import (
     _shares,
     _smoothed,
     alike,
+    strangers,
 )
 
 
@@ -135,3 +136,17 @@ def test_the_sunny_side_is_no_passer_by() -> None:
         mask = filter_.observe("d", torch.from_numpy(wall), torch.from_numpy(photo), sky, fraction, (24, 40))
     assert mask[34:56, 94:106].mean() > 0.9
     assert mask[:, :54].mean() < 0.02
+
+
+def test_regions_that_are_mostly_strange_are_taken_whole() -> None:
+    outlier = np.zeros((20, 30), bool)
+    outlier[2:12, 2:12] = outlier[2:12, 15:25] = outlier[15:18, 5:8] = True
+    lit = np.zeros_like(outlier)
+    lit[2:5, 2:12] = True  # 3 of 10 rows of the first region agree by chance
+    lit[2:10, 15:25] = True  # 8 of 10 of the second: the sun came out, and somebody stands there
+    found = strangers(outlier, lit)
+    assert found[2:12, 2:12].all()
+    assert not found[2:10, 15:25].any()
+    assert found[10:12, 15:25].all()
+    assert found[15:18, 5:8].all()
+    assert not (found & ~outlier).any()
