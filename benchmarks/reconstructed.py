@@ -26,7 +26,7 @@ from backend.scene import Gaussians, Photo, Workspace
 from backend.scene.gaussians import FIELDS
 from backend.segment.scoring import Judge
 from backend.stages.demo import transient_scores
-from backend.train.appearance import Appearance
+from backend.train.appearance import Appearance, Look
 from backend.train.config import PRESETS, TrainConfig, sampled
 from backend.train.evaluate import left_half_scores, shown
 from backend.train.fit import Fit
@@ -105,7 +105,7 @@ def _coarse(training: Training, held: Sequence[Photo]) -> float:
     rows = {name: value.detach().cpu() for name, value in training.rows.values.items()}
     shared = {name: value.detach().cpu() for name, value in training.shared.values.items()}
     scene = Gaussians(**{name: rows[name].numpy() for name in FIELDS})
-    looks = Appearance(tuple(training.views.names) if training.config.rank else (), shared, rows["response"])
+    looks = Appearance.of(training.views.names, shared, rows["response"])
     fit, found = Fit(scene, looks, steps=COURSE_STEPS), []
     for photo in held:
         assert photo.camera is not None  # used photos have one
@@ -168,7 +168,7 @@ def own_look(workspace: Workspace, photos: Sequence[Photo], long_side: int) -> f
         truth = resized(read_picture(workspace.picture_file(photo.name)), camera.width, camera.height) / 255
         embedding = None
         if appearance is not None and photo.name in appearance.names:
-            embedding = appearance.shared["embeddings"][appearance.names.index(photo.name)]
+            embedding = appearance.embedding(Look(photo.name))
         error = np.square(shown(scene, appearance, camera, embedding).clip(0, 1) - truth).mean(-1)
         file = workspace.root / "transients" / f"{photo.name}.png"
         if file.exists():

@@ -39,14 +39,14 @@ def training_step(arrays: Mapping[str, np.ndarray], view: Camera) -> Callable[[]
     shared_rates = {name: 1e-3 * rate for name, rate in SHARED_RATES.items()}
 
     def step() -> float:
-        embedding = shared["embeddings"][0]
+        look = torch.cat([shared["embeddings"][0], shared["skies"][0]])
         rendered = rasterize(
             **{name: rows[name] for name in NAMES},
             view=view,
-            light=light(rows["response"], shared.values, embedding),
+            light=light(rows["response"], shared.values, look),
             absgrad=True,
         )
-        image = over_sky(rendered.image, rendered.alpha, coarse_sky(view, shared.values, embedding))
+        image = over_sky(rendered.image, rendered.alpha, coarse_sky(view, shared.values, look))
         loss = photometric(image, photo, None, similarity, SSIM)
         loss = loss + regularisation(rows["log_scales"], rows["opacity_logits"], weights, extent=1.0, ramp=1.0)
         loss = loss + weights.sky * (rendered.alpha * upper).mean()

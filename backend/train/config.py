@@ -54,6 +54,7 @@ class Regularisers:
     needle_ratio: float = 6.0  # largest over middle scale that is still free
     scale: float = 0.01  # more: smaller Gaussians
     sky: float = 0.15  # more: fewer Gaussians in front of plain sky, which no photo can place
+    own_sky: float = 1e-4  # more: what photos' skies have in common explains them, not each its own
     response: float = 0.03  # more: what all rows share explains the light, not each row for itself
     opacity: float = 0.0  # more: rows that explain nothing die
     entropy: float = 0.05  # more: opacities pushed to 0 or 1, so that rows belong to one object
@@ -72,6 +73,7 @@ class TrainConfig:
     regularisers: Regularisers = Regularisers()
     ssim: float = 0.2  # share of the structural term in the loss
     sky_rate: float = 1e-2  # of learning; more: skies differ sooner, and each photo pulls those of all others along
+    own_sky_rate: float = 1.5e-3  # of learning a photo's own sky; 0: it has none
     shared_end: float = 1.0  # share of the rates of embeddings, exposure and sky that is left at the end
     seed: int = 0
 
@@ -110,6 +112,7 @@ def configured(request: Train) -> TrainConfig:
         long_side=request.long_side or config.long_side,
         density=replace(config.density, cap=request.cap or config.density.cap),
         rank=config.rank if request.appearance else 0,
+        own_sky_rate=config.own_sky_rate if request.appearance else 0.0,
         transients=request.transients,
         seed=request.seed,
     )

@@ -29,7 +29,7 @@ class Scored:
     photo: str
     psnr: float
     ssim: float
-    embedding: np.ndarray  # (R,) float32, found on the left half
+    embedding: np.ndarray  # (R + S,) float32, found on the left half
     picture: np.ndarray  # (H, W, 3) uint8, the full-size render in the found light
 
 
@@ -78,5 +78,5 @@ def shown(
     if appearance is None:
         return seen.picture(gaussians)[0]
     if embedding is None:
-        embedding = torch.zeros(appearance.shared["embeddings"].shape[1])
+        embedding = torch.zeros(appearance.numbers)
     return seen.picture(appearance.baked(gaussians, embedding), appearance.sky(camera, embedding))[0]

@@ -15,7 +15,8 @@ from backend.scene import Camera, Gaussians, Photo, Workspace
 from backend.train.appearance import Appearance, lit, sky_picture
 from backend.train.similarity import Similarity
 
-FIT_STEPS, FIT_RATE = 128, 0.1
+FIT_STEPS, FIT_RATE, SKY_RATE = 128, 0.1, 0.02
+SKY_PULL = 3e-3  # more: what half a photo does not show of its sky stays closer to everybody's
 
 
 class Fit:
@@ -38,20 +39,24 @@ class Fit:
         columns: int,  # only the first so many columns are looked at
         step_done: Callable[[], None] = lambda: None,
     ) -> Tensor:
-        """(R,), by Adam steps from neutral."""
+        """(R + S,), a look (see `appearance`), by Adam steps from neutral."""
         shared = self.appearance.shared
-        embedding = torch.zeros(shared["embeddings"].shape[1], requires_grad=True)
-        if not len(embedding):
-            return embedding.detach()
+        rank = len(shared["gain"])
+        light, sky_numbers = (
+            torch.zeros(count, requires_grad=True) for count in (rank, self.appearance.numbers - rank)
+        )
+        if not self.appearance.numbers:
+            return light.detach()
         left = Camera(camera.cam_from_world, camera.fx, camera.fy, camera.cx, camera.cy, columns, camera.height)
         seen = seen_by(self.engine, self.gaussians, left)
         alpha = torch.from_numpy(seen.alpha())
         rows = torch.from_numpy(seen.rows)
         basis = _Colors(self.gaussians, self.appearance, rows, camera)
         target = torch.from_numpy(np.ascontiguousarray(photo[:, :columns]))
-        optimiser = torch.optim.Adam([embedding], lr=FIT_RATE)
+        optimiser = torch.optim.Adam([{"params": [light], "lr": FIT_RATE}, {"params": [sky_numbers], "lr": SKY_RATE}])
         for _ in range(self.steps):
             optimiser.zero_grad()
+            embedding = torch.cat([light, sky_numbers])
             colors = basis.lit(embedding)
             full = np.zeros((len(self.gaussians), 3), np.float32)
             full[seen.rows] = colors.detach().numpy()
@@ -60,12 +65,14 @@ class Fit:
             sky = sky_picture(camera, shared, embedding)[:, :columns]
             image = splats + (1 - alpha)[..., None] * sky
             loss = 0.8 * (image - target).abs().mean() + 0.2 * (1 - self.similarity(image, target))
+            loss = loss + SKY_PULL * sky_numbers.square().sum()
             loss.backward()
-            pulled, _ = seen.accumulate(splats.grad.numpy())
-            colors.backward(torch.from_numpy(pulled[seen.rows]))
+            if colors.requires_grad:  # else the look has a sky of its own alone
+                pulled, _ = seen.accumulate(splats.grad.numpy())
+                colors.backward(torch.from_numpy(pulled[seen.rows]))
             optimiser.step()
             step_done()
-        return embedding.detach()
+        return torch.cat([light, sky_numbers]).detach()
 
 
 class _Colors:
@@ -84,7 +91,7 @@ class _Colors:
 def look_of(
     workspace: Workspace, photo: Photo, fit: Fit, *, long_side: int, step_done: Callable[[], None] = lambda: None
 ) -> Tensor:
-    """(R,), the embedding of a photo of the workspace, found on all of its pixels. People in it count little."""
+    """(R + S,), the look of a photo of the workspace, found on all of its pixels. People in it count little."""
     assert photo.camera is not None  # callers pass used photos
     camera = photo.camera.fitted(long_side)
     picture = resized(read_picture(workspace.picture_file(photo.name)), camera.width, camera.height)

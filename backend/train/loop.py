@@ -92,7 +92,9 @@ class Training:
         first = initial(points, self.photos, cap=config.density.cap, sh_degree=config.sh_degree, seed=config.seed)
         first["response"] = initial_response(len(first["means"]), config.rank)
         self.rows = Parameters(self._there(first))
-        self.shared = Parameters(self._there(initial_shared(len(views.names), config.rank, config.seed)))
+        self.shared = Parameters(
+            self._there(initial_shared(len(views.names), config.rank, config.seed, own_sky=config.own_sky_rate > 0))
+        )
         self.statistics = density.Statistics.empty(len(self.rows), device)
         self.identity = _identity(config, views, len(points.positions))
 
@@ -134,11 +136,11 @@ class Training:
         view = self.views.view(name, divisor)
         photo = self._colors(view)
         neutral = config.rank > 0 and fraction >= NEUTRAL_FROM and step % NEUTRAL_EVERY == NEUTRAL_EVERY - 1
-        embedding = None if neutral else self.shared["embeddings"][self.views.names.index(name)]
+        look = None if neutral else self._look(name)
         policy = config.density
         growing = policy.grow_from * config.steps <= step < policy.grow_until * config.steps
         pulled = growing and isinstance(policy, Adaptive) and not neutral  # gradients decide what multiplies
-        rendered, image = self._draw(view.camera, embedding, fraction, colors_only=neutral, absgrad=pulled)
+        rendered, image = self._draw(view.camera, look, fraction, colors_only=neutral, absgrad=pulled)
         if neutral:
             # Each Gaussian settles at its median colour over the photos: that is neutral light.
             ignored = self._ignored_now(view)
@@ -169,13 +171,19 @@ class Training:
         penalties = {"response": config.regularisers.response / len(self.rows)}
         rates = self._row_rates(fraction, colors_only=neutral)
         bad = self.rows.step(rates, penalties)
-        bad += self.shared.step({} if neutral else self._shared_rates(fraction))
+        pull = {"skies": config.regularisers.own_sky}
+        bad += self.shared.step({} if neutral else self._shared_rates(fraction), pull)
         if bad > BAD_ROWS_MAX * len(self.rows):
             raise self._diverged(f"{bad} rows have gradients that are not numbers")
         if not isinstance(policy, Adaptive) and not neutral and fraction < SETTLED_FROM:
             capped.explore(self.rows, policy, rates["means"], seed=config.seed, step=step)
         self._control_density()
         return loss.item() if math.isnan(reported) else reported
+
+    def _look(self, name: str) -> Tensor:
+        """(R + S,), the numbers of a photo."""
+        row = self.views.names.index(name)
+        return torch.cat([self.shared["embeddings"][row], self.shared["skies"][row]])
 
     def _photo_of(self, step: int) -> str:
         """Shuffled without replacement, anew each epoch."""
@@ -184,7 +192,7 @@ class Training:
         return names[int(np.random.default_rng((self.config.seed, 2, epoch)).permutation(len(names))[place])]
 
     def _draw(
-        self, camera: Camera, embedding: Tensor | None, fraction: float, *, colors_only: bool, absgrad: bool
+        self, camera: Camera, look: Tensor | None, fraction: float, *, colors_only: bool, absgrad: bool
     ) -> tuple[Rendered, Tensor]:
         rows = self.rows
 
@@ -200,10 +208,10 @@ class Training:
             shN=rows["shN"],
             view=camera,
             sh_degree=self.config.sh_degree if fraction >= HARMONICS_FROM else 0,
-            light=light(rows["response"], self.shared.values, embedding),
+            light=light(rows["response"], self.shared.values, look),
             absgrad=absgrad,
         )
-        sky = coarse_sky(camera, self.shared.values, embedding)
+        sky = coarse_sky(camera, self.shared.values, look)
         return rendered, over_sky(rendered.image, rendered.alpha, sky)
 
     def _observe(self, view: View, image: Tensor, photo: Tensor, alpha: Tensor, fraction: float) -> Tensor | None:
@@ -213,10 +221,10 @@ class Training:
         full = self.views.cameras[view.name]
         size = (max(1, full.height // MEMORY_DIVISOR), max(1, full.width // MEMORY_DIVISOR))
         if self.device != "cpu":
-            found = self.transients.observe_on_device(view.name, image - photo, alpha < 0.5, fraction, size)
+            found = self.transients.observe_on_device(view.name, image, photo, alpha < 0.5, fraction, size)
             ignored = self._either(None, view.ignored)
             return found if ignored is None else found | ignored
-        found = self.transients.observe(view.name, (image - photo).numpy(), (alpha < 0.5).numpy(), fraction, size)
+        found = self.transients.observe(view.name, image, photo, (alpha < 0.5).numpy(), fraction, size)
         return self._either(found, view.ignored)
 
     def _ignored_now(self, view: View) -> Tensor | None:
@@ -247,7 +255,8 @@ class Training:
         return rates | {"means": means}
 
     def _shared_rates(self, fraction: float) -> dict[str, float]:
-        rates = SHARED_RATES | {"sky": self.config.sky_rate, "sky_response": self.config.sky_rate / 2}
+        rate = self.config.sky_rate
+        rates = SHARED_RATES | {"sky": rate, "sky_response": rate / 2, "skies": self.config.own_sky_rate}
         shrink = self.config.shared_end**fraction
         return {name: rate * shrink for name, rate in rates.items()}
 
@@ -337,8 +346,7 @@ class Training:
             raise self._diverged("no Gaussian is left")
         final = {name: value.detach()[keep].cpu() for name, value in self.rows.values.items()}
         shared = {name: value.detach().cpu() for name, value in self.shared.values.items()}
-        names = tuple(self.views.names) if self.config.rank else ()
-        Appearance(names, shared, final["response"]).save(workspace)
+        Appearance.of(self.views.names, shared, final["response"]).save(workspace)
         if self.config.transients:
             self._write_masks()
         Gaussians(**{name: final[name].numpy() for name in FIELDS}).save(workspace.splats)

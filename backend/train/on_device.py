@@ -64,6 +64,17 @@ def box_mean(maps: Tensor, window: int) -> Tensor:
     return functional.avg_pool2d(functional.avg_pool2d(padded, (window, 1), 1), (1, window), 1)[0]
 
 
+def halved(values: Tensor) -> Tensor:
+    """(H, W) to means of 2 x 2 pixels; an odd last row or column is left out."""
+    return functional.avg_pool2d(values[None], 2)[0]
+
+
+def doubled(mask: Tensor, size: tuple[int, int]) -> Tensor:
+    """The inverse on a mask: every pixel twice in both directions, the last ones up to `size`."""
+    y, x = (torch.arange(n, device=mask.device).div(2, rounding_mode="floor") for n in size)
+    return mask[y.clamp_max(mask.shape[0] - 1)][:, x.clamp_max(mask.shape[1] - 1)]
+
+
 def grown(mask: Tensor, pixels: int) -> Tensor:
     """A mask (H, W) of zeros and ones, grown so often into the four neighbours."""
     for _ in range(pixels):

@@ -2,6 +2,10 @@
 
 A robust filter in the spirit of SpotLessSplats (Sabour et al. 2024): pixels that stay badly explained,
 in photos that are badly explained, in groups. No network and no weights.
+
+Light is no passer-by. The sunny side of a tower differs from its render as much as a van before it does, and what is
+masked is never learned. But it has the render's edges, brighter or darker, and a van has its own: pixels whose
+surroundings correlate with the render's are left to the appearance, unless most of what differs there does not.
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 from numba import njit, prange
+from scipy import ndimage
 from torch import Tensor
 
 from backend.render import Threads
@@ -19,6 +24,10 @@ from backend.train import on_device
 SHARE_MAX = 0.4  # of a photo that is explained worst
 RESIDUAL_MIN = 0.10  # mean absolute difference per channel, colours in 0..1
 BLUR_SHARE = 0.012  # of the picture's width: differences are averaged before they are judged
+AGREE_SHARE = 0.04  # of the picture's width: surroundings whose edges are compared
+AGREE_FROM = 0.5  # correlation of brightness from which surroundings are the same in another light
+CONTRAST = 0.03  # deviation of brightness below which there is little to compare
+MOSTLY = 0.5  # of a region of outliers alike: from here on it is the same in another light
 WINDOW_SHARE = 0.6  # outliers among a window's pixels
 GROW_PX = 2
 OBSERVED_FROM, RAMP_FROM, FULL_FROM = 0.05, 0.10, 0.20  # fractions of the steps
@@ -37,29 +46,33 @@ class Transients:
     def observe(
         self,
         name: str,
-        difference: np.ndarray,  # (H, W, 3) float32, rendered minus photo
+        image: Tensor,  # (H, W, 3) float32, rendered
+        photo: Tensor,  # (H, W, 3) float32
         sky: np.ndarray,  # (H, W) bool, never transient
         fraction: float,  # of the training done
         memory_size: tuple[int, int],  # (rows, columns) of this photo's memory
     ) -> np.ndarray:
         """Update the photo's memory; returns the pixels to leave out now, (H, W) bool."""
-        height, width = difference.shape[:2]
+        height, width = sky.shape
         if fraction < OBSERVED_FROM:
             return np.zeros((height, width), bool)
         # Signed differences are averaged first: detail that is not learned yet cancels, a person does not.
         window = max(5, round(width * BLUR_SHARE) | 1)
         with Threads():
-            smooth = _smoothed(difference, window // 2)
+            smooth = _smoothed((image - photo).numpy(), window // 2)
         smooth[sky] = 0
-        self.latest[name] = float(smooth.mean())
+        lit = alike(image, photo).numpy()
+        unexplained = np.where(lit, np.float32(0), smooth)
+        self.latest[name] = float(unexplained.mean())
         ramp = np.clip((fraction - RAMP_FROM) / (FULL_FROM - RAMP_FROM), 0, 1)
         share = ramp * self._share(name)
         found = np.zeros((height, width), bool)
         if share > 0:
-            limit = max(float(np.quantile(smooth[::2, ::2], 1 - share)), RESIDUAL_MIN)
+            limit = max(float(np.quantile(unexplained[::2, ::2], 1 - share)), RESIDUAL_MIN)
+            strange = strangers(smooth > limit, lit)
             window = max(5, round(width / 130) | 1)
             with Threads():
-                _grow(_crowded(smooth, np.float32(limit), window // 2), found)
+                _grow(_crowded(strange.astype(np.float32), np.float32(0.5), window // 2), found)
         small = _shares(found, *memory_size)
         before = self.memory.get(name)
         self.memory[name] = small if before is None else KEEP * before + (1 - KEEP) * small
@@ -68,24 +81,28 @@ class Transients:
     def observe_on_device(
         self,
         name: str,
-        difference: Tensor,  # (H, W, 3), rendered minus photo
+        image: Tensor,  # (H, W, 3), rendered
+        photo: Tensor,  # (H, W, 3)
         sky: Tensor,  # (H, W) bool
         fraction: float,
         memory_size: tuple[int, int],
     ) -> Tensor:
         """`observe` in torch: pictures stay on their device, only the small memory travels."""
-        size = difference.shape[:2]
+        size = sky.shape
         if fraction < OBSERVED_FROM:
             return torch.zeros_like(sky)
         window = max(5, round(size[1] * BLUR_SHARE) | 1)
-        smooth = on_device.box_mean(difference.permute(2, 0, 1), window).abs().mean(0)
+        smooth = on_device.box_mean((image - photo).permute(2, 0, 1), window).abs().mean(0)
         smooth = torch.where(sky, 0.0, smooth)
-        self.latest[name] = float(smooth.mean())
+        lit = alike(image, photo)
+        unexplained = torch.where(lit, 0.0, smooth)
+        self.latest[name] = float(unexplained.mean())
         ramp = np.clip((fraction - RAMP_FROM) / (FULL_FROM - RAMP_FROM), 0, 1)
         share = float(ramp * self._share(name))
         if share > 0:
-            limit = torch.quantile(smooth[::2, ::2].reshape(-1), 1 - share).clamp_min(RESIDUAL_MIN)
-            outlier = (smooth > limit).to(torch.float32)
+            limit = torch.quantile(unexplained[::2, ::2].reshape(-1), 1 - share).clamp_min(RESIDUAL_MIN)
+            strange = strangers((smooth > limit).cpu().numpy(), lit.cpu().numpy())  # regions are joined on the CPU
+            outlier = torch.from_numpy(strange).to(sky.device, torch.float32)
             window = max(5, round(size[1] / 130) | 1)
             found = outlier * (on_device.box_mean(outlier[None], window)[0] > WINDOW_SHARE)
             found = on_device.grown(found, GROW_PX)
@@ -125,6 +142,77 @@ class Transients:
             elif key.startswith("transients.latest."):
                 restored.latest[key.removeprefix("transients.latest.")] = float(array[0])
         return restored
+
+
+def strangers(
+    outlier: np.ndarray,  # (H, W) bool, badly explained
+    lit: np.ndarray,  # (H, W) bool, `alike`
+) -> np.ndarray:
+    """(H, W) bool: outliers that are not alike, and the rest of a region of outliers that mostly is not.
+
+    What stands behind somebody runs on beside them, and agrees with a window here and there.
+    """
+    regions, count = ndimage.label(outlier)
+    sizes = np.bincount(regions.ravel(), minlength=count + 1)
+    mostly = np.bincount(regions.ravel(), weights=lit.ravel(), minlength=count + 1) < MOSTLY * sizes
+    return outlier & (~lit | mostly[regions])
+
+
+def alike(image: Tensor, photo: Tensor) -> Tensor:
+    """(H, W) bool: where a photo (H, W, 3) shows what an image does, perhaps in another light.
+
+    Correlation of brightness over windows, on every second pixel; where there is little contrast nothing is known, and
+    nothing is alike.
+    """
+    reach = max(2, round(image.shape[1] * AGREE_SHARE / 4))
+    if image.is_cpu:
+        with Threads():
+            return torch.from_numpy(_alike(image.numpy(), photo.numpy(), reach))
+    a, b = (on_device.halved(picture.mean(-1)) for picture in (image, photo))
+    mean_a, mean_b, aa, bb, ab = on_device.box_mean(torch.stack([a, b, a * a, b * b, a * b]), 2 * reach + 1)
+    variances = (aa - mean_a**2).clamp_min(0) * (bb - mean_b**2).clamp_min(0)
+    found = (ab - mean_a * mean_b) > AGREE_FROM * (variances.sqrt() + CONTRAST**2)
+    return on_device.doubled(found, image.shape[:2])
+
+
+@njit(parallel=True, cache=True)
+def _alike(image, photo, reach):
+    """`alike` with windows of side 2·reach + 1 on every second pixel; beyond the edge the outermost repeats."""
+    height, width = image.shape[:2]
+    rows, columns = max(height // 2, 1), max(width // 2, 1)
+    across = np.empty((rows, columns, 5), np.float32)
+    for y in prange(rows):
+        line = np.empty((columns, 5), np.float32)
+        for x in range(columns):
+            a = b = np.float32(0)
+            for i in range(2):
+                for j in range(2):
+                    for c in range(3):
+                        a += image[min(2 * y + i, height - 1), min(2 * x + j, width - 1), c]
+                        b += photo[min(2 * y + i, height - 1), min(2 * x + j, width - 1), c]
+            a, b = a / np.float32(12), b / np.float32(12)
+            line[x, 0], line[x, 1], line[x, 2], line[x, 3], line[x, 4] = a, b, a * a, b * b, a * b
+        for k in range(5):
+            window = np.float32(0)
+            for x in range(-reach - 1, reach):
+                window += line[min(max(x, 0), columns - 1), k]
+            for x in range(columns):
+                window += line[min(x + reach, columns - 1), k] - line[max(x - reach - 1, 0), k]
+                across[y, x, k] = window
+    found = np.empty((height, width), np.bool_)
+    scale = np.float32(1 / (2 * reach + 1) ** 2)
+    for y in prange(rows):
+        sums = np.zeros((columns, 5), np.float32)
+        for k in range(-reach, reach + 1):
+            sums += across[min(max(y + k, 0), rows - 1)]
+        below = height if y == rows - 1 else 2 * y + 2
+        for x in range(columns):
+            a, b = scale * sums[x, 0], scale * sums[x, 1]
+            spread = max(scale * sums[x, 2] - a * a, 0) * max(scale * sums[x, 3] - b * b, 0)
+            same = scale * sums[x, 4] - a * b > AGREE_FROM * (np.sqrt(spread) + CONTRAST**2)
+            beside = width if x == columns - 1 else 2 * x + 2
+            found[2 * y : below, 2 * x : beside] = same
+    return found
 
 
 @njit(cache=True)

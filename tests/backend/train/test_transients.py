@@ -17,6 +17,8 @@ from backend.train.transients import (
     _grow,
     _shares,
     _smoothed,
+    alike,
+    strangers,
 )
 
 
@@ -73,15 +75,16 @@ def test_masks_on_a_device_equal_those_on_the_cpu(size: tuple[int, int]) -> None
     shares = []
     for fraction in (0.02, 0.07, 0.15, 0.3, 0.4, 0.5):
         for number in range(4):
-            difference = random.normal(0, 0.05, (height, width, 3)).astype(np.float32)
+            photo = ndimage.gaussian_filter(random.uniform(0, 1, (height, width, 3)), (1, 1, 0)).astype(np.float32)
+            image = (photo + random.normal(0, 0.05, photo.shape)).astype(np.float32)
             if number == 3:
-                difference[20:36, 24:40] += 0.5  # somebody stands there
+                photo[20:36, 24:40] = (0.9, 0.1, 0.1)  # somebody stands there
             name = f"p{number}"
-            expected = here.observe(name, difference, sky, fraction, memory_size)
+            pictures = torch.from_numpy(image), torch.from_numpy(photo)
+            expected = here.observe(name, *pictures, sky, fraction, memory_size)
             with PretendDevice():
-                found = there.observe_on_device(
-                    name, torch.from_numpy(difference).to(AWAY), torch.from_numpy(sky).to(AWAY), fraction, memory_size
-                ).cpu()
+                there_too = [picture.to(AWAY) for picture in (*pictures, torch.from_numpy(sky))]
+                found = there.observe_on_device(name, *there_too, fraction, memory_size).cpu()
             assert found.shape == expected.shape
             assert found.dtype == torch.bool
             assert (found.numpy() != expected).mean() < 0.01
@@ -91,3 +94,59 @@ def test_masks_on_a_device_equal_those_on_the_cpu(size: tuple[int, int]) -> None
                 assert np.allclose(there.memory[name], here.memory[name], atol=0.35)
                 assert there.memory[name].shape == memory_size
     assert max(shares) > 0.02  # something was found
+
+
+def a_wall(height: int, width: int) -> np.ndarray:
+    """(H, W, 3) float32 in 0..1, rough; the right fifth is plain."""
+    rough = ndimage.gaussian_filter(np.random.default_rng(4).normal(0, 1, (height, width)), 1.5)
+    rough[:, -width // 5 :] = 0
+    return np.clip(0.35 + 0.4 * rough[..., None] * (1, 0.9, 0.8), 0, 1).astype(np.float32)
+
+
+@pytest.mark.parametrize("size", [(90, 120), (61, 83)])
+def test_sunshine_is_alike_and_somebody_is_not(size: tuple[int, int]) -> None:
+    height, width = size
+    wall = a_wall(height, width)
+    sun = wall * np.linspace(0.8, 2.2, width)[None, :, None].astype(np.float32)  # brighter to the right
+    photo = (sun * (1, 0.9, 0.7) + 0.05).astype(np.float32)
+    photo[10:40, 20:40] = (0.1, 0.1, 0.2)
+    found = alike(torch.from_numpy(wall), torch.from_numpy(photo)).numpy()
+    rough = np.s_[5:-5, 48 : int(0.7 * width)]
+    assert found[rough].mean() > 0.97
+    assert found[15:35, 25:35].mean() < 0.05
+    assert not found[:, -width // 8 :].any()  # nothing to compare
+    assert not alike(torch.from_numpy(wall), torch.from_numpy(a_wall(height, width)[::-1].copy())).numpy()[rough].all()
+    with PretendDevice():
+        elsewhere = alike(torch.from_numpy(wall).to(AWAY), torch.from_numpy(photo).to(AWAY)).cpu().numpy()
+    assert (elsewhere == found).mean() > 0.99
+    tiny = torch.rand(1, 1, 3)
+    assert alike(tiny, tiny).shape == (1, 1)
+
+
+def test_the_sunny_side_is_no_passer_by() -> None:
+    filter_ = Transients()
+    wall = a_wall(96, 160)
+    photo = wall.copy()
+    photo[:, :60] = np.clip(photo[:, :60] * 2.0, 0, 1)  # the sun came out
+    photo[30:60, 90:110] = (0.9, 0.2, 0.2)  # somebody stands there
+    sky = np.zeros((96, 160), bool)
+    for fraction in (0.3, 0.4, 0.5, 0.6):
+        for name in ("a", "b", "c"):
+            filter_.observe(name, *(torch.from_numpy(wall + 0.001),) * 2, sky, fraction, (24, 40))
+        mask = filter_.observe("d", torch.from_numpy(wall), torch.from_numpy(photo), sky, fraction, (24, 40))
+    assert mask[34:56, 94:106].mean() > 0.9
+    assert mask[:, :54].mean() < 0.02
+
+
+def test_regions_that_are_mostly_strange_are_taken_whole() -> None:
+    outlier = np.zeros((20, 30), bool)
+    outlier[2:12, 2:12] = outlier[2:12, 15:25] = outlier[15:18, 5:8] = True
+    lit = np.zeros_like(outlier)
+    lit[2:5, 2:12] = True  # 3 of 10 rows of the first region agree by chance
+    lit[2:10, 15:25] = True  # 8 of 10 of the second: the sun came out, and somebody stands there
+    found = strangers(outlier, lit)
+    assert found[2:12, 2:12].all()
+    assert not found[2:10, 15:25].any()
+    assert found[10:12, 15:25].all()
+    assert found[15:18, 5:8].all()
+    assert not (found & ~outlier).any()
