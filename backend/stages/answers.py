@@ -174,7 +174,8 @@ def rows_of(text: str, count: int) -> np.ndarray:
 
 def _rehearsed(selector: Selector) -> Iterator[None]:
     """Click where there is something, and then beside it: somebody's first clicks would pay for what is compiled
-    and kept. What stands apart needs no picture for one click, but for two; so all of the code is used."""
+    and kept. What stands apart needs no picture for one click, but for two; where the picture knows no answer, the next
+    place is tried, so that all of the code is used."""
     for place, other in itertools.pairwise(_PLACES):
         words = [_at(selector.photo, place, "+"), _at(selector.photo, other, "-")]
         try:
@@ -183,9 +184,10 @@ def _rehearsed(selector: Selector) -> Iterator[None]:
             continue
         yield None
         with suppress(InputError):
-            selector.select(parsed_clicks(words, selector.photo))
+            found = selector.select(parsed_clicks(words, selector.photo))
+            if any(votes.kind == "mask" for votes in found.evidence):
+                return
         yield None
-        return
 
 
 def _at(photo: Photo, place: tuple[float, float], sign: str) -> str:

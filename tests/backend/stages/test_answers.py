@@ -95,6 +95,24 @@ def test_a_click_meets_no_code_that_was_not_compiled(blobs, view: str, monkeypat
     assert met == prepared
 
 
+def test_preparing_goes_on_until_a_picture_has_answered(blobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = blobs.pixel(blobs.red)
+    photo, asked = blobs.photo(), []
+    on = (x / photo.width, y / photo.height)
+    monkeypatch.setattr(stage, "_PLACES", (on, (0.9, 0.9), on, (0.9, 0.9), on, (0.9, 0.9)))
+    real = meant.Meant.answer
+
+    def silent_at_first(self: meant.Meant, clicks: Any) -> Any:
+        if len(clicks) == 2:
+            asked.append(clicks)
+        return real(self, clicks) if len(asked) > 1 else None
+
+    monkeypatch.setattr(meant.Meant, "answer", silent_at_first)
+    for _ in Answers(blobs.workspace.root).prepare(Prepare(photo.name)):
+        pass
+    assert 1 < len(asked) < 5
+
+
 def test_rows_are_kept_exactly(blobs) -> None:
     answers = Answers(blobs.workspace.root)
     bits = np.random.default_rng(0).random(len(blobs.scene)) < 0.3
