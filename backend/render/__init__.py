@@ -6,21 +6,23 @@ and of the compiled kernels. Does not own what a colour means: appearance is bak
 
 from backend.render.accumulate import Seen, accumulate, depth, render_channels, top_contributors
 from backend.render.cells import Cells
-from backend.render.cpu import Threads
+from backend.render.cpu import Threads, picked
 from backend.render.cuda_seen import seen_by
 from backend.render.engine import chosen_engine
-from backend.render.harmonics import Light
+from backend.render.harmonics import Light, Relight
 from backend.render.rasterize import Rendered, rasterize
 
 __all__ = [
     "Cells",
     "Light",
+    "Relight",
     "Rendered",
     "Seen",
     "Threads",
     "accumulate",
     "chosen_engine",
     "depth",
+    "picked",
     "rasterize",
     "render_channels",
     "seen_by",

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from backend.render.harmonics import Light
+from backend.render.harmonics import Light, Relight
 from backend.scene.cameras import Camera
 from backend.scene.gaussians import SH_COUNTS
 
@@ -53,7 +53,7 @@ def gaussians(
     colors: Tensor | None,
     background: Tensor | None,
     sh_degree: int | None,
-    light: Light | None = None,
+    light: Light | Relight | None = None,
 ) -> None:
     """Tensors of one dtype and device whose rows and channels agree; harmonics or colours, not both."""
     if not isinstance(means, Tensor) or means.dim() != 2:
@@ -82,7 +82,7 @@ def gaussians(
             expected = ", ".join(map(str, SH_COUNTS))
             raise ValueError(f"shN: expected ({rows}, K-1, 3) with K-1 one of {expected}, got {_shape(shN)}")
         _tensor("shN", shN, means, (rows, bases, 3))
-        if light is not None:
+        if light is not None and not callable(light):
             rank = len(light.weights)
             _tensor("light.gain", light.gain, means, (3, 3))
             _tensor("light.offset", light.offset, means, (3,))

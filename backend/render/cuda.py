@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from backend.render.harmonics import Light, colors_from_sh
+from backend.render.harmonics import Light, Relight, colors_from_sh
 from backend.render.projection import BLUR, NEAR, Projected
 from backend.render.rasterize import Rendered
 from backend.render.rasterize import rasterize as draw
@@ -200,7 +200,7 @@ def rasterize(
     colors: Tensor | None = None,
     background: Tensor | None = None,
     sh_degree: int | None = None,
-    light: Light | None = None,
+    light: Light | Relight | None = None,
     depth_expected: bool = False,
     depth_median: bool = False,
     absgrad: bool = False,
@@ -218,10 +218,12 @@ def rasterize(
         assert sh0 is not None  # checked
         assert shN is not None
         centre = torch.tensor(view.centre, dtype=torch.float32, device=means.device)
-        if light is not None:
+        sh0, shN = sh0.index_select(0, rows), shN.index_select(0, rows)
+        if callable(light):
+            (sh0, shN), light = light(rows, sh0, shN), None
+        elif light is not None:
             light = replace(light, response=light.response.index_select(0, rows))
-        directions = means.index_select(0, rows) - centre
-        seen = colors_from_sh(sh0.index_select(0, rows), shN.index_select(0, rows), directions, sh_degree, light)
+        seen = colors_from_sh(sh0, shN, means.index_select(0, rows) - centre, sh_degree, light)
     else:
         seen = colors.index_select(0, rows)
     channels = seen.shape[1]

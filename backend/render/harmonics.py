@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -22,6 +23,11 @@ class Light:
     def on(self, colors: Tensor) -> Tensor:
         """The change of colours (N, 3), not clamped."""
         return colors @ self.gain.T + self.offset + self.response @ self.weights
+
+
+# A change of another form: ids (S,) int64 of the visible rows, each once, with their harmonics sh0 (S, 1, 3) and shN
+# (S, K-1, 3), into harmonics of the same shapes. What it costs is spent on what a view shows alone.
+Relight = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 def colors_from_sh(

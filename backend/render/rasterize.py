@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from backend.render import checked, cpu, sums
-from backend.render.harmonics import Light
+from backend.render.harmonics import Light, Relight
 from backend.render.shading import colors_of
 from backend.render.splats import project
 from backend.scene.cameras import Camera
@@ -43,7 +43,7 @@ def rasterize(
     colors: Tensor | None = None,  # (N, D) float32, final values, instead of harmonics
     background: Tensor | None = None,  # (D,) float32; None: black
     sh_degree: int | None = None,  # use harmonics up to this degree; None: all there are
-    light: Light | None = None,  # a change of the harmonics' colours; None: as they are
+    light: Light | Relight | None = None,  # a change of the harmonics' colours; None: as they are
     depth_expected: bool = False,
     depth_median: bool = False,
     absgrad: bool = False,
@@ -92,7 +92,11 @@ def rasterize(
     if colors is None:
         assert sh0 is not None  # checked
         assert shN is not None
-        seen = colors_of(rows, means, sh0, shN, view.centre, degree=sh_degree, light=light)
+        own = rows
+        if callable(light):
+            sh0, shN = light(rows, cpu.picked(sh0, rows), cpu.picked(shN, rows))
+            own, means, light = torch.arange(len(rows)), cpu.picked(means, rows), None
+        seen = colors_of(own, means, sh0, shN, view.centre, degree=sh_degree, light=light)
     else:
         seen = cpu.picked(colors, rows)
     channels = seen.shape[1]
