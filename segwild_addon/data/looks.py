@@ -1,10 +1,11 @@
-"""A photo's light into a linear change of colours, in numpy.
+"""A photo's light into a change of colours, in numpy.
 
-The model is that of backend/train/appearance.py: photo j has an embedding e_j, Gaussian i a response B_i (3, R), and
+The model is that of backend/train/relighting.py: photo j has an embedding e_j, and the colour of Gaussian i becomes
 
-    colour_i(d) = (I + M(e))·(SH_i(d) + 0.5) + m(e) + C0·B_i·e,    M(e) = sum_r e_r gain_r,  m(e) = sum_r e_r offset_r
+    colour_i(d) = (I + M(e))·(SH_i(d) + 0.5) + m(e) + Δ_i(e)(d),    M(e) = sum_r e_r gain_r,  m(e) = sum_r e_r offset_r
 
-all linear in e, so a mix of two looks is the look of the mixed embeddings, and e = 0 is neutral light.
+where Δ_i, harmonics too, follows from e in one of several ways (`relighting`). A mix of two looks is the look of the
+mixed embeddings, and e = 0 is neutral light.
 """
 
 from __future__ import annotations
@@ -12,20 +13,20 @@ from __future__ import annotations
 import json
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..protocol.errors import InputError
+from .relighting import Linear, Network, kind_of
 from .rows import Rows, by_coefficient
 from .safetensors import mapped
 from .workspace import Folder
 
 C0 = 0.28209479177387814  # value of the constant spherical harmonic
 _KEPT_RESPONSES = 8  # photos whose B·e stays in memory, 12 bytes per Gaussian each
-_CHUNK_ROWS = 1 << 17
 
 
 @dataclass(frozen=True)
@@ -53,11 +54,12 @@ class Look:
 
 @dataclass(frozen=True, eq=False)
 class Light:
-    """A change of colours: gain @ (SH(direction) + 0.5) + offset + per_row, then clamped at 0."""
+    """A change of colours: gain @ (SH(direction) + 0.5) + offset + per_row + higher(direction), then clamped at 0."""
 
     gain: np.ndarray  # (3, 3) float32
     offset: np.ndarray  # (3,) float32
     per_row: np.ndarray | None = None  # (N, 3) float32; None: zero
+    higher: np.ndarray | None = None  # (N, K, 3) float32, coefficients from the first linear one on; None: zero
 
     @classmethod
     def none(cls) -> Light:
@@ -65,14 +67,17 @@ class Light:
 
     @property
     def changes_nothing(self) -> bool:
-        return self.per_row is None and not self.offset.any() and np.array_equal(self.gain, np.eye(3))
+        none = self.per_row is None and self.higher is None
+        return none and not self.offset.any() and np.array_equal(self.gain, np.eye(3))
 
     def then(self, matrix: np.ndarray) -> Light:
         """This light, then a further (3, 3) change of colours."""
         if np.array_equal(matrix, np.eye(3)):
             return self
-        per_row = None if self.per_row is None else self.per_row @ matrix.T.astype(np.float32)
-        return Light((matrix @ self.gain).astype(np.float32), (matrix @ self.offset).astype(np.float32), per_row)
+        turned = matrix.T.astype(np.float32)
+        per_row, higher = (None if own is None else own @ turned for own in (self.per_row, self.higher))
+        gain, offset = (matrix @ self.gain).astype(np.float32), (matrix @ self.offset).astype(np.float32)
+        return Light(gain, offset, per_row, higher)
 
     def baked(self, base_rgb: np.ndarray, sh: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Raw SH constant term (N, 3) and coefficients (N, K-1, 3) with this light in them."""
@@ -83,15 +88,34 @@ class Light:
         lit = base_rgb @ self.gain.T + shift.astype(np.float32)
         if self.per_row is not None:
             lit += self.per_row / np.float32(C0)
-        return lit, (by_coefficient(sh) @ self.gain.T).swapaxes(0, 1) if sh.shape[1] else sh
+        if not sh.shape[1]:
+            return lit, sh
+        lit_sh = by_coefficient(sh) @ self.gain.T
+        if self.higher is not None:  # what changes beyond the harmonics that rows have is left out
+            own = by_coefficient(self.higher[:, : len(lit_sh)])
+            lit_sh[: len(own)] += own
+        return lit, lit_sh.swapaxes(0, 1)
+
+    def on(self, rows: Rows) -> Rows:
+        """Rows with this light in them."""
+        base_rgb, sh = self.baked(rows.base[:, :3], rows.sh)
+        return replace(rows, base=np.concatenate([base_rgb, rows.base[:, 3:]], axis=1), sh=sh)
 
 
 class Looks:
     """The trained looks of a workspace."""
 
-    def __init__(self, path: Path, names: tuple[str, ...], shared: dict[str, np.ndarray], count: int) -> None:
+    def __init__(
+        self,
+        path: Path,
+        names: tuple[str, ...],
+        kind: Linear | Network,
+        shared: dict[str, np.ndarray],
+        count: int,
+    ) -> None:
         self.path = path
         self.names = names  # photo of each embedding
+        self.kind = kind
         self.count = count  # Gaussians of the workspace
         self._shared = shared
         self._responses: OrderedDict[str, np.ndarray] = OrderedDict()
@@ -106,22 +130,22 @@ class Looks:
         arrays, metadata = mapped(path)
         try:
             names = tuple(str(name) for name in json.loads(metadata.get("photos", "[]")))
-            response = arrays["response"]
-            rank = response.shape[2]
-            shapes = {"embeddings": (len(names), rank), "gain": (rank, 3, 3), "offset": (rank, 3)}
-            if not names or not rank:
+            said = metadata.get("appearance")
+            kind = kind_of(None if said is None else json.loads(said), arrays)
+            rows, shapes = arrays[kind.rows], kind.shapes(len(names))
+            if not names or not shapes["gain"][0]:
                 return None
             shared = {name: np.array(arrays[f"shared.{name}"]) for name in shapes}
             wrong = [name for name, shape in shapes.items() if shared[name].shape != shape]
-            if wrong or response.shape[1:] != (3, rank) or response.dtype != np.float32:
-                raise ValueError(f"{', '.join(wrong) or 'response'} of a wrong shape")
+            if wrong or rows.shape[1:] != kind.row_shape() or rows.dtype != np.float32:
+                raise ValueError(f"{', '.join(wrong) or kind.rows} of a wrong shape")
             if not all(np.isfinite(array).all() for array in shared.values()):
                 raise ValueError("not finite")
         except (KeyError, ValueError, IndexError, TypeError) as error:
             raise InputError(
                 "file-damaged", f"The looks are damaged ({error}): {path}.", "Train the scene again."
             ) from error
-        return cls(path, names, shared, len(response))
+        return cls(path, names, kind, shared, len(rows))
 
     def light(self, look: Look, ids: np.ndarray) -> Light:
         """What the look does to the Gaussians `ids` (M,) int32, their rows + 1; 0 gets what all share.
@@ -139,14 +163,20 @@ class Looks:
         embedding = sum(share * self.embedding(name) for name, share in look.parts())
         gain = np.eye(3) + np.tensordot(embedding, self._shared["gain"], 1)
         offset = embedding @ self._shared["offset"]
-        per_row = np.zeros((len(ids), 3), np.float32)
         known = ids > 0
-        for name, share in look.parts():
-            if known.all():
-                per_row += np.float32(C0 * share) * self._response(name)[ids - 1]
-            else:
-                per_row[known] += np.float32(C0 * share) * self._response(name)[ids[known] - 1]
-        return Light(gain.astype(np.float32), offset.astype(np.float32), per_row)
+        own = self._own(look, embedding, ids if known.all() else ids[known])
+        if not known.all():
+            every = np.zeros((len(ids), *own.shape[1:]), np.float32)
+            every[known] = own
+            own = every
+        higher = own[:, 1:] if own.shape[1] > 1 else None
+        return Light(gain.astype(np.float32), offset.astype(np.float32), np.float32(C0) * own[:, 0], higher)
+
+    def _own(self, look: Look, embedding: np.ndarray, ids: np.ndarray) -> np.ndarray:
+        """What the look adds to these Gaussians (their rows + 1) of their own: (M, K, 3) float32."""
+        if self.kind.adds:
+            return sum(np.float32(share) * self._response(name)[ids - 1] for name, share in look.parts())
+        return self.kind.change(self._rows()[ids - 1], self._shared, embedding.astype(np.float32))
 
     def baked(self, rows: Rows, ids: np.ndarray, look: Look) -> tuple[np.ndarray, np.ndarray]:
         """Raw SH constant term (N, 3) and coefficients (N, K-1, 3) float32 of neutral rows in a look."""
@@ -163,24 +193,24 @@ class Looks:
         return self._shared["embeddings"][self.names.index(name)]
 
     def _response(self, name: str) -> np.ndarray:
-        """B·e of every Gaussian for one photo, (N, 3) float32. Kept: dragging a mix needs no file."""
+        """Δ(e) of every Gaussian for one photo, (N, K, 3) float32. Kept: dragging a mix needs no file."""
         with self._lock:
             if name in self._responses:
                 self._responses.move_to_end(name)
                 return self._responses[name]
-        arrays, _ = mapped(self.path)  # closed again: a mapped file cannot be replaced on Windows
-        response, embedding = arrays["response"], self.embedding(name)
-        if len(response) != self.count:
-            raise InputError("looks-stale", f"The looks have changed: {self.path}.", "Import the workspace again.")
-        product = np.empty((self.count, 3), np.float32)
-        for start in range(0, self.count, _CHUNK_ROWS):
-            part = slice(start, start + _CHUNK_ROWS)
-            product[part] = response[part] @ embedding
+        product = self.kind.change(self._rows(), self._shared, self.embedding(name))
         with self._lock:
             self._responses[name] = product
             while len(self._responses) > _KEPT_RESPONSES:
                 self._responses.popitem(last=False)
         return product
+
+    def _rows(self) -> np.ndarray:
+        """What each Gaussian has, (N, ...) float32. Let go of soon: a mapped file cannot be replaced on Windows."""
+        rows = mapped(self.path)[0][self.kind.rows]
+        if len(rows) != self.count:
+            raise InputError("looks-stale", f"The looks have changed: {self.path}.", "Import the workspace again.")
+        return rows
 
 
 _loaded: dict[Path, tuple[Any, Looks | None]] = {}  # by workspace: the file's size and time, its looks

@@ -65,6 +65,7 @@ class Stock:
         self._marked: dict[str, np.ndarray] = {}
         self.notes: dict[str, str] = {}  # object uuid -> why its look is not shown, "" if it is
         self._looks: dict[tuple[int, int], tuple[Look, np.ndarray]] = {}  # what was last drawn, and its gain
+        self._whole: set[tuple[int, int]] = set()  # whose packs hold all of their look, the gain too
         self._tables: dict[Any, tuple[bytes, Any]] = {}
         self._stale = Uuids()
         self._relit = Uuids()
@@ -124,6 +125,7 @@ class Stock:
             self._fill(self.layers[scene_uuid], members, stale, relit)
         keys, uuids = {key_of(ob) for ob in objects}, {ob.segwild.uuid for ob in objects}
         self._looks = {key: look for key, look in self._looks.items() if key in keys}
+        self._whole &= keys
         self.notes = {uuid: note for uuid, note in self.notes.items() if uuid in uuids}
         return objects
 
@@ -142,10 +144,16 @@ class Stock:
                 if not fresh and look == self._looks.get(key, NEUTRAL)[0]:
                     continue  # the grading has changed, which the table of objects holds
                 light, self.notes[uuid] = lights.look_or_neutral(ob, pack.ids)
-                if not fresh or not light.changes_nothing:
+                whole = light.higher is not None
+                if whole or (key in self._whole and not fresh):
+                    # Harmonics that change row by row fit into no table of objects: they are encoded anew.
+                    neutral = splats.read(ob)
+                    pack = packed(light.on(neutral) if whole else neutral, pack)
+                if not whole and (not fresh or not light.changes_nothing):
                     base = splats.column(ob, splats.BASE, 4)[:, :3]
                     pack = pack.with_base(light.baked(base, np.empty((len(base), 0, 3), np.float32))[0])
-                self._looks[key] = look, light.gain.astype(np.float64)
+                (self._whole.add if whole else self._whole.discard)(key)
+                self._looks[key] = look, np.eye(3) if whole else light.gain.astype(np.float64)
                 touched = True
             packs[key] = pack
         if touched:

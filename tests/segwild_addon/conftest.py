@@ -75,6 +75,7 @@ def write_workspace(
     segments: Mapping[str, tuple[np.ndarray, float]] | None = None,  # name -> rows, probability of each
     photos: int = 2,
     rank: int = 4,
+    network: bool = False,  # looks through a network instead of products
     seed: int = 0,
 ) -> dict[str, np.ndarray]:
     """A finished workspace; returns the arrays of its Gaussians."""
@@ -105,9 +106,18 @@ def write_workspace(
     random = np.random.default_rng(1)
     shared = {"embeddings": (photos, rank), "gain": (rank, 3, 3), "offset": (rank, 3), "sky": (9, 3)}
     looks = {f"shared.{name}": random.standard_normal(shape) * 0.1 for name, shape in shared.items()}
-    looks |= {"shared.sky_response": np.zeros((rank, 9, 3)), "response": random.standard_normal((count, 3, rank)) * 0.1}
+    looks["shared.sky_response"] = np.zeros((rank, 9, 3))
+    facts = {"photos": json.dumps(names)}
+    if network:
+        sizes = {"embed": rank, "feature": 3, "width": 8, "layers": 2, "degree": 1}
+        layers = {"0": (rank + 3, 8), "0.bias": (8,), "1": (8, 8), "1.bias": (8,), "2": (8, 12)}
+        looks |= {f"shared.mlp.{name}": random.standard_normal(shape) for name, shape in layers.items()}
+        looks["feature"] = random.standard_normal((count, 3))
+        facts["appearance"] = json.dumps({"kind": "mlp"} | sizes)
+    else:
+        looks["response"] = random.standard_normal((count, 3, rank)) * 0.1
     looks = {name: array.astype(np.float32) for name, array in looks.items()}
-    write_safetensors(root / "appearance.safetensors", looks, {"photos": json.dumps(names)})
+    write_safetensors(root / "appearance.safetensors", looks, facts)
 
     table = []
     for number, (name, (own, probability)) in enumerate((segments or {}).items(), start=1):

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from segwild_addon.data import light as lights
 from segwild_addon.data import looks, scenes, splats
 from segwild_addon.data.steps import finished
+from segwild_addon.data.workspace import Folder
 from segwild_addon.viewport import buffers, orders, sort, stock
 
 from .views import VIEWS
@@ -120,6 +121,33 @@ def test_grading_sends_the_table_and_a_look_sends_the_colours(scene, sent):
     drawn(held)
     colours = layer.textures()["colours"].flat[: 60 * 4].reshape(60, 4)[rows, :3]
     np.testing.assert_array_equal(colours, neutral.base[:, :3])
+
+
+def test_a_look_that_changes_harmonics_is_drawn_whole_and_taken_back(blender, make_workspace, sent):
+    path, _ = make_workspace(network=True, degree=2)
+    scene = finished(scenes.importing(path, [].append))
+    blender.context.view_layer.update()
+    held, ob = stock.Stock(), scenes.rest(scene)
+    drawn(held)
+    layer, key = held.layers[scene.segwild.uuid], stock.key_of(ob)
+    before = layer.pack(key)
+    loaded, neutral = looks.Looks.load(Folder(path)), splats.read(ob)
+    for name in ("photo-0", "photo-1"):
+        ob.segwild.look_a = name
+        held.relit(ob.segwild.uuid)
+        drawn(held)
+        base, sh = loaded.baked(neutral, neutral.ids, looks.Look(name))
+        pack = layer.pack(key)
+        np.testing.assert_allclose(pack.colours[:, :3], base, atol=1e-5)
+        np.testing.assert_allclose(pack.harmonics, buffers.harmonics(sh), rtol=1e-5)
+        assert np.abs(pack.harmonics - before.harmonics).max() > 1
+        ((_, _, placed),) = held.placed([ob], lambda ob: True)
+        np.testing.assert_array_equal(placed[key].gain, np.eye(3))  # it is in the rows
+    ob.segwild.look_strength = 0.0
+    held.relit(ob.segwild.uuid)
+    drawn(held)
+    np.testing.assert_array_equal(layer.pack(key).colours, before.colours)
+    np.testing.assert_array_equal(layer.pack(key).harmonics, before.harmonics)
 
 
 def test_a_missing_look_is_said_and_the_object_still_drawn(scene, sent):
