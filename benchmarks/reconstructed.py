@@ -26,7 +26,7 @@ from backend.scene import Gaussians, Photo, Workspace
 from backend.scene.gaussians import FIELDS
 from backend.segment.scoring import Judge
 from backend.stages.demo import transient_scores
-from backend.train.appearance import Appearance, Look
+from backend.train.appearance import KINDS, Appearance, Look
 from backend.train.config import PRESETS, TrainConfig, sampled
 from backend.train.evaluate import left_half_scores, shown
 from backend.train.fit import Fit
@@ -55,14 +55,16 @@ class Case:
 
 
 def changed(config: TrainConfig, changes: Mapping[str, Any]) -> TrainConfig:
-    """The configuration with fields replaced, "density.cap" within "density"; "policy" is adaptive or capped.
+    """The configuration with fields replaced, "density.cap" within "density".
 
-    Raises KeyError for unknown ones.
+    "policy" is adaptive or capped, "appearance" linear or mlp. Raises KeyError for unknown ones.
     """
     if changes.get("policy", "adaptive") == "capped":
         config = sampled(config)
+    if "appearance" in changes:
+        config = dataclasses.replace(config, appearance=KINDS[changes["appearance"]]())
     for path, value in changes.items():
-        if path != "policy":
+        if path not in ("policy", "appearance"):
             config = _with(config, path.split("."), value)
     return config
 
@@ -105,7 +107,7 @@ def _coarse(training: Training, held: Sequence[Photo]) -> float:
     rows = {name: value.detach().cpu() for name, value in training.rows.values.items()}
     shared = {name: value.detach().cpu() for name, value in training.shared.values.items()}
     scene = Gaussians(**{name: rows[name].numpy() for name in FIELDS})
-    looks = Appearance.of(training.views.names, shared, rows["response"])
+    looks = Appearance.of(training.views.names, training.config.appearance, shared, rows)
     fit, found = Fit(scene, looks, steps=COURSE_STEPS), []
     for photo in held:
         assert photo.camera is not None  # used photos have one

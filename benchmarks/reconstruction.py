@@ -32,12 +32,13 @@ from segwild_addon.protocol.requests import Capture
 RESULTS = ROOT / "benchmarks" / "results" / "reconstruction.jsonl"
 PROTOCOL = {"id": "left-half", "version": 1, "size": "full", "fit_steps": 128}
 VARIANTS: dict[str, dict[str, Any]] = {
-    "none": {"rank": 0, "own_sky_rate": 0.0, "transients": False},  # one light for all photos, everything explained
-    "masked": {"rank": 0, "own_sky_rate": 0.0},  # one light, passers-by ignored
-    "skies": {"rank": 0},  # one light, a sky per photo
+    "none": {"appearance.rank": 0, "own_sky_rate": 0.0, "transients": False},  # one light, everything explained
+    "masked": {"appearance.rank": 0, "own_sky_rate": 0.0},  # one light, passers-by ignored
+    "skies": {"appearance.rank": 0},  # one light, a sky per photo
     "lights": {"own_sky_rate": 0.0},  # a light per photo, whose sky follows from it
     "unmasked": {"transients": False},  # looks, everything explained
     "all": {},
+    "mlp": {"appearance": "mlp"},  # looks through a network that all rows share
     "sampled": {"policy": "capped"},
     "calm": {"shared_end": 0.03},  # what photos share settles: see docs/decisions/0010
 }

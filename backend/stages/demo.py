@@ -160,7 +160,7 @@ def _compare(twin: Workspace, options: dict[str, Any], other: Beside | None, pro
 
 
 def _without_looks(twin: Workspace, options: dict[str, Any]) -> requests.Train:
-    return requests.Train(workspace=twin.root, appearance=False, **options)
+    return requests.Train(workspace=twin.root, appearance="none", **options)
 
 
 def _clean(opened: Opened, outcome: Outcome, progress: Progress) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 from backend.progress import Progress
 from backend.render import chosen_engine
 from backend.scene import Workspace
-from backend.train.config import PRESETS, configured
+from backend.train.checkpoint import identity, identity_of
+from backend.train.config import PRESETS, TrainConfig, configured
 from backend.train.loop import Training
 from backend.train.views import Views
 from segwild_addon.protocol.errors import InputError
@@ -22,20 +23,17 @@ def run(request: Train, progress: Progress) -> dict[str, Any]:
     Raises InputError if there are no cameras, or objects that a new training would orphan.
     """
     workspace = Workspace.open(request.workspace)
-    config = configured(request)
     engine = chosen_engine(request.device, progress)
+    configs = _configs(request, engine)
     photos = [photo for photo in workspace.used_photos() if photo.split == "train"]
     if not photos:
         raise InputError("no-photos", "No photo of the workspace can be trained on.", "Run segwild capture again.")
-    settings = asdict(config) | {"masks": str(request.masks) if request.masks else None}
+    masks = {"masks": str(request.masks) if request.masks else None}
     done = workspace.made("train")
-    if (
-        done is not None
-        and workspace.splats.exists()
-        and _completed(done["settings"], settings) == settings
-        and not request.restart
-    ):
-        return done["result"]
+    if done is not None and workspace.splats.exists() and not request.restart:
+        for config in configs:
+            if _completed(done["settings"], asdict(config) | masks) == asdict(config) | masks:
+                return done["result"]
     if request.restart:
         workspace.checkpoint.unlink(missing_ok=True)
     if workspace.segments.exists():
@@ -45,7 +43,8 @@ def run(request: Train, progress: Progress) -> dict[str, Any]:
             "Delete them with segwild objects WORKSPACE delete NAME ..., or train in a new workspace.",
         )
     began = time.monotonic()
-    views = Views(workspace, photos, config.long_side, request.masks)
+    views = Views(workspace, photos, configs[0].long_side, request.masks)
+    config = _begun(workspace, configs, views)
     training = Training(workspace, config, views, progress, engine)
     training.run()
     result = {
@@ -54,13 +53,30 @@ def run(request: Train, progress: Progress) -> dict[str, Any]:
         "loss": training.course.loss[-1] if training.course.loss else None,
         "time_secs": round(time.monotonic() - began, 1),
     }
-    workspace.record("train", settings=settings, result=result, course=asdict(training.course))
+    workspace.record("train", settings=asdict(config) | masks, result=result, course=asdict(training.course))
     return result
+
+
+def _configs(request: Train, engine: str) -> list[TrainConfig]:
+    """What is trained, and what else would satisfy the request, if it is there: what auto means on another engine."""
+    engines = (engine, "cuda" if engine == "cpu" else "cpu") if request.appearance == "auto" else (engine,)
+    return [configured(request, each) for each in engines]
+
+
+def _begun(workspace: Workspace, configs: list[TrainConfig], views: Views) -> TrainConfig:
+    """The one whose training was stopped, else the first."""
+    begun = identity_of(workspace.checkpoint) if len(configs) > 1 else None
+    points = len(workspace.points().positions)
+    return next((config for config in configs if identity(config, views.names, points) == begun), configs[0])
 
 
 def _completed(found: dict[str, Any], settings: dict[str, Any], defaults: Any = None) -> dict[str, Any]:
     """Settings of an earlier training with those it did not know yet, which it had as they are by default."""
-    defaults = asdict(PRESETS["standard"]) if defaults is None else defaults
+    if defaults is None:
+        defaults = asdict(PRESETS["standard"])
+        if "rank" in found:  # of before there were several kinds of appearance
+            others = {name: value for name, value in found.items() if name != "rank"}
+            found = others | {"appearance": {"rank": found["rank"]}}
     completed = {name: defaults[name] for name in settings if name in defaults} | found
     for name, value in found.items():
         if isinstance(value, dict) and isinstance(defaults.get(name), dict):

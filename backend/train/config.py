@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from backend.train.mlp import MlpAppearance
+from backend.train.relighting import LinearAppearance
 from segwild_addon.protocol.errors import InputError
-from segwild_addon.protocol.requests import Preset, Train
+from segwild_addon.protocol.requests import Light, Preset, Train
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,8 @@ class Capped:
 
 
 Density = Adaptive | Capped
+AppearanceKind = LinearAppearance | MlpAppearance
+LINEAR = LinearAppearance()
 OPACITY_PULL = 0.01  # `Capped` needs rows that explain nothing to die: weight of the mean opacity
 
 
@@ -68,7 +72,7 @@ class TrainConfig:
     steps: int
     density: Density
     sh_degree: int = 1  # more: shinier surfaces, and light that passes for view dependence
-    rank: int = 16  # numbers per photo for its look, 0: one light; fewer: unphotographed lights are met worse
+    appearance: AppearanceKind = LINEAR  # how photos' light acts on the Gaussians
     transients: bool = True
     regularisers: Regularisers = Regularisers()
     ssim: float = 0.2  # share of the structural term in the loss
@@ -94,8 +98,18 @@ def sampled(config: TrainConfig) -> TrainConfig:
     )
 
 
-def configured(request: Train) -> TrainConfig:
-    """The preset with the person's own numbers in it. Raises InputError for numbers that make no sense."""
+def appearance_kind(word: Light, engine: str) -> AppearanceKind:
+    """What the word of a request stands for on an engine: a network costs a step little on a graphics card alone."""
+    if word == "none":
+        return LinearAppearance(rank=0)
+    return MlpAppearance() if word == "mlp" or (word == "auto" and engine != "cpu") else LinearAppearance()
+
+
+def configured(request: Train, engine: str = "cpu") -> TrainConfig:
+    """The preset with the person's own numbers in it. Raises InputError for numbers that make no sense.
+
+    What a request leaves open may depend on the engine that will draw.
+    """
     config = PRESETS[request.preset]
     if request.density == "capped":
         config = sampled(config)
@@ -111,8 +125,8 @@ def configured(request: Train) -> TrainConfig:
         steps=request.iterations or config.steps,
         long_side=request.long_side or config.long_side,
         density=replace(config.density, cap=request.cap or config.density.cap),
-        rank=config.rank if request.appearance else 0,
-        own_sky_rate=config.own_sky_rate if request.appearance else 0.0,
+        appearance=appearance_kind(request.appearance, engine),
+        own_sky_rate=0.0 if request.appearance == "none" else config.own_sky_rate,
         transients=request.transients,
         seed=request.seed,
     )

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from backend.render import Threads
 from backend.render.projection import rotation_matrices
-from backend.scene import Camera
+from backend.scene import Camera, Photo, Workspace
 from backend.train import on_device
 from backend.train.config import Adaptive, Density
 from backend.train.parameters import Parameters
@@ -109,3 +109,17 @@ def useless(rows: Parameters, policy: Density, *, extent: float, cameras: list[t
         return drop | on_device.in_a_face(rows["means"].detach(), *there)
     with Threads():
         return drop | torch.from_numpy(_in_a_face(rows["means"].detach().numpy(), centres, forwards, limits))
+
+
+def with_nearest(photos: list[Photo], workspace: Workspace) -> list[tuple[Camera, float]]:
+    """Each photo's camera with the 1 % quantile of the depths of the sparse points it sees."""
+    points, rows = workspace.points(), {photo.name: row for row, photo in enumerate(workspace.photos())}
+    result = []
+    for photo in photos:
+        assert photo.camera is not None
+        own = points.positions[points.seen_point[points.seen_photo == rows[photo.name]]]
+        depths = photo.camera.project(own.astype(float))[1]
+        depths = depths[depths > 0]
+        if len(depths) >= 10:
+            result.append((photo.camera, float(np.quantile(depths, 0.01))))
+    return result

@@ -12,7 +12,8 @@ from backend.capture.pictures import read_picture, resized
 from backend.render import seen_by
 from backend.render.harmonics import colors_from_sh
 from backend.scene import Camera, Gaussians, Photo, Workspace
-from backend.train.appearance import Appearance, lit, sky_picture
+from backend.train.appearance import Appearance
+from backend.train.backdrop import sky_picture
 from backend.train.similarity import Similarity
 
 FIT_STEPS, FIT_RATE, SKY_RATE = 128, 0.1, 0.02
@@ -41,7 +42,7 @@ class Fit:
     ) -> Tensor:
         """(R + S,), a look (see `appearance`), by Adam steps from neutral."""
         shared = self.appearance.shared
-        rank = len(shared["gain"])
+        rank = self.appearance.kind.numbers
         light, sky_numbers = (
             torch.zeros(count, requires_grad=True) for count in (rank, self.appearance.numbers - rank)
         )
@@ -51,7 +52,7 @@ class Fit:
         seen = seen_by(self.engine, self.gaussians, left)
         alpha = torch.from_numpy(seen.alpha())
         rows = torch.from_numpy(seen.rows)
-        basis = _Colors(self.gaussians, self.appearance, rows, camera)
+        basis = _Colors(self.gaussians, self.appearance, rows, camera, self.engine)
         target = torch.from_numpy(np.ascontiguousarray(photo[:, :columns]))
         optimiser = torch.optim.Adam([{"params": [light], "lr": FIT_RATE}, {"params": [sky_numbers], "lr": SKY_RATE}])
         for _ in range(self.steps):
@@ -59,7 +60,7 @@ class Fit:
             embedding = torch.cat([light, sky_numbers])
             colors = basis.lit(embedding)
             full = np.zeros((len(self.gaussians), 3), np.float32)
-            full[seen.rows] = colors.detach().numpy()
+            full[seen.rows] = colors.detach().cpu().numpy()
             splats = torch.from_numpy(seen.render_channels(full)).requires_grad_()
             # The sky is evaluated for the whole picture and cropped: same grid as the render that is scored.
             sky = sky_picture(camera, shared, embedding)[:, :columns]
@@ -69,22 +70,26 @@ class Fit:
             loss.backward()
             if colors.requires_grad:  # else the look has a sky of its own alone
                 pulled, _ = seen.accumulate(splats.grad.numpy())
-                colors.backward(torch.from_numpy(pulled[seen.rows]))
+                colors.backward(torch.from_numpy(pulled[seen.rows]).to(colors.device))
             optimiser.step()
             step_done()
         return torch.cat([light, sky_numbers]).detach()
 
 
 class _Colors:
-    """Colours of some rows in the light of an embedding, as one camera sees them."""
+    """Colours of some rows in the light of an embedding, as one camera sees them, on the device that draws."""
 
-    def __init__(self, gaussians: Gaussians, appearance: Appearance, rows: Tensor, camera: Camera) -> None:
-        self.sh0, self.shN = torch.from_numpy(gaussians.sh0)[rows], torch.from_numpy(gaussians.shN)[rows]
-        self.response, self.shared = appearance.response[rows], appearance.shared
-        self.directions = torch.from_numpy(gaussians.means)[rows] - torch.as_tensor(camera.centre, dtype=torch.float32)
+    def __init__(self, gaussians: Gaussians, appearance: Appearance, rows: Tensor, camera: Camera, device: str) -> None:
+        centre = torch.as_tensor(camera.centre, dtype=torch.float32)
+        self.device, self.kind = device, appearance.kind
+        self.sh0, self.shN = (torch.from_numpy(array)[rows].to(device) for array in (gaussians.sh0, gaussians.shN))
+        self.directions = (torch.from_numpy(gaussians.means)[rows] - centre).to(device)
+        self.rows = {name: value[rows].to(device) for name, value in appearance.rows.items()}
+        self.shared = {name: value.to(device) for name, value in appearance.shared.items()}
 
     def lit(self, embedding: Tensor) -> Tensor:
-        sh0, shN = lit(self.sh0, self.shN, self.response, self.shared, embedding)
+        """(S, 3), differentiable in the embedding, wherever that is."""
+        sh0, shN = self.kind.lit(self.sh0, self.shN, self.rows, self.shared, embedding.to(self.device))
         return colors_from_sh(sh0, shN, self.directions)
 
 

@@ -6,13 +6,9 @@ checkpoint, so that a training that was stopped and resumed equals one that was 
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
@@ -22,14 +18,17 @@ from backend.capture.pictures import write_picture
 from backend.progress import Progress
 from backend.render import Rendered, rasterize
 from backend.scene import Camera, Gaussians, Photo, Workspace
-from backend.scene.files import read_arrays, write_arrays
 from backend.scene.gaussians import FIELDS
 from backend.train import capped, density
-from backend.train.appearance import Appearance, coarse_sky, initial_response, initial_shared, light
+from backend.train.appearance import Appearance, initial_shared
+from backend.train.backdrop import coarse_sky
+from backend.train.checkpoint import Checkpoint, identity
 from backend.train.config import Adaptive, TrainConfig
+from backend.train.course import Course
 from backend.train.initial import initial
 from backend.train.losses import photometric, regularisation
 from backend.train.parameters import Parameters
+from backend.train.rates import row_rates, shared_rates
 from backend.train.similarity import Similarity
 from backend.train.sky import over_sky
 from backend.train.snapshot import snapshot
@@ -45,32 +44,6 @@ SETTLED_FROM = 0.95  # the last steps change no rows
 ENTROPY_FROM = 0.5
 BAD_ROWS_MAX = 1e-3  # share of rows with a non-finite gradient that stops the training
 
-ROW_RATES = {
-    "log_scales": 5e-3,
-    "quats": 1e-3,
-    "opacity_logits": 5e-2,
-    "sh0": 2.5e-3,
-    "shN": 1.25e-4,
-    "response": 1.25e-3,
-}
-MEANS_RATE, MEANS_RATE_END = 1.6e-4, 1.6e-6  # times the scene's extent
-SHARED_RATES = {"embeddings": 1e-2, "gain": 3e-3, "offset": 3e-3}
-SHORT_STEPS = 7_000  # below so many steps, means move faster
-
-
-@dataclass
-class Course:
-    """The figures of a training as it went."""
-
-    steps: list[int] = field(default_factory=list)
-    loss: list[float] = field(default_factory=list)  # smoothed
-    gaussians: list[int] = field(default_factory=list)
-
-    def note(self, step: int, loss: float, gaussians: int) -> None:
-        self.steps.append(step)
-        self.loss.append(round(loss, 5))
-        self.gaussians.append(gaussians)
-
 
 class Training:
     """One training of a workspace. `run` returns when the rows are frozen and everything is saved."""
@@ -83,20 +56,20 @@ class Training:
         self.photos: list[Photo] = [photo for photo in workspace.used_photos() if photo.name in set(views.names)]
         self.extent = float(workspace.scene().get("extent", 1.0))
         self.similarity = Similarity()
-        self.cameras = _with_nearest(self.photos, workspace)
+        self.cameras = density.with_nearest(self.photos, workspace)
         self.step = 0
         self.course = Course()
         self.smooth_loss = math.nan
         self.transients = Transients()
         points = workspace.points()
         first = initial(points, self.photos, cap=config.density.cap, sh_degree=config.sh_degree, seed=config.seed)
-        first["response"] = initial_response(len(first["means"]), config.rank)
-        self.rows = Parameters(self._there(first))
+        self.rows = Parameters(self._there(first | config.appearance.initial_rows(len(first["means"]))))
+        own_sky = config.own_sky_rate > 0
         self.shared = Parameters(
-            self._there(initial_shared(len(views.names), config.rank, config.seed, own_sky=config.own_sky_rate > 0))
+            self._there(initial_shared(config.appearance, len(views.names), config.seed, own_sky=own_sky))
         )
         self.statistics = density.Statistics.empty(len(self.rows), device)
-        self.identity = _identity(config, views, len(points.positions))
+        self.identity = identity(config, views.names, len(points.positions))
 
     # The loop.
 
@@ -135,7 +108,8 @@ class Training:
         divisor = next(d for start, d in reversed(COARSE) if fraction >= start)
         view = self.views.view(name, divisor)
         photo = self._colors(view)
-        neutral = config.rank > 0 and fraction >= NEUTRAL_FROM and step % NEUTRAL_EVERY == NEUTRAL_EVERY - 1
+        lit = config.appearance.numbers > 0
+        neutral = lit and fraction >= NEUTRAL_FROM and step % NEUTRAL_EVERY == NEUTRAL_EVERY - 1
         look = None if neutral else self._look(name)
         policy = config.density
         growing = policy.grow_from * config.steps <= step < policy.grow_until * config.steps
@@ -168,11 +142,11 @@ class Training:
         loss.backward()
         if pulled:
             self.statistics.add(rendered.visible, rendered.means2d.absgrad, view.camera)
-        penalties = {"response": config.regularisers.response / len(self.rows)}
-        rates = self._row_rates(fraction, colors_only=neutral)
+        penalties = dict.fromkeys(config.appearance.row_rates, config.regularisers.response / len(self.rows))
+        rates = row_rates(config, fraction, self.extent, colors_only=neutral)
         bad = self.rows.step(rates, penalties)
         pull = {"skies": config.regularisers.own_sky}
-        bad += self.shared.step({} if neutral else self._shared_rates(fraction), pull)
+        bad += self.shared.step({} if neutral else shared_rates(config, fraction), pull)
         if bad > BAD_ROWS_MAX * len(self.rows):
             raise self._diverged(f"{bad} rows have gradients that are not numbers")
         if not isinstance(policy, Adaptive) and not neutral and fraction < SETTLED_FROM:
@@ -208,7 +182,7 @@ class Training:
             shN=rows["shN"],
             view=camera,
             sh_degree=self.config.sh_degree if fraction >= HARMONICS_FROM else 0,
-            light=light(rows["response"], self.shared.values, look),
+            light=self.config.appearance.light(rows.values, self.shared.values, look),
             absgrad=absgrad,
         )
         sky = coarse_sky(camera, self.shared.values, look)
@@ -243,22 +217,6 @@ class Training:
 
     def _there(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {name: tensor.to(self.device) for name, tensor in tensors.items()}
-
-    def _row_rates(self, fraction: float, *, colors_only: bool) -> dict[str, float]:
-        if colors_only:
-            return {"sh0": ROW_RATES["sh0"], "shN": ROW_RATES["shN"]}
-        # Few steps must carry rows as far as many.
-        hurry = math.sqrt(max(1.0, SHORT_STEPS / self.config.steps))
-        start = MEANS_RATE * hurry
-        means = start * (MEANS_RATE_END / start) ** fraction * self.extent
-        rates = {name: rate * (hurry if name in ("sh0", "response") else 1.0) for name, rate in ROW_RATES.items()}
-        return rates | {"means": means}
-
-    def _shared_rates(self, fraction: float) -> dict[str, float]:
-        rate = self.config.sky_rate
-        rates = SHARED_RATES | {"sky": rate, "sky_response": rate / 2, "skies": self.config.own_sky_rate}
-        shrink = self.config.shared_end**fraction
-        return {name: rate * shrink for name, rate in rates.items()}
 
     def _control_density(self) -> None:
         config, policy = self.config, self.config.density
@@ -298,41 +256,24 @@ class Training:
     # Keeping what was learned.
 
     def _save_checkpoint(self) -> None:
-        arrays = self.rows.state("rows") | self.shared.state("shared") | self.transients.state()
-        arrays["statistics.pull"] = self.statistics.pull.cpu().numpy()
-        arrays["statistics.visits"] = self.statistics.visits.cpu().numpy()
-        facts = {
-            "step": self.step,
-            "identity": self.identity,
-            "smooth_loss": self.smooth_loss,
-            "course": asdict(self.course),
-        }
-        write_arrays(self.workspace.checkpoint, arrays, {"facts": json.dumps(facts)})
+        Checkpoint(
+            identity=self.identity,
+            step=self.step,
+            smooth_loss=self.smooth_loss,
+            rows=self.rows,
+            shared=self.shared,
+            statistics=self.statistics,
+            transients=self.transients,
+            course=self.course,
+        ).write(self.workspace.checkpoint)
 
     def _resume(self) -> None:
         """Continue from the checkpoint if it belongs to this very training; otherwise start anew."""
-        if not self.workspace.checkpoint.exists():
+        found = Checkpoint.read(self.workspace.checkpoint, self.identity, self.device, self.progress)
+        if found is None:
             return
-        try:
-            arrays, metadata = read_arrays(self.workspace.checkpoint)
-            facts: dict[str, Any] = json.loads(metadata["facts"])
-            if facts["identity"] != self.identity:
-                self.progress.warn(
-                    "checkpoint-of-another-training", "The unfinished training had other settings; starting anew."
-                )
-                return
-            rows, shared = (Parameters.restored(prefix, arrays, self.device) for prefix in ("rows", "shared"))
-            statistics = density.Statistics(
-                torch.from_numpy(arrays["statistics.pull"].copy()).to(self.device),
-                torch.from_numpy(arrays["statistics.visits"].copy()).to(self.device),
-            )
-            course = Course(**facts["course"])
-        except (SegWildError, KeyError, ValueError, TypeError) as error:
-            self.progress.warn("checkpoint-damaged", f"The checkpoint cannot be used ({error}); starting anew.")
-            return
-        self.rows, self.shared, self.statistics, self.course = rows, shared, statistics, course
-        self.transients = Transients.restored(arrays)
-        self.step, self.smooth_loss = int(facts["step"]), float(facts["smooth_loss"])
+        self.rows, self.shared, self.statistics, self.course = found.rows, found.shared, found.statistics, found.course
+        self.transients, self.step, self.smooth_loss = found.transients, found.step, found.smooth_loss
 
     def _finish(self) -> None:
         """Freeze the row order and write the artefacts; the Gaussians last, because they say it is done."""
@@ -346,7 +287,7 @@ class Training:
             raise self._diverged("no Gaussian is left")
         final = {name: value.detach()[keep].cpu() for name, value in self.rows.values.items()}
         shared = {name: value.detach().cpu() for name, value in self.shared.values.items()}
-        Appearance.of(self.views.names, shared, final["response"]).save(workspace)
+        Appearance.of(self.views.names, self.config.appearance, shared, final).save(workspace)
         if self.config.transients:
             self._write_masks()
         Gaussians(**{name: final[name].numpy() for name in FIELDS}).save(workspace.splats)
@@ -366,23 +307,3 @@ class Training:
                 "More than half of these photos could not be explained and was ignored.",
                 suspicious,
             )
-
-
-def _with_nearest(photos: list[Photo], workspace: Workspace) -> list[tuple[Camera, float]]:
-    """Each photo's camera with the 1 % quantile of the depths of the sparse points it sees."""
-    points, rows = workspace.points(), {photo.name: row for row, photo in enumerate(workspace.photos())}
-    result = []
-    for photo in photos:
-        assert photo.camera is not None
-        own = points.positions[points.seen_point[points.seen_photo == rows[photo.name]]]
-        depths = photo.camera.project(own.astype(float))[1]
-        depths = depths[depths > 0]
-        if len(depths) >= 10:
-            result.append((photo.camera, float(np.quantile(depths, 0.01))))
-    return result
-
-
-def _identity(config: TrainConfig, views: Views, points: int) -> str:
-    """What a checkpoint must share with a training to continue it."""
-    text = json.dumps([asdict(config), views.names, points], sort_keys=True)
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

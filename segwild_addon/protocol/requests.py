@@ -14,6 +14,7 @@ from .values import Chosen, Divided, Kept, Mark, Named, Ready
 
 Preset = Literal["quick", "standard", "full"]
 Device = Literal["auto", "cpu", "cuda"]
+Light = Literal["auto", "linear", "mlp", "none"]
 
 
 def option(help_text: str, default: Any = MISSING, *, positional: bool = False, scene: bool = False) -> Any:
@@ -57,10 +58,9 @@ class Train:
     cap: int | None = option("Most Gaussians; none: the preset's.", None)
     long_side: int | None = option("Long side of the training pictures in pixels; none: the preset's.", None)
     density: Literal["adaptive", "capped"] = option(
-        "How Gaussians multiply: where pictures pull hardest, or drawn by opacity.",
-        "adaptive",
+        "How Gaussians multiply: where pictures pull hardest, or drawn by opacity.", "adaptive"
     )
-    appearance: bool = option("Give every photo its own exposure, white balance and light.", True)
+    appearance: Light = option("Light of photos: linear, mlp (a small network), none; auto: mlp on CUDA.", "auto")
     transients: bool = option("Find and ignore passers-by.", True)
     masks: Path | None = option("Folder of <photo>.png masks, 0 = ignore.", None)
     seed: int = option("Same seed, same scene (on the CPU, with the same thread count).", 0)

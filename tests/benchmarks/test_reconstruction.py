@@ -13,6 +13,7 @@ import pytest
 from backend.capture.pictures import write_picture
 from backend.scene import Photo, Workspace
 from backend.train.config import PRESETS, Capped
+from backend.train.mlp import MlpAppearance
 from benchmarks import reconstruction
 from benchmarks.course import course_svg, courses
 from benchmarks.reconstructed import ceiling, changed
@@ -43,7 +44,7 @@ def test_lines_are_whole_and_the_curve_is_drawn(
     words += [part for name, value in TINY.items() for part in ("--set", f"{name}={value}")]
     assert reconstruction.main([*words, "--out", str(out), "--plot", str(plot)]) == 1  # the second one failed
     good, bad = (json.loads(line) for line in out.read_text(encoding="utf-8").splitlines())
-    assert (good["variant"], good["changes"]["rank"], good["n"]) == ("none", 0, 1)
+    assert (good["variant"], good["changes"]["appearance.rank"], good["n"]) == ("none", 0, 1)
     assert 5 < good["value"] < 60
     assert good["own_look"] > 5
     assert good["peak_memory_bytes"] > 1e7
@@ -68,10 +69,12 @@ def test_photos_are_held_out_of_one_capture(captured: Workspace, tmp_path: Path)
 
 
 def test_options_are_checked(capsys: pytest.CaptureFixture[str]) -> None:
-    found = reconstruction.variants(["all", "wide:density.cap=9;rank=0"])
-    assert found == {"all": {}, "wide": {"density.cap": 9, "rank": 0}}
+    found = reconstruction.variants(["all", "wide:density.cap=9;appearance.rank=0"])
+    assert found == {"all": {}, "wide": {"density.cap": 9, "appearance.rank": 0}}
     config = changed(PRESETS["quick"], found["wide"] | {"policy": "capped"})
-    assert (config.density, config.rank, config.steps) == (Capped(cap=9), 0, PRESETS["quick"].steps)
+    assert (config.density, config.appearance.rank, config.steps) == (Capped(cap=9), 0, PRESETS["quick"].steps)
+    network = changed(PRESETS["quick"], reconstruction.VARIANTS["mlp"] | {"appearance.width": 9})
+    assert network.appearance == MlpAppearance(width=9)
     for words in (["--variants", "unheard"], ["--set", "steps"]):
         with pytest.raises(SystemExit):
             reconstruction.main(words)

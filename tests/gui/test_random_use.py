@@ -69,13 +69,15 @@ def write_looks(root: Path) -> None:
     import torch
 
     from backend.scene import Workspace
-    from backend.train.appearance import Appearance, initial_response, initial_shared
+    from backend.train.appearance import Appearance, initial_shared
+    from backend.train.relighting import LinearAppearance
 
+    kind = LinearAppearance(4)
     names = tuple(photo.name for photo in Workspace.open(root).used_photos())
-    shared = initial_shared(len(names), 4, 0)
+    shared = initial_shared(kind, len(names), 0)
     shared["offset"] = 0.3 * torch.randn(4, 3, generator=torch.Generator().manual_seed(1))
-    count = len(Workspace.open(root).gaussians())
-    Appearance(names, shared, initial_response(count, 4) + 0.1).save(Workspace.open(root))
+    rows = {"response": kind.initial_rows(len(Workspace.open(root).gaussians()))["response"] + 0.1}
+    Appearance(names, kind, shared, rows).save(Workspace.open(root))
 
 
 def test_random_use_leaves_no_trace(person: Person, tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ class Told(Quiet):
 
 
 def asked(root: Path) -> Train:
-    return Train(workspace=root, preset="quick", device="cpu", iterations=40, long_side=48, cap=400, appearance=False)
+    return Train(workspace=root, preset="quick", device="cpu", iterations=40, long_side=48, cap=400, appearance="none")
 
 
 def test_two_trainings_at_once_are_those_one_after_the_other(photographed: Workspace, tmp_path: Path) -> None:

@@ -16,7 +16,9 @@ from backend.progress import Quiet
 from backend.segment.shown import draw
 from backend.stages import render
 from backend.train import evaluate
-from backend.train.appearance import Appearance, initial_response, initial_shared
+from backend.train.appearance import Appearance, initial_shared
+from backend.train.mlp import MlpAppearance
+from backend.train.relighting import LinearAppearance, Relighting
 from segwild_addon.protocol.requests import Render
 
 
@@ -49,12 +51,13 @@ def test_pictures_of_another_device_are_the_same(blobs, tmp_path: Path, monkeypa
         assert (np.abs(here - there) > 2).mean() < 5e-3, channel
 
 
-def test_scores_of_another_device_are_the_same(blobs, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", [LinearAppearance(4), MlpAppearance(4)], ids=str)
+def test_scores_of_another_device_are_the_same(kind: Relighting, blobs, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "gsplat", pretend_gsplat.module())
     monkeypatch.setattr(evaluate, "FIT_STEPS", 2)
     workspace = blobs.workspace
-    shared = initial_shared(2, 4, 0)
-    Appearance(("a1", "a2"), shared, initial_response(len(blobs.scene), 4)).save(workspace)
+    shared = {name: value + 0.1 for name, value in initial_shared(kind, 2, 0).items()}
+    Appearance(("a1", "a2"), kind, shared, kind.initial_rows(len(blobs.scene))).save(workspace)
     photo = workspace.photo("a0")
     photo = replace(photo, camera=photo.camera.fitted(40))
     picture, _ = draw(blobs.scene, photo.camera)

@@ -10,11 +10,16 @@ import torch
 from plyfile import PlyData
 
 from backend.capture.pictures import read_picture, write_picture
+from backend.formats.ply import read_ply
 from backend.progress import Quiet
+from backend.render import rasterize
+from backend.scene.gaussians import FIELDS
 from backend.segment import objects
-from backend.segment.shown import Shown, draw
+from backend.segment.shown import Shown, draw, look_to_json
 from backend.stages import appearance, export, lift, render
-from backend.train.appearance import Appearance, Look, initial_shared, lit
+from backend.train.appearance import Appearance, Look, initial_shared
+from backend.train.mlp import MlpAppearance
+from backend.train.relighting import LinearAppearance
 from segwild_addon.protocol.errors import InputError
 from segwild_addon.protocol.requests import Appearance as SetLook
 from segwild_addon.protocol.requests import Export, Lift, Render
@@ -25,13 +30,29 @@ def lit_blobs(blobs):
     """The blobs with two objects and a look for each of two photos."""
     for name, label in (("red", blobs.red), ("blue", blobs.blue)):
         objects.save(blobs.workspace, name, blobs.labels == label, np.ones(len(blobs.labels)))
-    shared = initial_shared(2, 2, 0)
+    kind = LinearAppearance(2)
+    shared = initial_shared(kind, 2, 0)
     shared["embeddings"] = torch.eye(2)
     shared["gain"][0] = -0.5 * torch.eye(3)  # the first photo is dark
     shared["offset"][1, 2] = 0.3  # the second one blue
     shared["skies"][0, 2] = 1.5  # under a blue sky, the first
-    response = torch.zeros(len(blobs.labels), 3, 2)
-    Appearance(("a0", "a1"), shared, response).save(blobs.workspace)
+    Appearance(("a0", "a1"), kind, shared, kind.initial_rows(len(blobs.labels))).save(blobs.workspace)
+    return blobs
+
+
+@pytest.fixture(params=[LinearAppearance(3, degree=1), MlpAppearance(3, 4, 8)], ids=str)
+def shining_blobs(request, blobs):
+    """The blobs with harmonics of degree 2, and looks that change them row by row."""
+    kind, generator = request.param, torch.Generator().manual_seed(5)
+    harmonics = 0.1 * torch.randn(len(blobs.labels), 8, 3, generator=generator)
+    replace(blobs.scene, shN=harmonics.numpy()).save(blobs.workspace.splats)
+    values = kind.initial_rows(len(blobs.labels)), initial_shared(kind, 2, 0)
+    own, shared = (
+        {name: value + 0.3 * torch.randn(value.shape, generator=generator) for name, value in part.items()}
+        for part in values
+    )
+    Appearance(("a0", "a1"), kind, shared, own).save(blobs.workspace)
+    objects.save(blobs.workspace, "red", blobs.labels == blobs.red, np.ones(len(blobs.labels)))
     return blobs
 
 
@@ -83,8 +104,6 @@ def test_looks_bake_to_what_the_formula_says(lit_blobs) -> None:
         before = 0.28209479177387814 * shown.gaussians.sh0[:, 0] + 0.5
         after = 0.28209479177387814 * baked.sh0[:, 0] + 0.5
         assert np.allclose(after, before @ (np.eye(3) + change).T + offset, atol=1e-5)
-    neutral = lit(*(torch.zeros(1, 1, 3), torch.zeros(1, 3, 3), torch.zeros(1, 3, 2)), {}, None)
-    assert torch.equal(neutral[0], torch.zeros(1, 1, 3))
 
 
 def test_an_objects_look_changes_only_its_rows(lit_blobs) -> None:
@@ -143,3 +162,48 @@ def test_export_holds_exactly_the_object_in_its_look(lit_blobs, tmp_path) -> Non
     assert np.array_equal(dc, wanted.sh0[:, 0])
     with pytest.raises(InputError):
         export.run(Export(lit_blobs.workspace.root, tmp_path / "a.obj"), Quiet())
+
+
+@pytest.mark.parametrize("look", [Look("a0"), Look("a1", strength=1.7), Look("a0", "a1", 0.3, 0.8)], ids=str)
+def test_a_file_shows_what_the_model_shows(shining_blobs, tmp_path, look: Look) -> None:
+    """Every light bakes to plain harmonics: the exported file is drawn as the rows are with the light left to them."""
+    workspace, file = shining_blobs.workspace, tmp_path / "scene.ply"
+    workspace.update_scene(look=look_to_json(look))
+    export.run(Export(workspace.root, file), Quiet())
+    plain = read_ply(file, Quiet())
+    shown = Shown.open(workspace)
+    trained, camera = shown.appearance, shining_blobs.photo("a2").camera
+    assert trained is not None
+    rows = {name: torch.from_numpy(getattr(shown.gaussians, name)) for name in FIELDS}
+    live = rasterize(
+        **rows, view=camera, light=trained.kind.light(trained.rows, trained.shared, trained.embedding(look))
+    ).image
+    baked = rasterize(**{name: torch.from_numpy(getattr(plain, name)) for name in FIELDS}, view=camera).image
+    neutral = rasterize(**rows, view=camera).image
+    assert (live - baked).abs().max() < 1e-5
+    assert (live - neutral).abs().max() > 0.05
+
+
+def test_a_look_of_one_object_leaves_all_other_rows_as_they_are(shining_blobs) -> None:
+    root, red = shining_blobs.workspace.root, shining_blobs.labels == shining_blobs.red
+    appearance.run(SetLook(root, from_="a1"), Quiet())
+    before = Shown.open(shining_blobs.workspace).baked()
+    appearance.run(SetLook(root, object="red", from_="a0"), Quiet())
+    after = Shown.open(shining_blobs.workspace).baked()
+    for name in ("sh0", "shN"):
+        one, other = getattr(before, name), getattr(after, name)
+        assert np.array_equal(one[~red], other[~red])  # bit for bit
+        assert (np.abs(one[red] - other[red]).max((1, 2)) > 1e-4).all()
+
+
+def test_a_light_that_changes_harmonics_is_learned_from_a_photo(shining_blobs) -> None:
+    workspace = shining_blobs.workspace
+    shown, photo = Shown.open(workspace), workspace.photo("a4")
+    seen = draw(shown.baked(Look("a0")), photo.camera, shown.sky(photo.camera, Look("a0")))[0]
+    write_picture(workspace.picture_file("a4"), seen)
+    appearance.run(SetLook(workspace.root, learn=("a4",)), Quiet())
+    again, look = Shown.open(workspace), Look("a4")
+    found, neutral = (
+        draw(again.baked(each), photo.camera, again.sky(photo.camera, each))[0] for each in (look, Look())
+    )
+    assert np.abs(found.astype(float) - seen).mean() < 0.25 * np.abs(neutral.astype(float) - seen).mean()

@@ -51,7 +51,7 @@ def test_held_out_photos_are_scored_and_shown(photographed: Workspace) -> None:
 def test_scenes_without_looks_have_a_page_and_without_photos_a_sentence(
     photographed: Workspace, tmp_path: Path
 ) -> None:
-    request = Train(photographed.root, preset="quick", iterations=20, cap=800, long_side=64, appearance=False)
+    request = Train(photographed.root, preset="quick", iterations=20, cap=800, long_side=64, appearance="none")
     train.run(request, Quiet())
     photographed.appearance.unlink()
     assert result_page.run(Report(photographed.root), Quiet())["photos"] == 6

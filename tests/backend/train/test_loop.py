@@ -20,8 +20,11 @@ from backend.scene.files import read_arrays
 from backend.scene.workspace import SparsePoints
 from backend.stages import train
 from backend.train import loop
+from backend.train.appearance import Appearance
 from backend.train.config import PRESETS, configured
 from backend.train.loop import Training
+from backend.train.mlp import MlpAppearance
+from backend.train.relighting import LinearAppearance
 from backend.train.views import Views
 from segwild_addon.protocol.errors import InputError, ResourceError, SegWildError
 from segwild_addon.protocol.requests import Train
@@ -86,17 +89,21 @@ class StopAt(Quiet):
             raise Cancelled
 
 
-@pytest.mark.parametrize("density", ["adaptive", "capped"])
-def test_resumed_equals_uninterrupted(density: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "options",
+    [{"density": "adaptive"}, {"density": "capped"}, {"density": "adaptive", "appearance": "mlp"}],
+    ids=lambda options: "-".join(options.values()),
+)
+def test_resumed_equals_uninterrupted(options: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop, "CHECKPOINT_SECS", -1.0)  # a checkpoint after every step
     whole, parts = workspace(tmp_path / "whole"), workspace(tmp_path / "parts")
-    train.run(short(workspace=whole.root, density=density), Quiet())
+    train.run(short(workspace=whole.root, **options), Quiet())
     for stop in (13, 20):
         with pytest.raises(Cancelled):
-            train.run(short(workspace=parts.root, density=density), StopAt(stop))
+            train.run(short(workspace=parts.root, **options), StopAt(stop))
         assert parts.checkpoint.exists()
         assert not parts.splats.exists()
-    train.run(short(workspace=parts.root, density=density), Quiet())
+    train.run(short(workspace=parts.root, **options), Quiet())
     for name in ("splats/base.safetensors", "appearance.safetensors"):
         first, second = read_arrays(whole.root / name)[0], read_arrays(parts.root / name)[0]
         assert set(first) == set(second)
@@ -105,16 +112,21 @@ def test_resumed_equals_uninterrupted(density: str, tmp_path: Path, monkeypatch:
     assert not parts.checkpoint.exists()
 
 
-def test_training_explains_the_photos_and_their_exposures(tmp_path: Path) -> None:
+@pytest.mark.parametrize("appearance", ["linear", "mlp"])
+def test_training_explains_the_photos_and_their_exposures(appearance: str, tmp_path: Path) -> None:
     made = workspace(tmp_path / "w")
     views = Views(made, made.used_photos(), 64)
-    first = Training(made, configured(short(iterations=400)), views, Quiet())
+    first = Training(made, configured(short(iterations=400, appearance=appearance)), views, Quiet())
     start = first._one_step()
-    result = train.run(short(workspace=made.root, iterations=400), Quiet())
+    result = train.run(short(workspace=made.root, iterations=400, appearance=appearance), Quiet())
     assert result["loss"] < 0.75 * start
     assert np.isfinite(made.gaussians().means).all()
+    looks = Appearance.load(made)
+    assert looks is not None
+    assert all(bool(value.any()) for value in looks.rows.values())  # rows have learned answers of their own
+    assert all(len(value) == len(made.gaussians()) for value in looks.rows.values())
     plain = workspace(tmp_path / "plain")
-    without = train.run(short(workspace=plain.root, iterations=400, appearance=False), Quiet())
+    without = train.run(short(workspace=plain.root, iterations=400, appearance="none"), Quiet())
     assert result["loss"] < without["loss"]
 
 
@@ -140,6 +152,37 @@ def test_a_training_of_before_an_option_is_not_repeated(tmp_path: Path) -> None:
     assert made.splats.stat().st_mtime_ns == stamp
     train.run(short(workspace=made.root, iterations=20, density="capped"), Quiet())
     assert made.splats.stat().st_mtime_ns != stamp
+
+
+def test_a_training_of_before_there_were_kinds_of_appearance_is_not_repeated(tmp_path: Path) -> None:
+    made = workspace(tmp_path / "w")
+    first = train.run(short(workspace=made.root, iterations=20), Quiet())
+    scene = made.scene()
+    settings = scene["made"]["train"]["settings"]
+    settings["rank"] = settings.pop("appearance")["rank"]
+    made.update_scene(made=scene["made"])
+    stamp = made.splats.stat().st_mtime_ns
+    assert train.run(short(workspace=made.root, iterations=20), Quiet()) == first
+    assert made.splats.stat().st_mtime_ns == stamp
+    settings["rank"] = 8
+    made.update_scene(made=scene["made"])
+    train.run(short(workspace=made.root, iterations=20), Quiet())
+    assert made.splats.stat().st_mtime_ns != stamp
+
+
+def test_auto_goes_on_with_what_another_engine_began(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A training on a graphics card is finished, or found finished, on a machine without one."""
+    monkeypatch.setattr(loop, "CHECKPOINT_SECS", -1.0)
+    made = workspace(tmp_path / "w")
+    with pytest.raises(Cancelled):
+        train.run(short(workspace=made.root, iterations=20, appearance="mlp"), StopAt(9))
+    progress = Quiet()
+    first = train.run(short(workspace=made.root, iterations=20), progress)
+    assert not progress.warnings
+    assert Appearance.load(made).kind == MlpAppearance()
+    assert train.run(short(workspace=made.root, iterations=20), Quiet()) == first
+    train.run(short(workspace=made.root, iterations=20, appearance="linear"), Quiet())
+    assert Appearance.load(made).kind == LinearAppearance()
 
 
 def test_a_damaged_or_foreign_checkpoint_is_a_warning(tmp_path: Path) -> None:
@@ -189,14 +232,26 @@ def test_numbers_that_make_no_sense_are_refused() -> None:
         with pytest.raises(InputError):
             configured(short(**options))
     assert configured(Train(Path())) == PRESETS["standard"]
-    assert configured(replace(Train(Path()), appearance=False)).rank == 0
+    none = configured(replace(Train(Path()), appearance="none"))
+    assert (none.appearance.numbers, none.own_sky_rate) == (0, 0)
 
 
-def test_a_training_on_another_device_goes_the_same_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_auto_stands_for_depends_on_the_engine() -> None:
+    assert configured(Train(Path()), "cpu").appearance == LinearAppearance()
+    assert configured(Train(Path()), "cuda").appearance == MlpAppearance()
+    for engine in ("cpu", "cuda"):
+        assert configured(replace(Train(Path()), appearance="linear"), engine).appearance == LinearAppearance()
+        assert configured(replace(Train(Path()), appearance="mlp"), engine).appearance == MlpAppearance()
+
+
+@pytest.mark.parametrize("appearance", ["linear", "mlp"])
+def test_a_training_on_another_device_goes_the_same_way(
+    appearance: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Every tensor is where it belongs: a mistake of device is an error on the pretended one too."""
     monkeypatch.setitem(sys.modules, "gsplat", pretend_gsplat.module())
     made = workspace(tmp_path / "w")
-    config = configured(short(iterations=24, cap=300))
+    config = configured(short(iterations=24, cap=300, appearance=appearance))
     views = Views(made, made.used_photos(), 64)
     here = Training(made, config, views, Quiet())
     expected = [here._one_step() for _ in range(3)]
