@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -23,10 +23,19 @@ class Photo:
     split: Split = "train"  # test photos never shape geometry
     camera: Camera | None = None  # of the undistorted picture, scene frame; None if left out
     excluded: str = ""  # why it was left out; empty if it is used
+    captured: Camera | None = None  # where the capture found the camera, if a training has moved it; None: there
 
     @property
     def used(self) -> bool:
         return self.camera is not None and not self.excluded
+
+    def as_captured(self) -> Photo:
+        """With the camera that the capture found."""
+        return self if self.captured is None else replace(self, camera=self.captured, captured=None)
+
+    def refined(self, camera: Camera) -> Photo:
+        """With a camera that a training found better. Its pose alone may differ; that of the capture stays noted."""
+        return replace(self, camera=camera, captured=self.captured or self.camera)
 
     def to_json(self) -> dict[str, Any]:
         row: dict[str, Any] = {
@@ -49,19 +58,22 @@ class Photo:
                 "width": int(camera.width),
                 "height": int(camera.height),
             }
+        if self.captured is not None:
+            row["captured"] = {"cam_from_world": self.captured.cam_from_world.tolist()}
         return row
 
     @classmethod
     def from_json(cls, row: dict[str, Any]) -> Photo:
         """Raises KeyError, TypeError, ValueError or OverflowError on a malformed row."""
-        camera = row["camera"]
+        camera, captured = row["camera"], None
         if camera is not None:
-            matrix = np.array(camera["cam_from_world"], float).reshape(4, 4)
             camera = Camera(
-                matrix,
+                _matrix(camera),
                 *(float(camera[key]) for key in ("fx", "fy", "cx", "cy")),
                 *(int(camera[key]) for key in ("width", "height")),
             )
+            if row.get("captured") is not None:
+                captured = replace(camera, cam_from_world=_matrix(row["captured"]))
         return cls(
             name=str(row["name"]),
             file=str(row["file"]),
@@ -70,4 +82,9 @@ class Photo:
             split="test" if row["split"] == "test" else "train",
             camera=camera,
             excluded=str(row["excluded"]),
+            captured=captured,
         )
+
+
+def _matrix(pose: dict[str, Any]) -> np.ndarray:
+    return np.array(pose["cam_from_world"], float).reshape(4, 4)

@@ -1,7 +1,8 @@
 """The workspace: one folder per scene, readable without our code, whole after a kill at any instant.
 
 scene.json                 format version, photo folder, world similarity, what was made with which settings
-photos.json                one row per photo: file, size, split, camera, left out or not and why
+photos.json                one row per photo: file, size, split, camera (and where the capture found it, if a
+                           training has refined its pose), left out or not and why
 photos/<name>.jpg          upright, undistorted pictures: what the Gaussians are fitted to
 cameras/                   COLMAP model of the capture, in the capture's own frame
 cameras/points.safetensors sparse points in the scene frame

@@ -125,6 +125,8 @@ def _page(shown: Shown, explained: list[Explained], cameras: list[Camera], sound
     course = trained.get("course", {})
     report.section("How it went")
     report.curve(course.get("steps", []), course.get("loss", []), "step", "loss")
+    if course.get("turn_deg"):
+        report.curve(course["steps"], course["turn_deg"], "step", "degrees cameras have turned (median)")
     rows = [(item.photo.name, f"{item.psnr:.2f}", f"{item.ignored:.1%}") for item in explained]
     report.table(("photo", "dB", "ignored"), rows)
     return report

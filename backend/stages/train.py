@@ -25,7 +25,7 @@ def run(request: Train, progress: Progress) -> dict[str, Any]:
     workspace = Workspace.open(request.workspace)
     engine = chosen_engine(request.device, progress)
     configs = _configs(request, engine)
-    photos = [photo for photo in workspace.used_photos() if photo.split == "train"]
+    photos = [photo.as_captured() for photo in workspace.used_photos() if photo.split == "train"]
     if not photos:
         raise InputError("no-photos", "No photo of the workspace can be trained on.", "Run segwild capture again.")
     masks = {"masks": str(request.masks) if request.masks else None}
@@ -53,6 +53,8 @@ def run(request: Train, progress: Progress) -> dict[str, Any]:
         "loss": training.course.loss[-1] if training.course.loss else None,
         "time_secs": round(time.monotonic() - began, 1),
     }
+    if training.poses is not None:
+        result |= {"cameras_moved": training.poses.told(), "cameras": training.poses.summary()}
     workspace.record("train", settings=asdict(config) | masks, result=result, course=asdict(training.course))
     return result
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from backend.progress import Progress
@@ -38,10 +39,11 @@ class Checkpoint:
     shared: Parameters
     statistics: Statistics
     transients: Transients
+    poses: Mapping[str, np.ndarray]  # what `Poses.state` gave; empty where cameras stand still
     course: Course
 
     def write(self, path: Path) -> None:
-        arrays = self.rows.state("rows") | self.shared.state("shared") | self.transients.state()
+        arrays = self.rows.state("rows") | self.shared.state("shared") | self.transients.state() | dict(self.poses)
         arrays["statistics.pull"] = self.statistics.pull.cpu().numpy()
         arrays["statistics.visits"] = self.statistics.visits.cpu().numpy()
         facts = {
@@ -78,6 +80,7 @@ class Checkpoint:
                 shared,
                 statistics,
                 Transients.restored(arrays),
+                {name: array for name, array in arrays.items() if name.startswith("poses.")},
                 Course(**facts["course"]),
             )
         except (SegWildError, KeyError, ValueError, TypeError) as error:

@@ -65,6 +65,15 @@ class Regularisers:
 
 
 @dataclass(frozen=True)
+class PoseRefinement:
+    """Each photo's camera is learned too, as far as photos agree better on the scene then."""
+
+    rate: float = 2e-3  # more: reaches farther, settles worse; radians, and shares of the photo's depth, per visit
+    rate_end: float = 0.02  # share of the rate that is left at the end
+    start: float = 0.05  # fraction of the steps before which cameras stand still: nothing is there to align to
+
+
+@dataclass(frozen=True)
 class TrainConfig:
     """Everything that shapes a training. Its JSON form is part of the checkpoint's identity."""
 
@@ -74,6 +83,7 @@ class TrainConfig:
     sh_degree: int = 1  # more: shinier surfaces, and light that passes for view dependence
     appearance: AppearanceKind = LINEAR  # how photos' light acts on the Gaussians
     transients: bool = True
+    poses: PoseRefinement | None = None  # of the photos' cameras; None: they stay where the capture found them
     regularisers: Regularisers = Regularisers()
     ssim: float = 0.2  # share of the structural term in the loss
     sky_rate: float = 1e-2  # of learning; more: skies differ sooner, and each photo pulls those of all others along
@@ -128,5 +138,6 @@ def configured(request: Train, engine: str = "cpu") -> TrainConfig:
         appearance=appearance_kind(request.appearance, engine),
         own_sky_rate=0.0 if request.appearance == "none" else config.own_sky_rate,
         transients=request.transients,
+        poses=PoseRefinement() if request.refine_poses else None,
         seed=request.seed,
     )

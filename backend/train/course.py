@@ -12,8 +12,11 @@ class Course:
     steps: list[int] = field(default_factory=list)
     loss: list[float] = field(default_factory=list)  # smoothed
     gaussians: list[int] = field(default_factory=list)
+    turn_deg: list[float] = field(default_factory=list)  # median over cameras; empty if they stand still
 
-    def note(self, step: int, loss: float, gaussians: int) -> None:
+    def note(self, step: int, loss: float, gaussians: int, turn_deg: float | None = None) -> None:
         self.steps.append(step)
         self.loss.append(round(loss, 5))
         self.gaussians.append(gaussians)
+        if turn_deg is not None:
+            self.turn_deg.append(round(turn_deg, 4))

@@ -28,6 +28,7 @@ from backend.train.course import Course
 from backend.train.initial import initial
 from backend.train.losses import photometric, regularisation
 from backend.train.parameters import Parameters
+from backend.train.poses import Poses
 from backend.train.rates import row_rates, shared_rates
 from backend.train.similarity import Similarity
 from backend.train.sky import over_sky
@@ -53,7 +54,8 @@ class Training:
     ) -> None:
         self.device = device  # where pictures are drawn and rows are kept; a checkpoint continues on any
         self.workspace, self.config, self.views, self.progress = workspace, config, views, progress
-        self.photos: list[Photo] = [photo for photo in workspace.used_photos() if photo.name in set(views.names)]
+        used = [photo.as_captured() for photo in workspace.used_photos()]
+        self.photos: list[Photo] = [photo for photo in used if photo.name in set(views.names)]
         self.extent = float(workspace.scene().get("extent", 1.0))
         self.similarity = Similarity()
         self.cameras = density.with_nearest(self.photos, workspace)
@@ -69,6 +71,9 @@ class Training:
             self._there(initial_shared(config.appearance, len(views.names), config.seed, own_sky=own_sky))
         )
         self.statistics = density.Statistics.empty(len(self.rows), device)
+        self.poses = None
+        if config.poses is not None:
+            self.poses = Poses.of(self.photos, workspace.photos(), points, config.poses)
         self.identity = identity(config, views.names, len(points.positions))
 
     # The loop.
@@ -87,7 +92,8 @@ class Training:
                 self.smooth_loss = loss if math.isnan(self.smooth_loss) else 0.98 * self.smooth_loss + 0.02 * loss
                 self.step += 1
                 if self.step % max(1, config.steps // 200) == 0:
-                    self.course.note(self.step, self.smooth_loss, len(self.rows))
+                    turn = None if self.poses is None else self.poses.turn_deg
+                    self.course.note(self.step, self.smooth_loss, len(self.rows), turn)
                 if time.monotonic() - saved_at > CHECKPOINT_SECS:
                     self._save_checkpoint()
                     saved_at = time.monotonic()
@@ -114,7 +120,8 @@ class Training:
         policy = config.density
         growing = policy.grow_from * config.steps <= step < policy.grow_until * config.steps
         pulled = growing and isinstance(policy, Adaptive) and not neutral  # gradients decide what multiplies
-        rendered, image = self._draw(view.camera, look, fraction, colors_only=neutral, absgrad=pulled)
+        camera = view.camera if self.poses is None else self.poses.moved(name, view.camera)
+        rendered, image = self._draw(camera, look, fraction, colors_only=neutral, absgrad=pulled)
         if neutral:
             # Each Gaussian settles at its median colour over the photos: that is neutral light.
             ignored = self._ignored_now(view)
@@ -140,6 +147,8 @@ class Training:
         if not math.isfinite(loss.item()):
             raise self._diverged("the loss is not a number")
         loss.backward()
+        if self.poses is not None:
+            self.poses.learn(name, self.rows["means"], self.rows["quats"], fraction)
         if pulled:
             self.statistics.add(rendered.visible, rendered.means2d.absgrad, view.camera)
         penalties = dict.fromkeys(config.appearance.row_rates, config.regularisers.response / len(self.rows))
@@ -264,6 +273,7 @@ class Training:
             shared=self.shared,
             statistics=self.statistics,
             transients=self.transients,
+            poses={} if self.poses is None else self.poses.state(),
             course=self.course,
         ).write(self.workspace.checkpoint)
 
@@ -274,6 +284,8 @@ class Training:
             return
         self.rows, self.shared, self.statistics, self.course = found.rows, found.shared, found.statistics, found.course
         self.transients, self.step, self.smooth_loss = found.transients, found.step, found.smooth_loss
+        if self.poses is not None:
+            self.poses.restore(found.poses)
 
     def _finish(self) -> None:
         """Freeze the row order and write the artefacts; the Gaussians last, because they say it is done."""
@@ -290,8 +302,24 @@ class Training:
         Appearance.of(self.views.names, self.config.appearance, shared, final).save(workspace)
         if self.config.transients:
             self._write_masks()
+        self._write_cameras()
         Gaussians(**{name: final[name].numpy() for name in FIELDS}).save(workspace.splats)
         workspace.checkpoint.unlink(missing_ok=True)
+
+    def _write_cameras(self) -> None:
+        """Photos get the cameras that the Gaussians were trained with; where the capture found them stays noted."""
+        before = self.workspace.photos()
+        after = [photo.as_captured() for photo in before]
+        if self.poses is not None:
+            trained = set(self.views.names)
+            after = [
+                photo.refined(self.poses.moved(photo.name, photo.camera))
+                if photo.name in trained and photo.camera is not None
+                else photo
+                for photo in after
+            ]
+        if [photo.to_json() for photo in before] != [photo.to_json() for photo in after]:
+            self.workspace.write_photos(after)
 
     def _write_masks(self) -> None:
         suspicious = []

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -55,6 +56,14 @@ def in_a_face(means: Tensor, centres: Tensor, forwards: Tensor, limits: Tensor) 
         position = means - centre
         found |= (position @ forward > 0) & (position.norm(dim=1) < limit)
     return found
+
+
+def motion_sums(means: Tensor, push: Tensor, quats: Tensor, v: Tensor, centre: np.ndarray) -> Tensor:
+    """(6,) float64: what the gradients of means and of quaternions say about a turn and a shift of all rows."""
+    lever = means - torch.as_tensor(centre, dtype=torch.float32, device=means.device)
+    turn = quats[:, :1] * v[:, 1:] - v[:, :1] * quats[:, 1:] + torch.linalg.cross(quats[:, 1:], v[:, 1:])
+    turn = torch.linalg.cross(lever, push) + 0.5 * turn
+    return torch.cat([turn, push], 1).sum(0, dtype=torch.float64)
 
 
 def box_mean(maps: Tensor, window: int) -> Tensor:

@@ -62,6 +62,7 @@ class Train:
     )
     appearance: Light = option("Light of photos: linear, mlp (a small network), none; auto: mlp on CUDA.", "auto")
     transients: bool = option("Find and ignore passers-by.", True)
+    refine_poses: bool = option("Move photos' cameras a little where that fits the photos better.", False)
     masks: Path | None = option("Folder of <photo>.png masks, 0 = ignore.", None)
     seed: int = option("Same seed, same scene (on the CPU, with the same thread count).", 0)
     restart: bool = option("Forget an unfinished training and begin anew.", False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -55,3 +56,21 @@ def test_numpy_scalars_are_json_too() -> None:
 def test_a_photo_is_used_with_a_camera_and_no_reason_against_it(camera: bool, excluded: str, used: bool) -> None:
     view = Camera(np.eye(4), 1, 1, 1, 1, 2, 2) if camera else None
     assert Photo("a", "a.jpg", 2, 2, camera=view, excluded=excluded).used == used
+
+
+def test_where_the_capture_found_a_camera_is_kept_beside_where_a_training_did() -> None:
+    found, better = (Camera(np.diag([1.0, 1, 1, 1 + n]), 300, 310, 158, 123, 320, 240) for n in (0, 1))
+    photo = Photo("a", "a.jpg", 320, 240, camera=found)
+    assert "captured" not in photo.to_json()
+    assert photo.as_captured() is photo
+    row = json.loads(json.dumps(photo.refined(better).to_json()))
+    assert row["camera"]["cam_from_world"][3][3] == 2  # whoever reads rows gets the better one
+    read = Photo.from_json(row)
+    assert read.camera is not None
+    assert read.captured is not None
+    assert np.array_equal(read.camera.cam_from_world, better.cam_from_world)
+    assert np.array_equal(read.captured.cam_from_world, found.cam_from_world)
+    assert (read.captured.fx, read.captured.height) == (300, 240)
+    again = read.refined(replace(better, cam_from_world=3 * np.eye(4)))  # a second training's
+    assert np.array_equal(again.captured.cam_from_world, found.cam_from_world)
+    assert again.as_captured().to_json() == photo.to_json()

@@ -38,13 +38,14 @@ def test_held_out_photos_are_scored_and_shown(photographed: Workspace) -> None:
     photographed.write_photos(
         [replace(photo, split="test" if photo.name == "p5" else "train") for photo in photographed.photos()]
     )
-    train.run(Train(root, preset="quick", iterations=60, cap=1500, long_side=64), Quiet())
+    train.run(Train(root, preset="quick", iterations=60, cap=1500, long_side=64, refine_poses=True), Quiet())
     scores = evaluate.run(Evaluate(root), Quiet())
     assert list(scores["per_photo"]) == ["p5"]
     assert 8 < scores["psnr"] < 60
     assert 0 <= scores["soundness"]["opaque"] <= 1
     page = Path(result_page.run(Report(root), Quiet())["page"]).read_text(encoding="utf-8")
     assert "never saw" in page
+    assert "cameras have turned" in page
     assert f"rendered, {scores['psnr']:.1f} dB" in page
 
 
