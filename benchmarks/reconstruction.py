@@ -39,6 +39,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "unmasked": {"transients": False},  # looks, everything explained
     "all": {},
     "mlp": {"appearance": "mlp"},  # looks through a network that all rows share
+    "unoccluded": {"photos": "unoccluded"},  # the sample as if nobody had walked by
     "sampled": {"policy": "capped"},
     "calm": {"shared_end": 0.03},  # what photos share settles: see docs/decisions/0010
 }
@@ -202,6 +203,8 @@ def _told(line: dict[str, Any]) -> str:
     known = [value for value in line["ceiling"].values() if value is not None]
     if known:
         parts.append(f"ceiling {sum(known) / len(known):.3f}")
+    if line.get("neutral") is not None:
+        parts.append(f"neutral {line['neutral']:.2f} dB")
     if "transients" in line:
         found = line["transients"]
         parts.append(f"transients recall {found['recall']:.2f} precision {found['precision']:.2f}")
