@@ -27,7 +27,7 @@ from backend.scene.gaussians import FIELDS
 from backend.segment.scoring import Judge
 from backend.stages.demo import transient_scores
 from backend.train.appearance import KINDS, Appearance, Look
-from backend.train.config import PRESETS, TrainConfig, sampled
+from backend.train.config import PRESETS, PoseRefinement, TrainConfig, sampled
 from backend.train.evaluate import left_half_scores, shown
 from backend.train.fit import Fit
 from backend.train.loop import Training
@@ -58,7 +58,8 @@ class Case:
 def changed(config: TrainConfig, changes: Mapping[str, Any]) -> TrainConfig:
     """The configuration with fields replaced, "density.cap" within "density".
 
-    "policy" is adaptive or capped, "appearance" linear or mlp, and "photos" is left to `answered`.
+    "policy" is adaptive or capped, "appearance" linear or mlp, "poses" captured or refined, and "photos" is left to
+    `answered`.
 
     Raises KeyError for unknown ones.
     """
@@ -66,8 +67,10 @@ def changed(config: TrainConfig, changes: Mapping[str, Any]) -> TrainConfig:
         config = sampled(config)
     if "appearance" in changes:
         config = dataclasses.replace(config, appearance=KINDS[changes["appearance"]]())
+    if changes.get("poses", "captured") == "refined":
+        config = dataclasses.replace(config, poses=PoseRefinement())
     for path, value in changes.items():
-        if path not in ("policy", "appearance", "photos"):
+        if path not in ("policy", "appearance", "poses", "photos"):
             config = _with(config, path.split("."), value)
     return config
 
@@ -147,6 +150,8 @@ def answered(case: Case) -> dict[str, Any]:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # before anything that only scores
     scores = left_half_scores(workspace, held, fit_long_side=config.long_side, progress=Quiet())
     scene = workspace.gaussians()
+    photos = workspace.used_photos()  # whose cameras may have been refined
+    trained = [photo for photo in photos if photo.split == "train"]
     course = watching.points
     if case.course and held:
         course = [*course, (secs, config.steps, _coarse(training, held))]

@@ -39,6 +39,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "unmasked": {"transients": False},  # looks, everything explained
     "all": {},
     "mlp": {"appearance": "mlp"},  # looks through a network that all rows share
+    "refined": {"poses": "refined"},  # cameras learned too
     "unoccluded": {"photos": "unoccluded"},  # the sample as if nobody had walked by
     "sampled": {"policy": "capped"},
     "calm": {"shared_end": 0.03},  # what photos share settles: see docs/decisions/0010

@@ -25,7 +25,7 @@ def run(request: Train, progress: Progress) -> dict[str, Any]:
     workspace = Workspace.open(request.workspace)
     engine = chosen_engine(request.device, progress)
     configs = _configs(request, engine)
-    photos = [photo.as_captured() for photo in workspace.used_photos() if photo.split == "train"]
+    photos = [photo for photo in workspace.used_photos() if photo.split == "train"]
     if not photos:
         raise InputError("no-photos", "No photo of the workspace can be trained on.", "Run segwild capture again.")
     masks = {"masks": str(request.masks) if request.masks else None}

@@ -52,6 +52,7 @@ class Views:
         cache_bytes: int = CACHE_BYTES,
     ) -> None:
         assert all(photo.camera is not None for photo in photos)  # callers pass used photos
+        photos = [photo.as_captured() for photo in photos]  # every training starts from those cameras
         self.names = [photo.name for photo in photos]
         self.cameras = {photo.name: photo.camera.fitted(long_side) for photo in photos if photo.camera is not None}
         self._workspace, self._cache_bytes = workspace, cache_bytes

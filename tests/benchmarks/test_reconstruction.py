@@ -12,7 +12,7 @@ import pytest
 
 from backend.capture.pictures import write_picture
 from backend.scene import Photo, Workspace
-from backend.train.config import PRESETS, Capped
+from backend.train.config import PRESETS, Capped, PoseRefinement
 from backend.train.mlp import MlpAppearance
 from benchmarks import reconstruction
 from benchmarks.course import course_svg, courses
@@ -75,6 +75,7 @@ def test_options_are_checked(capsys: pytest.CaptureFixture[str]) -> None:
     assert (config.density, config.appearance.rank, config.steps) == (Capped(cap=9), 0, PRESETS["quick"].steps)
     network = changed(PRESETS["quick"], reconstruction.VARIANTS["mlp"] | {"appearance.width": 9})
     assert network.appearance == MlpAppearance(width=9)
+    assert changed(PRESETS["quick"], reconstruction.VARIANTS["refined"]).poses == PoseRefinement()
     for words in (["--variants", "unheard"], ["--set", "steps"]):
         with pytest.raises(SystemExit):
             reconstruction.main(words)
