@@ -37,9 +37,7 @@ def new_workspace() -> Any:
 class Capture:
     """Photo folder, COLMAP model or Photo Tourism layout -> workspace with cameras."""
 
-    photos: Path = option(
-        "Folder of photos; or one with sparse/ and images/; or a Photo Tourism scene.", positional=True
-    )
+    photos: Path = option("Folder of photos, or with sparse/ and images/, or a Photo Tourism scene.", positional=True)
     out: Path = new_workspace()
     preset: Preset = option("quick matches smaller pictures; standard and full take the time they need.", "standard")
     hold_out: int = option("Photos kept from training to score the scene; -1: every 8th of 16 or more.", -1)
