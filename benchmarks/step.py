@@ -40,7 +40,7 @@ def training_step(
     upper[: view.height // 3] = True  # plain sky
     photo = torch.from_numpy(np.random.default_rng(0).uniform(0, 1, (view.height, view.width, 3)).astype(np.float32))
     rates = {name: 1e-3 * rate for name, rate in (ROW_RATES | appearance.row_rates).items()} | {"means": MEANS_RATE}
-    shared_rates = {name: 1e-3 * rate for name, rate in appearance.shared_rates.items()}
+    shared_rates = {name: 1e-3 * rate for name, rate in (appearance.shared_rates | appearance.network_rates).items()}
     penalties = dict.fromkeys(appearance.row_rates, weights.response / len(rows))
 
     def step() -> float:

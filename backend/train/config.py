@@ -68,8 +68,8 @@ class Regularisers:
 class PoseRefinement:
     """Each photo's camera is learned too, as far as photos agree better on the scene then."""
 
-    rate: float = 2e-3  # more: reaches farther, settles worse; radians, and shares of the photo's depth, per visit
-    rate_end: float = 0.02  # share of the rate that is left at the end
+    rate: float = 1.5e-3  # more: reaches farther, settles worse; radians, and shares of the photo's depth, per visit
+    rate_end: float = 0.01  # share of the rate that is left at the end
     start: float = 0.05  # fraction of the steps before which cameras stand still: nothing is there to align to
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from backend.train.relighting import Relighting
 
 CHUNK_ROWS = 1 << 16  # whose hidden numbers are in memory at once
+NETWORK_RATE = 1e-3
 BIAS = 0.5  # spread of the first biases: units bend at different places
 
 
@@ -31,15 +32,14 @@ class MlpAppearance(Relighting):
 
     kind: ClassVar[str] = "mlp"
     row_rates: ClassVar[Mapping[str, float]] = {"feature": 2.5e-3}
-    network_rate: ClassVar[float] = 1e-3
 
     @property
     def numbers(self) -> int:
         return self.embed
 
     @property
-    def shared_rates(self) -> dict[str, float]:
-        return super().shared_rates | dict.fromkeys(self._shapes(), self.network_rate)
+    def network_rates(self) -> dict[str, float]:
+        return dict.fromkeys(self._shapes(), NETWORK_RATE)
 
     def initial_rows(self, rows: int) -> dict[str, Tensor]:
         return {"feature": torch.zeros(rows, self.feature)}

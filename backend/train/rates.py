@@ -15,8 +15,7 @@ def row_rates(config: TrainConfig, fraction: float, extent: float, *, colors_onl
     """By name of what rows have, after a fraction of the steps; what is missing is held still."""
     if colors_only:
         return {"sh0": ROW_RATES["sh0"], "shN": ROW_RATES["shN"]}
-    # Few steps must carry rows as far as many.
-    hurry = math.sqrt(max(1.0, SHORT_STEPS / config.steps))
+    hurry = _hurry(config.steps)
     start = MEANS_RATE * hurry
     means = start * (MEANS_RATE_END / start) ** fraction * extent
     own = config.appearance.row_rates
@@ -26,7 +25,13 @@ def row_rates(config: TrainConfig, fraction: float, extent: float, *, colors_onl
 
 def shared_rates(config: TrainConfig, fraction: float) -> dict[str, float]:
     """By name of what rows share."""
-    sky = config.sky_rate
+    sky, hurry = config.sky_rate, _hurry(config.steps)
     rates = config.appearance.shared_rates | {"sky": sky, "sky_response": sky / 2, "skies": config.own_sky_rate}
+    rates |= {name: rate * hurry for name, rate in config.appearance.network_rates.items()}
     shrink = config.shared_end**fraction
     return {name: rate * shrink for name, rate in rates.items()}
+
+
+def _hurry(steps: int) -> float:
+    """Few steps must carry rows as far as many."""
+    return math.sqrt(max(1.0, SHORT_STEPS / steps))

@@ -42,6 +42,11 @@ class Relighting(ABC):
         return {"embeddings": 1e-2, "gain": 3e-3, "offset": 3e-3}
 
     @property
+    def network_rates(self) -> dict[str, float]:
+        """And of what they share that, like what each row has, must go as far in few steps as in many."""
+        return {}
+
+    @property
     @abstractmethod
     def numbers(self) -> int:
         """Length of an embedding; 0: one light for all photos."""
