@@ -62,6 +62,13 @@ class Train:
     )
     appearance: bool = option("Give every photo its own exposure, white balance and light.", True)
     transients: bool = option("Find and ignore passers-by.", True)
+    people: Path | None = option(
+        "Weights of a network that sees people and vehicles, to find passers-by that differ less; see segwild doctor.",
+        None,
+    )
+    people_mode: Literal["gate", "union"] = option(
+        "Of people: gate asks for half the difference where it sees somebody; union ignores all that it sees.", "gate"
+    )
     masks: Path | None = option("Folder of <photo>.png masks, 0 = ignore.", None)
     seed: int = option("Same seed, same scene (on the CPU, with the same thread count).", 0)
     restart: bool = option("Forget an unfinished training and begin anew.", False)
@@ -77,6 +84,10 @@ class Run:
     device: Device = option("auto takes CUDA where it works.", "auto")
     iterations: int | None = option("Steps; none: the preset's.", None)
     cap: int | None = option("Most Gaussians; none: the preset's.", None)
+    people: Path | None = option(
+        "Weights of a network that sees people and vehicles, to find passers-by that differ less; see segwild doctor.",
+        None,
+    )
     hold_out: int = option("Photos kept from training to score the scene; -1: every 8th of 16 or more.", -1)
     test: tuple[str, ...] = option("Name of a photo to keep from training; repeatable, replaces --hold-out.", ())
     seed: int = option("Same seed, same scene (on the CPU, with the same thread count).", 0)
