@@ -238,11 +238,11 @@ def test_a_file_that_is_no_network_costs_nothing(tmp_path: Path) -> None:
 
 
 def test_run_hands_the_network_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    requests: list[Train] = []
+    handed: list[Train] = []
     monkeypatch.setattr(capture, "run", lambda *_: {"photos": 1, "left_out": []})
     monkeypatch.setattr(lift, "run", lambda *_: {})
-    monkeypatch.setattr(train, "run", lambda asked, _: requests.append(asked) or {"gaussians": 1, "time_secs": 1})
+    monkeypatch.setattr(train, "run", lambda asked, _: handed.append(asked) or {"gaussians": 1, "time_secs": 1})
     plain = Run(tmp_path, tmp_path / "w")
     run.run(plain, Quiet())
     run.run(replace(plain, people=Path("red.pth")), Quiet())
-    assert [asked.people for asked in requests] == [None, Path("red.pth")]
+    assert [asked.people for asked in handed] == [None, Path("red.pth")]
