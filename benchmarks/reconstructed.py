@@ -34,6 +34,7 @@ from backend.train.loop import Training
 from backend.train.metrics import psnr, right_half
 from backend.train.soundness import soundness
 from backend.train.views import Views, in_picture
+from benchmarks.truth import neutral_scores, without_passers
 
 COURSE_SIDE, COURSE_STEPS = 160, 32  # long side in pixels and fitting steps of the points on the curve
 COURSE_AT = (0.05, 0.1, 0.2, 0.4, 0.6, 0.8)  # of the steps; and at the end
@@ -57,12 +58,14 @@ class Case:
 def changed(config: TrainConfig, changes: Mapping[str, Any]) -> TrainConfig:
     """The configuration with fields replaced, "density.cap" within "density"; "policy" is adaptive or capped.
 
+    "photos" is left to `answered`.
+
     Raises KeyError for unknown ones.
     """
     if changes.get("policy", "adaptive") == "capped":
         config = sampled(config)
     for path, value in changes.items():
-        if path != "policy":
+        if path not in ("policy", "photos"):
             config = _with(config, path.split("."), value)
     return config
 
@@ -125,6 +128,11 @@ def answered(case: Case) -> dict[str, Any]:
     for path in (workspace.splats, workspace.checkpoint, workspace.appearance):
         path.unlink(missing_ok=True)
     config = changed(PRESETS[case.preset], case.changes)  # type: ignore[index]
+    sample = None if case.sample is None else Collection.open(Path(case.sample))
+    if case.changes.get("photos") == "unoccluded":
+        if sample is None:
+            raise ValueError("only the sample knows what its photos look like without passers-by")
+        without_passers(sample, workspace)
     photos = workspace.used_photos()
     trained = [photo for photo in photos if photo.split == "train"]
     held = [photo for photo in photos if photo.split == "test"]
@@ -152,8 +160,10 @@ def answered(case: Case) -> dict[str, Any]:
         "soundness": asdict(soundness(scene, [photo.camera for photo in photos if photo.camera is not None])),
         "ceiling": {name: ceiling(workspace, scene, Path(folder)) for name, folder in case.masks.items()},
     }
-    if case.sample is not None and config.transients:
-        answer["transients"] = transient_scores(Collection.open(Path(case.sample)), workspace)
+    if sample is not None:
+        answer["neutral"] = _mean(neutral_scores(sample, workspace, held))
+        if config.transients:
+            answer["transients"] = transient_scores(sample, workspace)
     return answer
 
 

@@ -38,6 +38,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "lights": {"own_sky_rate": 0.0},  # a light per photo, whose sky follows from it
     "unmasked": {"transients": False},  # looks, everything explained
     "all": {},
+    "unoccluded": {"photos": "unoccluded"},  # the sample as if nobody had walked by
     "sampled": {"policy": "capped"},
     "calm": {"shared_end": 0.03},  # what photos share settles: see docs/decisions/0010
 }
@@ -201,6 +202,8 @@ def _told(line: dict[str, Any]) -> str:
     known = [value for value in line["ceiling"].values() if value is not None]
     if known:
         parts.append(f"ceiling {sum(known) / len(known):.3f}")
+    if line.get("neutral") is not None:
+        parts.append(f"neutral {line['neutral']:.2f} dB")
     if "transients" in line:
         found = line["transients"]
         parts.append(f"transients recall {found['recall']:.2f} precision {found['precision']:.2f}")

@@ -12,10 +12,12 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 SIZES = ((1, 1), (17, 5), (16, 16), (50, 37))
 
 
+@pytest.mark.slow  # compiles every kernel anew
 def test_every_kernel_stays_inside_its_arrays(tmp_path: Path) -> None:
     root = Path(__file__).parents[3]
     environment = os.environ | {
