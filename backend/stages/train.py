@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
+from backend.features.people import People
 from backend.progress import Progress
 from backend.render import chosen_engine
 from backend.scene import Workspace
-from backend.train.config import PRESETS, configured
+from backend.train.config import PRESETS, Candidates, configured
 from backend.train.loop import Training
 from backend.train.views import Views
 from segwild_addon.protocol.errors import InputError
@@ -19,7 +20,7 @@ from segwild_addon.protocol.requests import Train
 def run(request: Train, progress: Progress) -> dict[str, Any]:
     """Train, or continue, or return at once if exactly this training is already done.
 
-    Raises InputError if there are no cameras, or objects that a new training would orphan.
+    Raises InputError if there are no cameras, objects that a new training would orphan, or weights that are none.
     """
     workspace = Workspace.open(request.workspace)
     config = configured(request)
@@ -27,6 +28,10 @@ def run(request: Train, progress: Progress) -> dict[str, Any]:
     photos = [photo for photo in workspace.used_photos() if photo.split == "train"]
     if not photos:
         raise InputError("no-photos", "No photo of the workspace can be trained on.", "Run segwild capture again.")
+    people = None
+    if request.people is not None:
+        people = People(workspace, request.people, engine)
+        config = replace(config, candidates=Candidates(people.digest, request.people_mode))
     settings = asdict(config) | {"masks": str(request.masks) if request.masks else None}
     done = workspace.made("train")
     if (
@@ -45,7 +50,9 @@ def run(request: Train, progress: Progress) -> dict[str, Any]:
             "Delete them with segwild objects WORKSPACE delete NAME ..., or train in a new workspace.",
         )
     began = time.monotonic()
-    views = Views(workspace, photos, config.long_side, request.masks)
+    if people is not None:
+        people.look(photos, progress)
+    views = Views(workspace, photos, config.long_side, request.masks, candidates=people and people.candidates)
     training = Training(workspace, config, views, progress, engine)
     training.run()
     result = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from segwild_addon.protocol.errors import InputError
 from segwild_addon.protocol.requests import Preset, Train
@@ -61,6 +62,14 @@ class Regularisers:
 
 
 @dataclass(frozen=True)
+class Candidates:
+    """Where a network saw what comes and goes, as part of a training."""
+
+    network: str  # SHA-256 of its weights
+    mode: Literal["gate", "union"] = "gate"  # gate: less must differ there to be transient; union: all of it is
+
+
+@dataclass(frozen=True)
 class TrainConfig:
     """Everything that shapes a training. Its JSON form is part of the checkpoint's identity."""
 
@@ -70,6 +79,7 @@ class TrainConfig:
     sh_degree: int = 1  # more: shinier surfaces, and light that passes for view dependence
     rank: int = 16  # numbers per photo for its look, 0: one light; fewer: unphotographed lights are met worse
     transients: bool = True
+    candidates: Candidates | None = None  # for transients, besides what differs
     regularisers: Regularisers = Regularisers()
     ssim: float = 0.2  # share of the structural term in the loss
     sky_rate: float = 1e-2  # of learning; more: skies differ sooner, and each photo pulls those of all others along
@@ -106,6 +116,12 @@ def configured(request: Train) -> TrainConfig:
     ):
         if value is not None and value < least:
             raise InputError("bad-option", f"--{name} is {value}.", f"Give at least {least}.")
+    if request.people is not None and not request.transients:
+        raise InputError(
+            "bad-option", "--people helps to find passers-by, and --no-transients says not to.", "Give one of the two."
+        )
+    if request.people is None and request.people_mode != "gate":
+        raise InputError("bad-option", f"--people-mode {request.people_mode} lacks a network.", "Add --people FILE.")
     return replace(
         config,
         steps=request.iterations or config.steps,

@@ -118,7 +118,7 @@ def see_everything(person: Person) -> None:
     person.blender.run("bpy.ops.segwild.start_backend()")
     person.blender.until("result = addon('work').link_of(bpy.context).running")
     person.blender.run("""
-        told, asking = [], addon('protocol.requests').Prepare()
+        told, asking = [], addon('protocol.questions').Prepare()
         addon('work').link_of(bpy.context).ask(asking, told.append)
         addon('session').wake()
     """)

@@ -196,7 +196,7 @@ def test_a_training_on_another_device_goes_the_same_way(tmp_path: Path, monkeypa
     """Every tensor is where it belongs: a mistake of device is an error on the pretended one too."""
     monkeypatch.setitem(sys.modules, "gsplat", pretend_gsplat.module())
     made = workspace(tmp_path / "w")
-    config = configured(short(iterations=24, cap=120))
+    config = configured(short(iterations=24, cap=300))
     views = Views(made, made.used_photos(), 64)
     here = Training(made, config, views, Quiet())
     expected = [here._one_step() for _ in range(3)]
