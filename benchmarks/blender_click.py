@@ -87,8 +87,8 @@ def ready(blender: Driver, workspace: Path) -> None:
     blender.until("result = addon('work').link_of(bpy.context).running")
     blender.run("""
         told = []
-        link, requests = addon('work').link_of(bpy.context), addon('protocol.requests')
-        link.ask(requests.Prepare(), told.append)
+        link, questions = addon('work').link_of(bpy.context), addon('protocol.questions')
+        link.ask(questions.Prepare(), told.append)
     """)
     blender.until("result = bool(told)", secs=300)
 

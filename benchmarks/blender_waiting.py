@@ -52,7 +52,7 @@ def worst_ms(fault: str, secs: float, folder: Path) -> float:
     from segwild_addon import session
     from segwild_addon.client import Launch
     from segwild_addon.client.backend import Backend
-    from segwild_addon.protocol.requests import Prepare
+    from segwild_addon.protocol.questions import Prepare
 
     workspace = folder / "fake.segwild"
     workspace.mkdir()

@@ -24,7 +24,7 @@ from backend.scene import Workspace
 from segwild_addon.client import Backend, Launch
 from segwild_addon.protocol.errors import InputError
 from segwild_addon.protocol.events import JobFailed, JobProgress, Numbered
-from segwild_addon.protocol.requests import Choose, Prepare, Preview
+from segwild_addon.protocol.questions import Choose, Prepare, Preview
 from segwild_addon.protocol.values import Mark
 
 ROOT = Path(__file__).parents[1]

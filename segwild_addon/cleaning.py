@@ -22,7 +22,7 @@ from .client.link import Link
 from .data import cuts, scenes
 from .data.cuts import Parts
 from .protocol.errors import SegWildError
-from .protocol.requests import Cut, Revert
+from .protocol.questions import Cut, Revert
 
 LOOK_SECS = 0.2  # between looks whether the workspace knows an object by now, or Blender is in object mode again
 

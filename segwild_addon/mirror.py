@@ -23,7 +23,7 @@ from .client.link import Happened, Link
 from .data import cuts, scenes, segments, splats
 from .protocol.errors import InputError
 from .protocol.events import SceneChanged
-from .protocol.requests import Drop, Keep, Rename
+from .protocol.questions import Drop, Keep, Rename
 from .protocol.values import Kept, Named
 
 QUIET_SECS = 0.5

@@ -11,13 +11,28 @@ import os
 import pickle  # only the exception: torch reads tensors alone  # nosec B403
 import warnings
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from segwild_addon.protocol.errors import InputError, ResourceError, SetupError
+
+
+@dataclass(frozen=True)
+class Published:
+    """A file of weights as its authors publish it."""
+
+    kind: str
+    url: str
+    size_bytes: int
+    sha256: str  # 64 hex digits, or as many of the first as the authors tell
+
+    @property
+    def file(self) -> str:
+        return self.url.rpartition("/")[2]
 
 
 def folder() -> Path:
@@ -33,10 +48,7 @@ def find(given: Path | None, variable: str, patterns: Sequence[str], what: str, 
     """
     named = given or (Path(os.environ[variable]).expanduser() if os.environ.get(variable) else None)
     if named is not None:
-        if not named.is_file():
-            origin = "" if given else f" ({variable} names it)"
-            raise InputError("file-missing", f"There is no such checkpoint{origin}: {named}.", hint)
-        return named
+        return existing(named, hint, "" if given else f" ({variable} names it)")
     for pattern in patterns:
         for path in sorted(folder().glob(pattern)):
             if path.is_file():
@@ -48,6 +60,40 @@ def find(given: Path | None, variable: str, patterns: Sequence[str], what: str, 
     )
 
 
+def existing(path: Path, hint: str, origin: str = "") -> Path:
+    """The path of a file that somebody named. Raises InputError if there is none."""
+    if not path.is_file():
+        raise InputError("file-missing", f"There is no such checkpoint{origin}: {path}.", hint)
+    return path
+
+
+def on_this_machine(published: Sequence[Published], found: Sequence[Path]) -> list[str]:
+    """A line for each published file, and for others that are found: where it is and whether it is whole, or where to
+    get it. Reads what is found, a second per gigabyte.
+    """
+    files = {path: digest(path) for path in found}
+    lines = []
+    for file in published:
+        own = [path for path, sha256 in files.items() if sha256.startswith(file.sha256)]
+        damaged = [path for path in files if path.name == file.file and path not in own]
+        told = file.sha256 if len(file.sha256) == 64 else f"{file.sha256}…"
+        lines += [f"{file.kind}: {path} (as published)" for path in own]
+        lines += [
+            f"{file.kind}: {path} is not what was published under that name (its SHA-256 is {files[path]}, "
+            f"not {told}); download it again: {file.url}"
+            for path in damaged
+        ]
+        if not own and not damaged:
+            lines.append(f"{file.kind}: not found; {file.url} ({file.size_bytes / 1e6:,.0f} MB, SHA-256 {told})")
+    names = {file.file for file in published}
+    others = (
+        path
+        for path, sha256 in files.items()
+        if path.name not in names and not any(sha256.startswith(file.sha256) for file in published)
+    )
+    return [*lines, *(f"{path} (not a published file; SHA-256 {files[path]})" for path in others)]
+
+
 def digest(path: Path) -> str:
     """SHA-256 of a file, 64 hex digits. Raises InputError if it cannot be read."""
     try:
@@ -57,8 +103,10 @@ def digest(path: Path) -> str:
         raise InputError("file-unreadable", f"The file cannot be read ({error.strerror}): {path}.") from error
 
 
-def read_tensors(path: Path) -> dict[str, Tensor]:
+def read_tensors(path: Path, without: Collection[str] = ()) -> dict[str, Tensor]:
     """Tensors by name, float32 on the CPU. Tensors alone are loaded: no code of the file runs.
+
+    Left out are those whose last part of the name is in `without`.
 
     Raises InputError if the file is missing, cut short, holds anything but named tensors, or is no file of torch's;
     ResourceError if it does not fit into memory.
@@ -98,6 +146,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     for name, value in content.items():
         if not isinstance(name, str) or not isinstance(value, Tensor):
             raise _unknown(path, f"{str(name)[:60]!r} is {type(value).__name__}, not a tensor")
+        if name.rpartition(".")[2] in without:
+            continue
         # A made-up stride or storage would claim more numbers than the file holds.
         plain = value.layout is torch.strided and value.device.type == "cpu" and value.is_floating_point()
         if not plain or value.numel() * value.element_size() > size:

@@ -25,13 +25,13 @@ from typing import Any, TextIO
 
 from backend.children import Child, told
 from backend.lifeline import end_with_starter
-from segwild_addon.protocol import codec, requests
+from segwild_addon.protocol import codec, questions
 from segwild_addon.protocol.errors import ProtocolError, ResourceError, SegWildError
 
 ANSWER_SECS = 180.0  # of silence
 RESTART_SECS = 5.0
 PREPARING_MAX = 8  # older wishes are given up
-KINDS = codec.kinds_of(*requests.QUESTIONS)
+KINDS = codec.kinds_of(*questions.QUESTIONS)
 
 
 class Interactive:
@@ -202,7 +202,7 @@ class _Desk:
                 return
             question = codec.from_wire(line["question"], KINDS)
             self._say({"id": line["id"], "taken": True})
-            if not isinstance(question, requests.Prepare):
+            if not isinstance(question, questions.Prepare):
                 self.asked.append((line["id"], question))
                 continue
             self.preparing.append((line["id"], self.answers.prepare(question)))

@@ -15,7 +15,7 @@ from pathlib import Path
 from backend.service.app import REMOTE_VERBS
 from backend.service.gate import BODY_MAX
 from backend.verbs import VERBS
-from segwild_addon.protocol import codec, errors, events, requests, values
+from segwild_addon.protocol import codec, errors, events, questions, requests, values
 from segwild_addon.protocol.errors import SegWildError
 
 PAGE = Path(__file__).parents[2] / "docs" / "protocol.md"
@@ -75,7 +75,7 @@ def page() -> str:
     parts.append("## Events\n\nWhat the stream tells. Each comes as `Numbered`.\n")
     parts += [_section(kind) for kind in (events.Numbered, *events.EVENTS)]
     parts.append("## Questions\n\nAnswered at once, by `POST /v1/ask`.\n")
-    parts += [_section(kind) for kind in requests.QUESTIONS]
+    parts += [_section(kind) for kind in questions.QUESTIONS]
     parts.append("## Jobs\n\nSubmitted by verb; the workspace may be left out.\n")
     parts.append(_section(requests.Submit))
     parts += [_section(VERBS[verb][0], verb) for verb in REMOTE_VERBS]

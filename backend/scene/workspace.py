@@ -11,6 +11,7 @@ splats/base.safetensors    the Gaussians; splats/checkpoint.safetensors while tr
 appearance.safetensors     per-photo embeddings and the appearance model
 transients/<name>.png      what was judged transient (255)
 embeddings/<encoder>/<name>.safetensors  what an encoder or a network made of a photo's pose
+embeddings/people/<name>.safetensors     where a network saw in a photo what comes and goes
 masks/<segmenter>/<name>.npz  masks of everything in a photo's pose
 features/<name>.safetensors
 segments.json, segments/<id>.npz; segments/<id>.cut.safetensors where an object was cut

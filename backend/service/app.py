@@ -27,7 +27,7 @@ from backend.service.gate import Gate, Refusal
 from backend.service.inside import Inside
 from backend.service.stream import Stream
 from backend.verbs import VERBS
-from segwild_addon.protocol import codec, requests
+from segwild_addon.protocol import codec, questions, requests
 from segwild_addon.protocol.errors import InputError, ProtocolError, ResourceError, SegWildError, refusal
 from segwild_addon.protocol.events import STREAM_HEADER, SceneChanged
 
@@ -172,12 +172,12 @@ class _Routes:
 
     async def ask(self, request: Request) -> Response:
         """A question for the interactive worker: answered in this very response."""
-        question = codec.decoded(await request.body(), codec.kinds_of(*requests.QUESTIONS))
+        question = codec.decoded(await request.body(), codec.kinds_of(*questions.QUESTIONS))
         return _json(await anyio.to_thread.run_sync(self._answered, question, limiter=self.asking))
 
     def _answered(self, question: Any) -> dict[str, Any]:
         answer = self.service.interactive.ask(question)
-        if isinstance(question, requests.CHANGES_OBJECTS):
+        if isinstance(question, questions.CHANGES_OBJECTS):
             with suppress(ResourceError):  # the disk is full: the answer is there all the same
                 self.service.store.tell(SceneChanged("objects"))
             self.service.stream.told()

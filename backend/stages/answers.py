@@ -27,7 +27,7 @@ from backend.segment.selection import Selector
 from backend.stages.cutting import divided
 from backend.stages.opened import Opened
 from segwild_addon.protocol.errors import InputError
-from segwild_addon.protocol.requests import Choose, Cut, Drop, Keep, Prepare, Preview, Rename, Revert
+from segwild_addon.protocol.questions import Choose, Cut, Drop, Keep, Prepare, Preview, Rename, Revert
 from segwild_addon.protocol.values import ArrayRef, Chosen, Divided, Kept, Mark, Named, Ready
 
 ROWS_KEPT = 16  # files of the newest answers

@@ -71,8 +71,7 @@ def _engines(missing: list[str]) -> dict[str, Any]:
 
 def _networks() -> dict[str, Any]:
     """What selects and describes with the help of weights; all of it may be missing."""
-    from backend.features import weights
-    from backend.features.sam import on_this_machine
+    from backend.features import people, sam, weights
 
     installed = _installed("segment-anything")
     return {
@@ -80,7 +79,8 @@ def _networks() -> dict[str, Any]:
         if installed
         else "not installed (only needed for --segmenter sam: pip install 'segwild[sam]')",
         "checkpoints_folder": str(weights.folder()),
-        "sam_checkpoints": on_this_machine(),
+        "sam_checkpoints": sam.on_this_machine(),
+        "people_checkpoints": people.on_this_machine(),
     }
 
 

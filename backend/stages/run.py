@@ -29,6 +29,7 @@ def run(request: Run, progress: Progress) -> dict[str, Any]:
             device=request.device,
             iterations=request.iterations,
             cap=request.cap,
+            people=request.people,
             seed=request.seed,
         ),
         progress,

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
+from backend.features.people import People
 from backend.progress import Progress
 from backend.render import chosen_engine
 from backend.scene import Workspace
 from backend.train.checkpoint import identity, identity_of
-from backend.train.config import PRESETS, TrainConfig, configured
+from backend.train.config import PRESETS, Candidates, TrainConfig, configured
 from backend.train.loop import Training
 from backend.train.views import Views
 from segwild_addon.protocol.errors import InputError
@@ -20,7 +21,7 @@ from segwild_addon.protocol.requests import Train
 def run(request: Train, progress: Progress) -> dict[str, Any]:
     """Train, or continue, or return at once if exactly this training is already done.
 
-    Raises InputError if there are no cameras, or objects that a new training would orphan.
+    Raises InputError if there are no cameras, objects that a new training would orphan, or weights that are none.
     """
     workspace = Workspace.open(request.workspace)
     engine = chosen_engine(request.device, progress)
@@ -28,6 +29,11 @@ def run(request: Train, progress: Progress) -> dict[str, Any]:
     photos = [photo for photo in workspace.used_photos() if photo.split == "train"]
     if not photos:
         raise InputError("no-photos", "No photo of the workspace can be trained on.", "Run segwild capture again.")
+    people = None
+    if request.people is not None:
+        people = People(workspace, request.people, engine)
+        candidates = Candidates(people.digest, request.people_mode)
+        configs = [replace(config, candidates=candidates) for config in configs]
     masks = {"masks": str(request.masks) if request.masks else None}
     done = workspace.made("train")
     if done is not None and workspace.splats.exists() and not request.restart:
@@ -43,7 +49,10 @@ def run(request: Train, progress: Progress) -> dict[str, Any]:
             "Delete them with segwild objects WORKSPACE delete NAME ..., or train in a new workspace.",
         )
     began = time.monotonic()
-    views = Views(workspace, photos, configs[0].long_side, request.masks)
+    if people is not None:
+        people.look(photos, progress)
+    long_side = configs[0].long_side
+    views = Views(workspace, photos, long_side, request.masks, candidates=people and people.candidates)
     config = _begun(workspace, configs, views)
     training = Training(workspace, config, views, progress, engine)
     training.run()

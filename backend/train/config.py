@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from backend.train.mlp import MlpAppearance
 from backend.train.relighting import LinearAppearance
@@ -74,6 +75,14 @@ class PoseRefinement:
 
 
 @dataclass(frozen=True)
+class Candidates:
+    """Where a network saw what comes and goes, as part of a training."""
+
+    network: str  # SHA-256 of its weights
+    mode: Literal["gate", "union"] = "gate"  # gate: less must differ there to be transient; union: all of it is
+
+
+@dataclass(frozen=True)
 class TrainConfig:
     """Everything that shapes a training. Its JSON form is part of the checkpoint's identity."""
 
@@ -83,6 +92,7 @@ class TrainConfig:
     sh_degree: int = 1  # more: shinier surfaces, and light that passes for view dependence
     appearance: AppearanceKind = LINEAR  # how photos' light acts on the Gaussians
     transients: bool = True
+    candidates: Candidates | None = None  # for transients, besides what differs
     poses: PoseRefinement | None = None  # of the photos' cameras; None: they stay where the capture found them
     regularisers: Regularisers = Regularisers()
     ssim: float = 0.2  # share of the structural term in the loss
@@ -130,6 +140,12 @@ def configured(request: Train, engine: str = "cpu") -> TrainConfig:
     ):
         if value is not None and value < least:
             raise InputError("bad-option", f"--{name} is {value}.", f"Give at least {least}.")
+    if request.people is not None and not request.transients:
+        raise InputError(
+            "bad-option", "--people helps to find passers-by, and --no-transients says not to.", "Give one of the two."
+        )
+    if request.people is None and request.people_mode != "gate":
+        raise InputError("bad-option", f"--people-mode {request.people_mode} lacks a network.", "Add --people FILE.")
     return replace(
         config,
         steps=request.iterations or config.steps,

@@ -203,11 +203,17 @@ class Training:
             return self._either(None, view.ignored)
         full = self.views.cameras[view.name]
         size = (max(1, full.height // MEMORY_DIVISOR), max(1, full.width // MEMORY_DIVISOR))
+        known, network = view.candidates, self.config.candidates
+        union = network is not None and network.mode == "union"
         if self.device != "cpu":
-            found = self.transients.observe_on_device(view.name, image, photo, alpha < 0.5, fraction, size)
+            there = None if known is None else torch.from_numpy(known).to(self.device)
+            found = self.transients.observe_on_device(
+                view.name, image, photo, alpha < 0.5, fraction, size, there, union=union
+            )
             ignored = self._either(None, view.ignored)
             return found if ignored is None else found | ignored
-        found = self.transients.observe(view.name, image, photo, (alpha < 0.5).numpy(), fraction, size)
+        sky = (alpha < 0.5).numpy()
+        found = self.transients.observe(view.name, image, photo, sky, fraction, size, known, union=union)
         return self._either(found, view.ignored)
 
     def _ignored_now(self, view: View) -> Tensor | None:

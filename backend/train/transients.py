@@ -1,7 +1,10 @@
 """Residuals into masks of what was there only when one photo was taken.
 
 A robust filter in the spirit of SpotLessSplats (Sabour et al. 2024): pixels that stay badly explained,
-in photos that are badly explained, in groups. No network and no weights.
+in photos that are badly explained, in groups. It needs no network and no weights.
+
+Where a network has seen what comes and goes, less must differ. It is never believed alone unless a person asks for
+that: networks take statues and façades for people.
 
 Light is no passer-by. The sunny side of a tower differs from its render as much as a van before it does, and what is
 masked is never learned. But it has the render's edges, brighter or darker, and a van has its own: pixels whose
@@ -30,6 +33,7 @@ CONTRAST = 0.03  # deviation of brightness below which there is little to compar
 MOSTLY = 0.5  # of a region of outliers alike: from here on it is the same in another light
 WINDOW_SHARE = 0.6  # outliers among a window's pixels
 GROW_PX = 2
+CANDIDATE_SHARE = 0.5  # of the limit for an outlier, where a network has seen what comes and goes
 OBSERVED_FROM, RAMP_FROM, FULL_FROM = 0.05, 0.10, 0.20  # fractions of the steps
 KEEP = 0.7  # of a photo's memory per visit
 SUSPICIOUS_SHARE = 0.6  # more transient than this is worth a warning
@@ -51,11 +55,15 @@ class Transients:
         sky: np.ndarray,  # (H, W) bool, never transient
         fraction: float,  # of the training done
         memory_size: tuple[int, int],  # (rows, columns) of this photo's memory
+        candidates: np.ndarray | None = None,  # (H, W) bool, where a network saw what comes and goes
+        *,
+        union: bool = False,  # all candidates are transient, not only those that differ
     ) -> np.ndarray:
         """Update the photo's memory; returns the pixels to leave out now, (H, W) bool."""
         height, width = sky.shape
+        found = candidates.copy() if union and candidates is not None else np.zeros((height, width), bool)
         if fraction < OBSERVED_FROM:
-            return np.zeros((height, width), bool)
+            return found
         # Signed differences are averaged first: detail that is not learned yet cancels, a person does not.
         window = max(5, round(width * BLUR_SHARE) | 1)
         with Threads():
@@ -66,10 +74,13 @@ class Transients:
         self.latest[name] = float(unexplained.mean())
         ramp = np.clip((fraction - RAMP_FROM) / (FULL_FROM - RAMP_FROM), 0, 1)
         share = ramp * self._share(name)
-        found = np.zeros((height, width), bool)
-        if share > 0:
+        if share > 0 or (ramp > 0 and candidates is not None):
             limit = max(float(np.quantile(unexplained[::2, ::2], 1 - share)), RESIDUAL_MIN)
-            strange = strangers(smooth > limit, lit)
+            outlier = smooth > limit
+            if candidates is not None:
+                # Photos that are explained well lose pixels here alone: somebody may be faint in them.
+                outlier = np.where(candidates, smooth > CANDIDATE_SHARE * limit, outlier & (share > 0))
+            strange = strangers(outlier, lit)
             window = max(5, round(width / 130) | 1)
             with Threads():
                 _grow(_crowded(strange.astype(np.float32), np.float32(0.5), window // 2), found)
@@ -86,11 +97,14 @@ class Transients:
         sky: Tensor,  # (H, W) bool
         fraction: float,
         memory_size: tuple[int, int],
+        candidates: Tensor | None = None,  # (H, W) bool
+        *,
+        union: bool = False,
     ) -> Tensor:
         """`observe` in torch: pictures stay on their device, only the small memory travels."""
         size = sky.shape
         if fraction < OBSERVED_FROM:
-            return torch.zeros_like(sky)
+            return candidates if union and candidates is not None else torch.zeros_like(sky)
         window = max(5, round(size[1] * BLUR_SHARE) | 1)
         smooth = on_device.box_mean((image - photo).permute(2, 0, 1), window).abs().mean(0)
         smooth = torch.where(sky, 0.0, smooth)
@@ -99,15 +113,20 @@ class Transients:
         self.latest[name] = float(unexplained.mean())
         ramp = np.clip((fraction - RAMP_FROM) / (FULL_FROM - RAMP_FROM), 0, 1)
         share = float(ramp * self._share(name))
-        if share > 0:
+        if share > 0 or (ramp > 0 and candidates is not None):
             limit = torch.quantile(unexplained[::2, ::2].reshape(-1), 1 - share).clamp_min(RESIDUAL_MIN)
-            strange = strangers((smooth > limit).cpu().numpy(), lit.cpu().numpy())  # regions are joined on the CPU
+            outlier = smooth > limit
+            if candidates is not None:
+                outlier = torch.where(candidates, smooth > CANDIDATE_SHARE * limit, outlier & (share > 0))
+            strange = strangers(outlier.cpu().numpy(), lit.cpu().numpy())  # regions are joined on the CPU
             outlier = torch.from_numpy(strange).to(sky.device, torch.float32)
             window = max(5, round(size[1] / 130) | 1)
             found = outlier * (on_device.box_mean(outlier[None], window)[0] > WINDOW_SHARE)
             found = on_device.grown(found, GROW_PX)
         else:
             found = torch.zeros_like(smooth)
+        if union and candidates is not None:
+            found = torch.maximum(found, candidates.to(found.dtype))
         small = on_device.resampled(found, memory_size).cpu().numpy()
         before = self.memory.get(name)
         self.memory[name] = small if before is None else KEEP * before + (1 - KEEP) * small

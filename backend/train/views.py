@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from scipy import ndimage
 
 from backend.capture.borders import frame_mask
 from backend.capture.pictures import read_mask, read_picture, resized
@@ -14,6 +16,7 @@ from backend.scene import Camera, Photo, Workspace
 from backend.train import plain_sky
 
 CACHE_BYTES = 512 * 2**20  # of decoded pictures; collections of thousands are decoded again and again
+CANDIDATES_REACH_PX = 8  # beyond what a network marks: its outlines are coarse, and residuals are averaged
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,10 +28,12 @@ class View:
     pixels: np.ndarray  # (H, W, 3) uint8
     ignored: np.ndarray | None  # (H, W) bool, pixels the person masked out, and a frame around the photo
     sky: np.ndarray | None = None  # (H, W) bool, where nothing but sky is; None: nowhere
+    candidates: np.ndarray | None = None  # (H, W) bool, in reach of what a network saw come and go; None: nowhere
 
     @property
     def memory_bytes(self) -> int:
-        return self.pixels.nbytes + sum(mask.nbytes for mask in (self.ignored, self.sky) if mask is not None)
+        masks = (self.ignored, self.sky, self.candidates)
+        return self.pixels.nbytes + sum(mask.nbytes for mask in masks if mask is not None)
 
     @property
     def colors(self) -> np.ndarray:
@@ -50,15 +55,17 @@ class Views:
         long_side: int,
         masks: Path | None = None,
         cache_bytes: int = CACHE_BYTES,
+        candidates: Callable[[str], np.ndarray] | None = None,  # of a photo by name, (h, w) bool, over its picture
     ) -> None:
         assert all(photo.camera is not None for photo in photos)  # callers pass used photos
         photos = [photo.as_captured() for photo in photos]  # every training starts from those cameras
         self.names = [photo.name for photo in photos]
         self.cameras = {photo.name: photo.camera.fitted(long_side) for photo in photos if photo.camera is not None}
-        self._workspace, self._cache_bytes = workspace, cache_bytes
+        self._workspace, self._find_candidates, self._cache_bytes = workspace, candidates, cache_bytes
         self._points = _seen_points(workspace, set(self.names))
         self._ignored = {photo.name: _ignored(workspace, photo, masks, self.cameras[photo.name]) for photo in photos}
         self._sky: dict[str, _Bits | None] = {}
+        self._candidates: dict[str, _Bits | None] = {}
         for photo in photos:
             if not workspace.picture_file(photo.name).exists():
                 read_picture(workspace.picture_file(photo.name))  # says so now, not in the midst of a training
@@ -89,9 +96,18 @@ class Views:
         if name not in self._sky:
             sky = _sky(pixels, camera, self._points[name])
             self._sky[name] = None if sky is None else _Bits.of(sky)
-        ignored, found = self._ignored[name], self._sky[name]
+        if name not in self._candidates:
+            self._candidates[name] = self._find_candidates and _candidates(self._find_candidates(name), camera)
+        ignored, found, candidates = self._ignored[name], self._sky[name], self._candidates[name]
         masks = [mask for mask in (ignored and ignored.mask(), frame_mask(pixels)) if mask is not None]
-        return View(name, camera, pixels, np.logical_or.reduce(masks) if masks else None, found and found.mask())
+        return View(
+            name,
+            camera,
+            pixels,
+            np.logical_or.reduce(masks) if masks else None,
+            found and found.mask(),
+            candidates and candidates.mask(),
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +131,7 @@ def _smaller(full: View, divisor: int) -> View:
     camera = full.camera.resized(
         max(1, round(full.camera.width / divisor)), max(1, round(full.camera.height / divisor))
     )
-    masks = (_mask_resized(mask, camera) for mask in (full.ignored, full.sky))
+    masks = (_mask_resized(mask, camera) for mask in (full.ignored, full.sky, full.candidates))
     return View(full.name, camera, resized(full.pixels, camera.width, camera.height), *masks)
 
 
@@ -144,6 +160,14 @@ def _sky(pixels: np.ndarray, camera: Camera, points: np.ndarray) -> np.ndarray |
     colors = resized(pixels, small.width, small.height).astype(np.float32) / 255
     found = plain_sky.plain_sky(colors, small, small.project(points.astype(np.float64))[0])
     return _mask_resized(found, camera) if found.any() else None
+
+
+def _candidates(found: np.ndarray, camera: Camera) -> _Bits | None:
+    """Those of a photo, (h, w) bool, and what is in reach of them at the view's size; None if there are none."""
+    found = _mask_resized(found, camera)
+    if not found.any():
+        return None
+    return _Bits.of(ndimage.distance_transform_edt(~found) <= CANDIDATES_REACH_PX)
 
 
 def _ignored(workspace: Workspace, photo: Photo, masks: Path | None, camera: Camera) -> _Bits | None:

@@ -20,7 +20,7 @@ import numpy as np
 
 from ..protocol import codec
 from ..protocol.errors import ProtocolError, ResourceError, SegWildError
-from ..protocol.requests import ANSWERS
+from ..protocol.questions import ANSWERS
 from ..protocol.values import ArrayRef, Job
 from .arrays import Arrays
 from .http import CLOSED, LOST, Address, Http

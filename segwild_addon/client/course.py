@@ -22,7 +22,12 @@ STAGES: dict[str, tuple[str, ...]] = {
     "embed": ("Features",),
     "lift": ("Features",),
 }
-_STAGE_OF = {"Training": "Training", "Describing pictures": "Features", "Lifting features": "Features"}
+_STAGE_OF = {
+    "Looking for passers-by": "Training",
+    "Training": "Training",
+    "Describing pictures": "Features",
+    "Lifting features": "Features",
+}
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,6 @@ from dataclasses import MISSING, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from .values import Chosen, Divided, Kept, Mark, Named, Ready
-
 Preset = Literal["quick", "standard", "full"]
 Device = Literal["auto", "cpu", "cuda"]
 Light = Literal["auto", "linear", "mlp", "none"]
@@ -60,6 +58,13 @@ class Train:
     )
     appearance: Light = option("Light of photos: linear, mlp (a small network), none; auto: mlp on CUDA.", "auto")
     transients: bool = option("Find and ignore passers-by.", True)
+    people: Path | None = option(
+        "Weights of a network that sees people and vehicles, to find passers-by that differ less; see segwild doctor.",
+        None,
+    )
+    people_mode: Literal["gate", "union"] = option(
+        "Of people: gate asks for half the difference where it sees somebody; union ignores all that it sees.", "gate"
+    )
     refine_poses: bool = option("Move photos' cameras a little where that fits the photos better.", False)
     masks: Path | None = option("Folder of <photo>.png masks, 0 = ignore.", None)
     seed: int = option("Same seed, same scene (on the CPU, with the same thread count).", 0)
@@ -76,6 +81,10 @@ class Run:
     device: Device = option("auto takes CUDA where it works.", "auto")
     iterations: int | None = option("Steps; none: the preset's.", None)
     cap: int | None = option("Most Gaussians; none: the preset's.", None)
+    people: Path | None = option(
+        "Weights of a network that sees people and vehicles, to find passers-by that differ less; see segwild doctor.",
+        None,
+    )
     hold_out: int = option("Photos kept from training to score the scene; -1: every 8th of 16 or more.", -1)
     test: tuple[str, ...] = option("Name of a photo to keep from training; repeatable, replaces --hold-out.", ())
     seed: int = option("Same seed, same scene (on the CPU, with the same thread count).", 0)
@@ -322,78 +331,3 @@ class Submit:
     verb: str
     request: dict[str, Any]
     snapshot_secs: float = 0.0  # between snapshots while it trains, at least 1; 0: none
-
-
-@dataclass(frozen=True)
-class Preview:
-    """Which Gaussians would these clicks select? Nothing is kept."""
-
-    view: str  # photo
-    click: tuple[str, ...]  # as in Segment
-
-
-@dataclass(frozen=True)
-class Prepare:
-    """Get ready to answer, so that the first click does not wait."""
-
-    view: str = ""  # photo of the previews to come; empty: for Choose alone
-
-
-@dataclass(frozen=True)
-class Choose:
-    """Which Gaussians would these marks select? Nothing is kept."""
-
-    marks: tuple[Mark, ...]
-
-
-@dataclass(frozen=True)
-class Keep:
-    """Make an object from exactly these rows, or from what marks choose; one of that name gets the new rows."""
-
-    name: str
-    rows: str = ""  # base64 of bits as in Chosen; empty: what the marks choose
-    marks: tuple[Mark, ...] = ()
-
-
-@dataclass(frozen=True)
-class Drop:
-    """Delete an object. Its Gaussians stay."""
-
-    name: str
-
-
-@dataclass(frozen=True)
-class Rename:
-    """Give an object another name."""
-
-    name: str
-    to: str
-
-
-@dataclass(frozen=True)
-class Cut:
-    """Divide at its edge what sticks out of an object; a cut it had is replaced, and it keeps its rows."""
-
-    name: str
-    mode: Literal["exact", "axis", "literal"] = "exact"
-
-
-@dataclass(frozen=True)
-class Revert:
-    """Take the cut of an object back: it is whole again."""
-
-    name: str
-
-
-ANSWERS: dict[type, type] = {
-    Preview: Chosen,
-    Prepare: Ready,
-    Choose: Chosen,
-    Keep: Kept,
-    Drop: Named,
-    Rename: Named,
-    Cut: Divided,
-    Revert: Named,
-}
-QUESTIONS = tuple(ANSWERS)
-CHANGES_OBJECTS = (Keep, Drop, Rename, Cut, Revert)

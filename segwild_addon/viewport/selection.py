@@ -22,7 +22,7 @@ from ..client.link import Happened
 from ..data import scenes, segments
 from ..protocol.errors import InputError, SegWildError
 from ..protocol.events import SceneChanged
-from ..protocol.requests import Choose, Prepare
+from ..protocol.questions import Choose, Prepare
 from ..protocol.values import Mark
 from . import draw
 

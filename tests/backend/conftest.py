@@ -15,6 +15,8 @@ import pytest
 import torch
 
 from backend.capture.pictures import write_picture
+from backend.features.people import checkpoint as people_checkpoint
+from backend.features.people.network import CLASSES
 from backend.features.sam import checkpoint
 from backend.features.sam.checkpoint import Layout
 from backend.render import Seen
@@ -191,3 +193,36 @@ def small_sam(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
     torch.set_num_threads(1)  # so small, it is faster alone, above all beside other programs
     yield request.getfixturevalue("_small_sam_file")
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def red_is_a_person(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of torchvision's LR-ASPP, 13 MB, whose weights are set by hand: what is red is a person."""
+    model = people_checkpoint.build("lraspp_mobilenet_v3_large")
+    state = {name: torch.zeros_like(value, device="cpu") for name, value in model.state_dict().items()}
+    for name, value in state.items():
+        if name.endswith(("running_var", ".1.weight")):  # each normalisation's, which then changes next to nothing
+            value.fill_(1)
+    # One channel carries R - (G + B) / 2 + 4 through the layers before the classifier; at 3 and above, activations
+    # leave it as it is. Inputs are normalised, hence the deviations. Blocks 1 and 3 are left out by their shortcuts.
+    red, green, blue = 0.229, -0.224 / 2, -0.225 / 2
+    state["backbone.0.0.weight"][0, :, 1, 1] = torch.tensor([red, green, blue])
+    state["backbone.0.1.bias"][0] = 4 + 0.485 - (0.456 + 0.406) / 2  # the means
+    for block, expand, depthwise, project in ((2, 0, 1, 2), (4, 0, 1, 3)):
+        prefix = f"backbone.{block}.block"
+        state[f"{prefix}.{expand}.0.weight"][0, 0] = 1
+        middle = state[f"{prefix}.{depthwise}.0.weight"].shape[2] // 2
+        state[f"{prefix}.{depthwise}.0.weight"][0, 0, middle, middle] = 1
+        state[f"{prefix}.{project}.0.weight"][0, 0] = 1
+    state["backbone.4.block.2.fc2.bias"].fill_(3)  # the gate of block 4 is open
+    for block in (1, 3):
+        last = max(int(name.split(".")[3]) for name in state if name.startswith(f"backbone.{block}.block."))
+        state[f"backbone.{block}.block.{last}.1.weight"].zero_()
+    weight, bias = state["classifier.low_classifier.weight"], state["classifier.low_classifier.bias"]
+    bias.fill_(-30)
+    bias[CLASSES.index("background")] = 0
+    person = CLASSES.index("person")
+    weight[person, 0], bias[person] = 40, -40 * 4.35  # redder than 0.35
+    path = tmp_path_factory.mktemp("people") / "red.pth"
+    torch.save(state, path)
+    return path

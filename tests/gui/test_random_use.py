@@ -120,7 +120,7 @@ def see_everything(person: Person) -> None:
     person.blender.run("bpy.ops.segwild.start_backend()")
     person.blender.until("result = addon('work').link_of(bpy.context).running")
     person.blender.run("""
-        told, asking = [], addon('protocol.requests').Prepare()
+        told, asking = [], addon('protocol.questions').Prepare()
         addon('work').link_of(bpy.context).ask(asking, told.append)
         addon('session').wake()
     """)
@@ -152,9 +152,15 @@ def printed(blender: Driver) -> str:
 
 
 def at_rest(person: Person) -> dict[str, Any]:
-    """What Blender holds with one fresh import in a new file, drawn, nothing to undo and no backend."""
-    blender, workspace = person.blender, person.folder / "untouched.segwild"
+    """What Blender holds with one fresh import in a new file, drawn, nothing to undo and no backend.
+
+    What was imported at the last rest may have been edited since: the workspace is laid anew.
+    """
+    blender, workspace = person.blender, person.folder / "at-rest.segwild"
     blender.run("bpy.ops.wm.read_homefile(app_template='')", view=False)
+    blender.until("result = not any(one.busy or one.running for one in addon('session').links.values())")
+    shutil.rmtree(workspace, ignore_errors=True)
+    shutil.copytree(person.folder / "untouched.segwild", workspace)
     blender.run(f"""
         for ob in list(bpy.data.objects):
             bpy.data.objects.remove(ob)

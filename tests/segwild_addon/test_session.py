@@ -12,7 +12,7 @@ import pytest
 
 from segwild_addon.client import Address
 from segwild_addon.protocol.errors import InputError
-from segwild_addon.protocol.requests import Prepare
+from segwild_addon.protocol.questions import Prepare
 
 # As in client/test_link.py: what waits for the backend waits a second or more.
 WAITS_SECS = 0.7

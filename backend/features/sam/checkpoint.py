@@ -19,34 +19,24 @@ VARIABLE = "SEGWILD_SAM_CHECKPOINT"
 _WIDTH_OF = "image_encoder.patch_embed.proj.weight"
 
 
-@dataclass(frozen=True)
-class Published:
-    """A checkpoint as its authors publish it."""
-
-    kind: str
-    file: str
-    size_bytes: int
-    sha256: str
-
-    @property
-    def url(self) -> str:
-        return f"https://dl.fbaipublicfiles.com/segment_anything/{self.file}"
-
-
+_HOST = "https://dl.fbaipublicfiles.com/segment_anything"
 # The smallest first: without a card, ViT-B takes 20 seconds per picture, ViT-H minutes.
 PUBLISHED = (
-    Published(
-        "ViT-B", "sam_vit_b_01ec64.pth", 375_042_383, "ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912"
+    weights.Published(
+        "ViT-B",
+        f"{_HOST}/sam_vit_b_01ec64.pth",
+        375_042_383,
+        "ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912",
     ),
-    Published(
+    weights.Published(
         "ViT-L",
-        "sam_vit_l_0b3195.pth",
+        f"{_HOST}/sam_vit_l_0b3195.pth",
         1_249_524_607,
         "3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622",
     ),
-    Published(
+    weights.Published(
         "ViT-H",
-        "sam_vit_h_4b8939.pth",
+        f"{_HOST}/sam_vit_h_4b8939.pth",
         2_564_550_879,
         "a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e",
     ),
@@ -86,24 +76,8 @@ def on_this_machine() -> list[str]:
     found = sorted(weights.folder().glob("sam_vit_*.pth"))
     if os.environ.get(VARIABLE):
         found.insert(0, Path(os.environ[VARIABLE]).expanduser())
-    files = {path: weights.digest(path) for path in found if path.is_file()}
-    lines = [f"missing: {path} ({VARIABLE} names it)" for path in found if path not in files]
-    for published in PUBLISHED:
-        size = f"{published.size_bytes / 1e6:,.0f} MB"
-        own = [path for path, digest in files.items() if digest == published.sha256]
-        damaged = [path for path in files if path.name == published.file and path not in own]
-        lines += [f"{published.kind}: {path} (as published)" for path in own]
-        lines += [
-            f"{published.kind}: {path} is not what was published under that name (its SHA-256 is {files[path]}, "
-            f"not {published.sha256}); download it again: {published.url}"
-            for path in damaged
-        ]
-        if not own and not damaged:
-            lines.append(f"{published.kind}: not found; {published.url} ({size}, SHA-256 {published.sha256})")
-    known = {published.sha256 for published in PUBLISHED}
-    names = {published.file for published in PUBLISHED}
-    others = (path for path, digest in files.items() if digest not in known and path.name not in names)
-    return [*lines, *(f"{path} (not a published file; SHA-256 {files[path]})" for path in others)]
+    missing = [f"missing: {path} ({VARIABLE} names it)" for path in found if not path.is_file()]
+    return missing + weights.on_this_machine(PUBLISHED, [path for path in found if path.is_file()])
 
 
 def open_network(path: Path) -> Network:

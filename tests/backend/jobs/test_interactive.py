@@ -17,7 +17,7 @@ import pytest
 
 from backend.jobs import interactive
 from segwild_addon.protocol import codec
-from segwild_addon.protocol.requests import Choose, Prepare
+from segwild_addon.protocol.questions import Choose, Prepare
 from segwild_addon.protocol.values import Mark, Ready
 
 READY = {"gaussians": 5, "time_secs": 1.0}

@@ -13,7 +13,7 @@ from backend.service.app import PAGE as BROWSER_PAGE
 from backend.service.app import REMOTE_VERBS, application
 from backend.verbs import VERBS
 from segwild_addon.client.stream import KINDS
-from segwild_addon.protocol import events, requests
+from segwild_addon.protocol import events, questions
 
 
 def test_the_page_is_up_to_date() -> None:
@@ -22,7 +22,7 @@ def test_the_page_is_up_to_date() -> None:
 
 def test_every_field_of_every_message_is_told() -> None:
     text = page()
-    kinds = (*events.EVENTS, *requests.QUESTIONS, *(VERBS[verb][0] for verb in REMOTE_VERBS))
+    kinds = (*events.EVENTS, *questions.QUESTIONS, *(VERBS[verb][0] for verb in REMOTE_VERBS))
     for kind in kinds:
         section = text.partition(f"{kind.__name__}`\n" if f"### `{kind.__name__}`" in text else f"({kind.__name__})\n")[
             2

@@ -16,7 +16,7 @@ from backend.segment import cuts, marks, meant, mincut, objects, patches, sweep
 from backend.stages import answers as stage
 from backend.stages.answers import Answers, rows_of
 from segwild_addon.protocol.errors import InputError
-from segwild_addon.protocol.requests import Choose, Cut, Keep, Prepare, Preview, Revert
+from segwild_addon.protocol.questions import Choose, Cut, Keep, Prepare, Preview, Revert
 from segwild_addon.protocol.values import ArrayRef, Mark
 
 ON_RED = Mark((-0.45, -0.27, 0.28), (-0.6, -2.5, 0.5), 0.01)

@@ -66,3 +66,30 @@ def test_a_frame_around_a_photo_is_ignored_at_every_size(tmp_path: Path) -> None
         assert ignored[: 8 // divisor].all()
         assert not ignored[10 // divisor :].any()
         assert views.view("p1", divisor).ignored is None
+
+
+def test_candidates_reach_beyond_what_was_seen_at_every_size(tmp_path: Path) -> None:
+    made = workspace(tmp_path / "w")
+    seen = np.zeros((24, 32), bool)  # half the view's size
+    seen[10:14, 12:16] = True
+    asked: list[str] = []
+
+    def found(name: str) -> np.ndarray:
+        asked.append(name)
+        return seen if name == "p1" else np.zeros((24, 32), bool)
+
+    views = Views(made, made.used_photos(), 64, candidates=found, cache_bytes=1)
+    assert not asked
+    y, x = np.mgrid[:48, :64]
+    distance = np.hypot(np.maximum(np.maximum(20 - y, y - 27), 0), np.maximum(np.maximum(24 - x, x - 31), 0))
+    full = views.view("p1").candidates
+    assert full is not None
+    assert np.array_equal(full, distance <= module.CANDIDATES_REACH_PX)
+    half = views.view("p1", 2).candidates
+    assert half is not None
+    assert half.shape == (24, 32)
+    assert half.mean() == pytest.approx(full.mean(), rel=0.1)
+    assert views.view("p0").candidates is None
+    views.view("p1")
+    assert asked == ["p1", "p0"]  # pictures are decoded again, but nobody is looked for again
+    assert Views(made, made.used_photos(), 64).view("p1").candidates is None

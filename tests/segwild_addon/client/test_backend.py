@@ -18,7 +18,7 @@ from segwild_addon.client import Address, Answered, Backend, Launch, Status
 from segwild_addon.client.http import SILENT
 from segwild_addon.protocol.errors import InputError, ProtocolError, ResourceError, SegWildError
 from segwild_addon.protocol.events import JobCancelled, JobDone, JobFailed, JobQueued, JobStarted, Numbered
-from segwild_addon.protocol.requests import (
+from segwild_addon.protocol.questions import (
     ANSWERS,
     QUESTIONS,
     Choose,

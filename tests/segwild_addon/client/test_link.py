@@ -14,7 +14,7 @@ from segwild_addon.client import Address, Answered, Launch, Rewound, Status, pro
 from segwild_addon.client.backend import Backend
 from segwild_addon.client.link import ENDING, Happened, Link, tail_of
 from segwild_addon.protocol.events import JobDone, SceneChanged
-from segwild_addon.protocol.requests import Prepare
+from segwild_addon.protocol.questions import Prepare
 
 # A call that waits for anything of the backend waits a second or more; on a busy machine one that does not may take
 # this long all the same. benchmarks/waiting.py measures the real figure.

@@ -13,13 +13,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from segwild_addon.protocol import codec, events, requests, values
+from segwild_addon.protocol import codec, events, questions, requests, values
 from segwild_addon.protocol.errors import ProtocolError
 
 MESSAGES = [
     *(
         cls
-        for module in (requests, values)
+        for module in (requests, questions, values)
         for cls in vars(module).values()
         if dataclasses.is_dataclass(cls) and cls.__module__ == module.__name__
     ),

@@ -1,0 +1,86 @@
+"""Questions to a service: one frozen dataclass each, answered at once by a worker that holds the scene.
+
+Each has its answer in `values`. Positions are pixels of the photo as taken, as in `requests`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from .values import Chosen, Divided, Kept, Mark, Named, Ready
+
+
+@dataclass(frozen=True)
+class Preview:
+    """Which Gaussians would these clicks select? Nothing is kept."""
+
+    view: str  # photo
+    click: tuple[str, ...]  # as in Segment
+
+
+@dataclass(frozen=True)
+class Prepare:
+    """Get ready to answer, so that the first click does not wait."""
+
+    view: str = ""  # photo of the previews to come; empty: for Choose alone
+
+
+@dataclass(frozen=True)
+class Choose:
+    """Which Gaussians would these marks select? Nothing is kept."""
+
+    marks: tuple[Mark, ...]
+
+
+@dataclass(frozen=True)
+class Keep:
+    """Make an object from exactly these rows, or from what marks choose; one of that name gets the new rows."""
+
+    name: str
+    rows: str = ""  # base64 of bits as in Chosen; empty: what the marks choose
+    marks: tuple[Mark, ...] = ()
+
+
+@dataclass(frozen=True)
+class Drop:
+    """Delete an object. Its Gaussians stay."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Rename:
+    """Give an object another name."""
+
+    name: str
+    to: str
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Divide at its edge what sticks out of an object; a cut it had is replaced, and it keeps its rows."""
+
+    name: str
+    mode: Literal["exact", "axis", "literal"] = "exact"
+
+
+@dataclass(frozen=True)
+class Revert:
+    """Take the cut of an object back: it is whole again."""
+
+    name: str
+
+
+ANSWERS: dict[type, type] = {
+    Preview: Chosen,
+    Prepare: Ready,
+    Choose: Chosen,
+    Keep: Kept,
+    Drop: Named,
+    Rename: Named,
+    Cut: Divided,
+    Revert: Named,
+}
+QUESTIONS = tuple(ANSWERS)
+CHANGES_OBJECTS = (Keep, Drop, Rename, Cut, Revert)
