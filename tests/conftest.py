@@ -8,6 +8,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+import backend  # noqa: F401  before any test imports torch, so that threads that wait sleep in tests too
+
 # A busy machine is no failure: time is measured in benchmarks, not in property tests. Where CI is set, the
 # examples are the same each time: new ones are for whoever can look into them.
 hypothesis.settings.register_profile("segwild", deadline=None, derandomize="CI" in os.environ)

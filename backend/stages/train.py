@@ -10,8 +10,7 @@ from backend.features.people import People
 from backend.progress import Progress
 from backend.render import chosen_engine
 from backend.scene import Workspace
-from backend.train.checkpoint import identity, identity_of
-from backend.train.config import PRESETS, Candidates, TrainConfig, configured
+from backend.train.config import PRESETS, Candidates, configured
 from backend.train.loop import Training
 from backend.train.views import Views
 from segwild_addon.protocol.errors import InputError
@@ -24,22 +23,24 @@ def run(request: Train, progress: Progress) -> dict[str, Any]:
     Raises InputError if there are no cameras, objects that a new training would orphan, or weights that are none.
     """
     workspace = Workspace.open(request.workspace)
+    config = configured(request)
     engine = chosen_engine(request.device, progress)
-    configs = _configs(request, engine)
     photos = [photo for photo in workspace.used_photos() if photo.split == "train"]
     if not photos:
         raise InputError("no-photos", "No photo of the workspace can be trained on.", "Run segwild capture again.")
     people = None
     if request.people is not None:
         people = People(workspace, request.people, engine)
-        candidates = Candidates(people.digest, request.people_mode)
-        configs = [replace(config, candidates=candidates) for config in configs]
-    masks = {"masks": str(request.masks) if request.masks else None}
+        config = replace(config, candidates=Candidates(people.digest, request.people_mode))
+    settings = asdict(config) | {"masks": str(request.masks) if request.masks else None}
     done = workspace.made("train")
-    if done is not None and workspace.splats.exists() and not request.restart:
-        for config in configs:
-            if _completed(done["settings"], asdict(config) | masks) == asdict(config) | masks:
-                return done["result"]
+    if (
+        done is not None
+        and workspace.splats.exists()
+        and _completed(done["settings"], settings) == settings
+        and not request.restart
+    ):
+        return done["result"]
     if request.restart:
         workspace.checkpoint.unlink(missing_ok=True)
     if workspace.segments.exists():
@@ -51,9 +52,7 @@ def run(request: Train, progress: Progress) -> dict[str, Any]:
     began = time.monotonic()
     if people is not None:
         people.look(photos, progress)
-    long_side = configs[0].long_side
-    views = Views(workspace, photos, long_side, request.masks, candidates=people and people.candidates)
-    config = _begun(workspace, configs, views)
+    views = Views(workspace, photos, config.long_side, request.masks, candidates=people and people.candidates)
     training = Training(workspace, config, views, progress, engine)
     training.run()
     result = {
@@ -64,21 +63,8 @@ def run(request: Train, progress: Progress) -> dict[str, Any]:
     }
     if training.poses is not None:
         result |= {"cameras_moved": training.poses.told(), "cameras": training.poses.summary()}
-    workspace.record("train", settings=asdict(config) | masks, result=result, course=asdict(training.course))
+    workspace.record("train", settings=settings, result=result, course=asdict(training.course))
     return result
-
-
-def _configs(request: Train, engine: str) -> list[TrainConfig]:
-    """What is trained, and what else would satisfy the request, if it is there: what auto means on another engine."""
-    engines = (engine, "cuda" if engine == "cpu" else "cpu") if request.appearance == "auto" else (engine,)
-    return [configured(request, each) for each in engines]
-
-
-def _begun(workspace: Workspace, configs: list[TrainConfig], views: Views) -> TrainConfig:
-    """The one whose training was stopped, else the first."""
-    begun = identity_of(workspace.checkpoint) if len(configs) > 1 else None
-    points = len(workspace.points().positions)
-    return next((config for config in configs if identity(config, views.names, points) == begun), configs[0])
 
 
 def _completed(found: dict[str, Any], settings: dict[str, Any], defaults: Any = None) -> dict[str, Any]:

@@ -86,11 +86,3 @@ class Checkpoint:
         except (SegWildError, KeyError, ValueError, TypeError) as error:
             progress.warn("checkpoint-damaged", f"The checkpoint cannot be used ({error}); starting anew.")
             return None
-
-
-def identity_of(path: Path) -> str | None:
-    """Of the training whose checkpoint lies there; None if there is none that can be read."""
-    try:
-        return json.loads(read_arrays(path)[1]["facts"])["identity"]
-    except (SegWildError, OSError, KeyError, ValueError, TypeError):
-        return None

@@ -118,18 +118,15 @@ def sampled(config: TrainConfig) -> TrainConfig:
     )
 
 
-def appearance_kind(word: Light, engine: str) -> AppearanceKind:
-    """What the word of a request stands for on an engine: a network costs a step little on a graphics card alone."""
-    if word == "none":
-        return LinearAppearance(rank=0)
-    return MlpAppearance() if word == "mlp" or (word == "auto" and engine != "cpu") else LinearAppearance()
+APPEARANCES: dict[Light, AppearanceKind] = {
+    "linear": LINEAR,
+    "mlp": MlpAppearance(),
+    "none": LinearAppearance(rank=0),
+}
 
 
-def configured(request: Train, engine: str = "cpu") -> TrainConfig:
-    """The preset with the person's own numbers in it. Raises InputError for numbers that make no sense.
-
-    What a request leaves open may depend on the engine that will draw.
-    """
+def configured(request: Train) -> TrainConfig:
+    """The preset with the person's own numbers in it. Raises InputError for numbers that make no sense."""
     config = PRESETS[request.preset]
     if request.density == "capped":
         config = sampled(config)
@@ -151,7 +148,7 @@ def configured(request: Train, engine: str = "cpu") -> TrainConfig:
         steps=request.iterations or config.steps,
         long_side=request.long_side or config.long_side,
         density=replace(config.density, cap=request.cap or config.density.cap),
-        appearance=appearance_kind(request.appearance, engine),
+        appearance=APPEARANCES[request.appearance],
         own_sky_rate=0.0 if request.appearance == "none" else config.own_sky_rate,
         transients=request.transients,
         poses=PoseRefinement() if request.refine_poses else None,

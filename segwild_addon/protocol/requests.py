@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 Preset = Literal["quick", "standard", "full"]
 Device = Literal["auto", "cpu", "cuda"]
-Light = Literal["auto", "linear", "mlp", "none"]
+Light = Literal["linear", "mlp", "none"]
 
 
 def option(help_text: str, default: Any = MISSING, *, positional: bool = False, scene: bool = False) -> Any:
@@ -56,7 +56,7 @@ class Train:
     density: Literal["adaptive", "capped"] = option(
         "How Gaussians multiply: where pictures pull hardest, or drawn by opacity.", "adaptive"
     )
-    appearance: Light = option("Light of photos: linear, mlp (a small network), none; auto: mlp on CUDA.", "auto")
+    appearance: Light = option("How photos' light acts: linear, mlp (a small network) or none.", "linear")
     transients: bool = option("Find and ignore passers-by.", True)
     people: Path | None = option(
         "Weights of a network that sees people and vehicles, to find passers-by that differ less; see segwild doctor.",

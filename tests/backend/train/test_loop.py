@@ -171,21 +171,6 @@ def test_a_training_of_before_there_were_kinds_of_appearance_is_not_repeated(tmp
     assert made.splats.stat().st_mtime_ns != stamp
 
 
-def test_auto_goes_on_with_what_another_engine_began(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A training on a graphics card is finished, or found finished, on a machine without one."""
-    monkeypatch.setattr(loop, "CHECKPOINT_SECS", -1.0)
-    made = workspace(tmp_path / "w")
-    with pytest.raises(Cancelled):
-        train.run(short(workspace=made.root, iterations=20, appearance="mlp"), StopAt(9))
-    progress = Quiet()
-    first = train.run(short(workspace=made.root, iterations=20), progress)
-    assert not progress.warnings
-    assert Appearance.load(made).kind == MlpAppearance()
-    assert train.run(short(workspace=made.root, iterations=20), Quiet()) == first
-    train.run(short(workspace=made.root, iterations=20, appearance="linear"), Quiet())
-    assert Appearance.load(made).kind == LinearAppearance()
-
-
 def test_a_damaged_or_foreign_checkpoint_is_a_warning(tmp_path: Path) -> None:
     made = workspace(tmp_path / "w")
     made.checkpoint.parent.mkdir(parents=True)
@@ -237,12 +222,10 @@ def test_numbers_that_make_no_sense_are_refused() -> None:
     assert (none.appearance.numbers, none.own_sky_rate) == (0, 0)
 
 
-def test_what_auto_stands_for_depends_on_the_engine() -> None:
-    assert configured(Train(Path()), "cpu").appearance == LinearAppearance()
-    assert configured(Train(Path()), "cuda").appearance == MlpAppearance()
-    for engine in ("cpu", "cuda"):
-        assert configured(replace(Train(Path()), appearance="linear"), engine).appearance == LinearAppearance()
-        assert configured(replace(Train(Path()), appearance="mlp"), engine).appearance == MlpAppearance()
+def test_the_word_for_a_light_is_the_same_on_every_engine() -> None:
+    assert configured(Train(Path())).appearance == LinearAppearance()
+    assert configured(replace(Train(Path()), appearance="linear")).appearance == LinearAppearance()
+    assert configured(replace(Train(Path()), appearance="mlp")).appearance == MlpAppearance()
 
 
 @pytest.mark.parametrize("appearance", ["linear", "mlp"])
