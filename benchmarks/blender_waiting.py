@@ -70,7 +70,9 @@ def worst_ms(fault: str, secs: float, folder: Path) -> float:
             clock(link.ask, Prepare(), lambda answered: None)
             clock(link.submit, "objects", lambda answered: None)
             if fault in ("killed", "stopped") and not pids:
-                link.later(lambda answered: pids.append(answered.value["pid"]), Backend.health)
+                link.later(
+                    lambda answered: pids.extend(answered.value and [answered.value["pid"]] or ()), Backend.health
+                )
         if pids and pids[-1]:
             os.kill(pids[-1], signal.SIGKILL if fault == "killed" else signal.SIGSTOP)
             pids.append(0)

@@ -151,6 +151,12 @@ class SegwildScene(bpy.types.PropertyGroup):
         name="Workspace", description="The folder the new scene is made in", subtype="DIR_PATH"
     )
     preset: EnumProperty(name="Preset", description="Time against detail", items=PRESETS, default="standard")
+    people_weights: StringProperty(
+        name="People",
+        description="Weights of a network that sees people and vehicles, to leave out those that differ too little"
+        " from what is behind them. `segwild doctor` says where to get them; empty: none",
+        subtype="FILE_PATH",
+    )
     clean_edges: BoolProperty(
         name="Clean edges",
         description="Divide the splats that stick out of a new object at its edge. Needs the backend",

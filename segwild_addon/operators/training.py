@@ -18,6 +18,11 @@ class _Job(bpy.types.Operator):
             return {"CANCELLED"}
         return {"FINISHED"}
 
+    def _train(self, context: bpy.types.Context, verb: str, **request) -> set[str]:
+        settings = context.scene.segwild
+        people = work.path(settings.people_weights) if settings.people_weights else None
+        return self._queue(context, verb, preset=settings.preset, people=people, **request)
+
 
 class SEGWILD_OT_make_scene(_Job):
     """Find the cameras of the photos, train the splats and prepare them for selecting, all in one go.
@@ -41,7 +46,7 @@ class SEGWILD_OT_make_scene(_Job):
         if not settings.workspace_folder:
             photos = work.path(settings.photos_folder)
             settings.workspace_folder = str(photos.with_name(f"{photos.name}.segwild"))
-        return self._queue(context, "run", photos=work.path(settings.photos_folder), preset=settings.preset)
+        return self._train(context, "run", photos=work.path(settings.photos_folder))
 
 
 class SEGWILD_OT_train(_Job):
@@ -59,7 +64,7 @@ class SEGWILD_OT_train(_Job):
         return context.window_manager.invoke_confirm(self, event)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        return self._queue(context, "train", preset=context.scene.segwild.preset)
+        return self._train(context, "train")
 
 
 class SEGWILD_OT_lift(_Job):

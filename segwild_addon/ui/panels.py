@@ -99,6 +99,10 @@ class SEGWILD_PT_make(_Panel):
             if settings.photos_folder:
                 layout.prop(settings, "workspace_folder", placeholder="beside the photos")
             layout.prop(settings, "preset")
+            header, body = layout.panel("segwild_passers_by", default_closed=True)
+            header.label(text="Passers-By")
+            if body is not None:
+                body.prop(settings, "people_weights", placeholder="found by difference alone")
             row = layout.row()
             row.scale_y = 1.4
             row.operator("segwild.make_scene", icon="PLAY")

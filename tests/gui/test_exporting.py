@@ -38,8 +38,9 @@ def test_a_chosen_file_is_written_while_blender_goes_on(imported: Driver, tmp_pa
     assert f"Wrote {SPLATS:,} splats" in imported.log()
 
 
-def test_the_browser_suggests_the_name_of_what_is_written_and_can_be_left(imported: Driver) -> None:
-    imported.run("""
+def suggested(blender: Driver) -> tuple[Path, str]:
+    """The folder and the name with which the browser opens; it is left at once."""
+    blender.run("""
         ob = bpy.context.view_layer.objects.active
         ob.name = 'stone'
         for other in bpy.context.view_layer.objects:
@@ -47,13 +48,31 @@ def test_the_browser_suggests_the_name_of_what_is_written_and_can_be_left(import
         bpy.context.preferences.view.filebrowser_display_type = 'SCREEN'
         bpy.ops.segwild.export_ply('INVOKE_DEFAULT', scope='SELECTED')
     """)
-    name = imported.run(
-        "result = bpy.context.window_manager.windows[0].screen.areas[0].spaces.active.params.filename", view=False
+    folder, name = blender.run(
+        """
+        params = bpy.context.window_manager.windows[0].screen.areas[0].spaces.active.params
+        result = [params.directory.decode(), params.filename]
+        """,
+        view=False,
     )
-    assert name == "stone.ply"
-    imported.move(500, 400)
-    imported.key("Escape")
-    imported.until("result = bpy.context.window_manager.windows[0].screen.areas[0].type != 'FILE_BROWSER'", view=False)
+    blender.move(500, 400)
+    blender.key("Escape")
+    blender.until("result = bpy.context.window_manager.windows[0].screen.areas[0].type != 'FILE_BROWSER'", view=False)
+    return Path(folder), name
+
+
+def test_the_browser_suggests_the_name_of_what_is_written_and_can_be_left(imported: Driver) -> None:
+    assert suggested(imported)[1] == "stone.ply"
+    no_traceback(imported)
+
+
+def test_the_browser_opens_where_the_last_export_went(imported: Driver, tmp_path: Path) -> None:
+    for name in ("here", "there"):
+        (tmp_path / name).mkdir()
+        begin(imported, tmp_path / name / "all.ply", chunk=1 << 14)
+        imported.until("import threading; result = all(t.name != 'segwild-export' for t in threading.enumerate())")
+        imported.until(f"import os; result = os.path.exists({str(tmp_path / name / 'all.ply')!r})")
+        assert suggested(imported) == (tmp_path / name, "stone.ply")
     no_traceback(imported)
 
 

@@ -116,6 +116,18 @@ def test_a_training_is_shown_as_it_grows_and_imported_when_it_is_done(
     assert len([c for c in blender.data.collections if c.segwild.is_scene]) == 1
 
 
+def test_weights_that_see_people_go_with_the_training(working: SimpleNamespace, blender: Any, tmp_path: Path) -> None:
+    link = working.connect()
+    for path in ("", str(tmp_path / "net.pth")):
+        blender.context.scene.segwild.people_weights = path
+        known = set(working.fake.jobs)
+        assert blender.ops.segwild.make_scene() == {"FINISHED"}
+        working.until(lambda before=known: set(working.fake.jobs) - before)
+        (job,) = set(working.fake.jobs) - known
+        assert working.fake.jobs[job]["request"].get("people") == (path or None)
+        working.until(lambda: link.courses.current is not None and link.courses.current.ended)
+
+
 @pytest.mark.parametrize("kind", ["JobFailed", "JobCancelled", "stopped"])
 def test_the_preview_ends_with_the_training(working: SimpleNamespace, kind: str) -> None:
     link = working.connect()

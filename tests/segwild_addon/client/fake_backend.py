@@ -210,7 +210,17 @@ class _Handler(BaseHTTPRequestHandler):
             raise _Refused(400, "unknown-field", "Submit has the fields verb, request and snapshot_secs.")
         if body["verb"] not in VERBS:
             raise _Refused(400, "unknown-verb", f"There is no job {body['verb']!r}.")
-        if set(body["request"]) - {"workspace", "out", "photos", "action", "names", "preset", "iterations", "device"}:
+        if set(body["request"]) - {
+            "workspace",
+            "out",
+            "photos",
+            "action",
+            "names",
+            "preset",
+            "iterations",
+            "device",
+            "people",
+        }:
             raise _Refused(400, "unknown-field", "The request has an unknown field.")
         now = time.time()
         job = {"kind": "Job", "id": uuid.uuid4().hex, "verb": body["verb"], "state": "queued", "created": now}
