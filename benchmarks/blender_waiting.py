@@ -70,9 +70,7 @@ def worst_ms(fault: str, secs: float, folder: Path) -> float:
             clock(link.ask, Prepare(), lambda answered: None)
             clock(link.submit, "objects", lambda answered: None)
             if fault in ("killed", "stopped") and not pids:
-                link.later(
-                    lambda answered: pids.extend(answered.value and [answered.value["pid"]] or ()), Backend.health
-                )
+                link.later(lambda answered: pids.extend(pid_of(answered)), Backend.health)
         if pids and pids[-1]:
             os.kill(pids[-1], signal.SIGKILL if fault == "killed" else signal.SIGSTOP)
             pids.append(0)
@@ -86,6 +84,11 @@ def worst_ms(fault: str, secs: float, folder: Path) -> float:
     link.wait(20)
     del session.links[str(workspace)]
     return 1e3 * clock.worst_secs
+
+
+def pid_of(answered: Any) -> list[int]:
+    """The backend's; nothing where it had died before it could say."""
+    return [] if answered.value is None else [answered.value["pid"]]
 
 
 def git(*words: str) -> str:

@@ -26,6 +26,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 PROTOCOL = 1
 GAUSSIANS, PACKED = 2500, 313
 VERBS = ("run", "capture", "train", "objects", "evaluate")
+REQUEST_FIELDS = {"workspace", "out", "photos", "action", "names", "preset", "iterations", "device", "people"}
 BODY_MAX = 1 << 20
 _ENDLESS = b" " * (1 << 16)
 HTTP_FAULTS = ("hang", "drip", "garbage", "html", "nonsense", "error", "cut", "endless", "hang-up", "wrong-length")
@@ -210,17 +211,7 @@ class _Handler(BaseHTTPRequestHandler):
             raise _Refused(400, "unknown-field", "Submit has the fields verb, request and snapshot_secs.")
         if body["verb"] not in VERBS:
             raise _Refused(400, "unknown-verb", f"There is no job {body['verb']!r}.")
-        if set(body["request"]) - {
-            "workspace",
-            "out",
-            "photos",
-            "action",
-            "names",
-            "preset",
-            "iterations",
-            "device",
-            "people",
-        }:
+        if set(body["request"]) - REQUEST_FIELDS:
             raise _Refused(400, "unknown-field", "The request has an unknown field.")
         now = time.time()
         job = {"kind": "Job", "id": uuid.uuid4().hex, "verb": body["verb"], "state": "queued", "created": now}
