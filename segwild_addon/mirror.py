@@ -195,7 +195,9 @@ def _read(uuid: str, answered: Answered) -> None:
         changed()
     else:
         told.refused.add(("read",))
-        if answered.error.code not in UNREACHABLE:
+        scene = scenes.find(uuid)
+        aside = scene is not None and scenes.is_aside(scene)  # whoever put it aside knows
+        if answered.error.code not in UNREACHABLE and not aside:
             work.say(str(answered.error))
 
 

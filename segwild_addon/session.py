@@ -25,6 +25,7 @@ BUDGET_SECS = 0.01  # of the main thread, per tick
 ASKED_SECS = 0.02  # between ticks: an answer is awaited
 BUSY_SECS = 0.1
 IDLE_SECS = 1.0
+WAIT = object()  # what a step yields that cannot go on yet: it is asked again at the next tick
 LEAVE_SECS = 2.0  # that leaving Blender may wait; a backend of ours ends by itself when its pipe closes
 
 Listener = Callable[[Link, Any], None]
@@ -36,6 +37,7 @@ _soon: dict[str, tuple[float, Callable[[], None]]] = {}  # by key: when, what
 _work: dict[str, tuple[Iterator[Any], Callable[[Any, SegWildError | None], None]]] = {}
 _trouble: list[str] = []  # the last thing that went wrong in a handler of ours
 _drawn: dict[str, float] = {"at": 0.0}
+_next: dict[str, float] = {"at": 0.0}  # the tick that is to come; 0: one is under way
 
 
 def link(folder: str | Path) -> Link:
@@ -63,7 +65,7 @@ def post(call: Callable[[], None]) -> None:
 def soon(key: str, call: Callable[[], None], secs: float = 0.0) -> None:
     """Have something done on the main thread after `secs` without another call for the same key."""
     _soon[key] = time.monotonic() + secs, call
-    wake()
+    wake(secs)
 
 
 def waits_for(key: str) -> bool:
@@ -119,7 +121,8 @@ def _one_due() -> bool:
 def _one_step() -> bool:
     for key, (steps, then) in list(_work.items()):
         try:
-            next(steps)
+            if next(steps) is WAIT:
+                continue
         except StopIteration as end:
             del _work[key]
             _guarded(lambda then=then, end=end: then(end.value, None))
@@ -180,19 +183,32 @@ def redraw_views() -> None:
 # The timer.
 
 
-def wake() -> None:
-    """Look at once instead of at the end of an idle second. Main thread only."""
-    if bpy.app.timers.is_registered(_tick):
+def wake(secs: float = 0.0) -> None:
+    """Look after `secs` at the latest, instead of at the end of an idle second. Main thread only.
+
+    Never later than planned: whoever calls this with every move of the mouse would put the tick off for as long.
+    """
+    secs = max(secs, ASKED_SECS)
+    if _next["at"] > time.monotonic() + secs and bpy.app.timers.is_registered(_tick):
         bpy.app.timers.unregister(_tick)
-        bpy.app.timers.register(_tick, first_interval=ASKED_SECS, persistent=True)
+        _plan(secs)
+
+
+def _plan(secs: float) -> None:
+    _next["at"] = time.monotonic() + secs
+    bpy.app.timers.register(_tick, first_interval=secs, persistent=True)
 
 
 def _tick() -> float:
+    _next["at"] = 0.0
     had = pump()
     if had or _work or any(one.asked for one in links.values()):
-        return ASKED_SECS
-    busy = _soon or _work or not _posted.empty() or any(one.busy for one in links.values())
-    return BUSY_SECS if busy else IDLE_SECS
+        secs = ASKED_SECS
+    else:
+        busy = _soon or not _posted.empty() or any(one.busy for one in links.values())
+        secs = BUSY_SECS if busy else IDLE_SECS
+    _next["at"] = time.monotonic() + secs
+    return secs
 
 
 @persistent
@@ -216,7 +232,7 @@ def leave() -> None:
 
 def register() -> None:
     bpy.app.handlers.load_post.append(_loaded)
-    bpy.app.timers.register(_tick, first_interval=BUSY_SECS, persistent=True)
+    _plan(BUSY_SECS)
 
 
 def unregister() -> None:

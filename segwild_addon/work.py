@@ -8,11 +8,13 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import bpy
 import numpy as np
+from bpy.app.handlers import persistent
 
 from . import environment, session
 from .client import Address, Answered, Launch, Status, command_of
@@ -20,20 +22,21 @@ from .client.backend import Backend
 from .client.course import Course
 from .client.link import Happened, Link, tail_of
 from .data import scenes
-from .protocol.errors import SegWildError
+from .protocol.errors import InputError, SegWildError
 from .protocol.events import JobCancelled, JobDone, JobFailed, JobProgress, SceneChanged
 from .protocol.values import Snapshot
+from .ui import thumbnails
 from .ui.preferences import preferences
 from .viewport import draw, framing
 
 SNAPSHOT_SECS = 4.0  # between pictures of a running training
 TAIL_SECS = 5.0  # between looks into the log of a job
 MAKES_SPLATS = ("run", "train")
+PLACES = ("photos", "people")  # fields of requests that name a folder or file outside the workspace
 
-_to_import: set[str] = set()  # workspaces whose result is to be brought in
+_to_import: set[str] = set()  # workspaces whose result is to be brought in, absolute
 _previews: dict[str, str] = {}  # workspace -> the uuid its preview is drawn under
 _tails: dict[str, tuple[tuple[str, ...], float]] = {}  # workspace -> lines of its worker's log, when they were read
-_requests: dict[str, tuple[str, dict[str, Any]]] = {}  # workspace -> the last job asked for
 
 
 def path(text: str) -> Path:
@@ -43,14 +46,19 @@ def path(text: str) -> Path:
 
 def workspace_of(context: bpy.types.Context) -> str:
     """The folder that the panel speaks of: of the active scene, else of the new one; empty if there is none."""
-    settings = context.scene.segwild
     scene = scenes.active(context)
-    making = settings.workspace_folder or _beside_photos(settings.photos_folder)
+    making = new_workspace(context)
     if making and (known := session.known(making)) is not None and known.busy:
         return making
     if scene is not None and scene.segwild.workspace:
         return scene.segwild.workspace
     return making
+
+
+def new_workspace(context: bpy.types.Context) -> str:
+    """The folder that a new scene is made in; empty without photos."""
+    settings = context.scene.segwild
+    return settings.workspace_folder or _beside_photos(settings.photos_folder)
 
 
 def _beside_photos(photos: str) -> str:
@@ -68,8 +76,12 @@ def link_of(context: bpy.types.Context) -> Link | None:
 def busy(context: bpy.types.Context) -> bool:
     """Whether a job is under way there."""
     link = link_of(context)
-    course = link.courses.current if link is not None else None
-    return course is not None and course.live and link is not None and link.running
+    return link is not None and _at_work(link)
+
+
+def _at_work(link: Link) -> bool:
+    course = link.courses.current
+    return course is not None and course.live and link.running
 
 
 def possible(context: bpy.types.Context) -> bool:
@@ -85,24 +97,28 @@ def look_for_backend() -> None:
     environment.look(known.python, folder)
 
 
-def start(context: bpy.types.Context) -> str:
-    """Start the backend of the present workspace; a sentence if that cannot be."""
-    workspace = workspace_of(context)
-    link = session.link(workspace)
+def start(context: bpy.types.Context, workspace: str = "", places: tuple[Path, ...] = ()) -> str:
+    """Start the backend of a workspace (or of the present one); a sentence if that cannot be.
+
+    It may use the places of the panel and `places`. A backend that may not use these yet is started anew.
+    """
+    link = session.link(workspace or workspace_of(context))
     if link.remote and link.backend is not None:
         return ""
     python = environment.python()
     if python is None:
         return f"{environment.status().sentence} {environment.status().hint}".strip()
-    photos = context.scene.segwild.photos_folder
-    folder = path(workspace)
-    launch = Launch(
-        command_of(python),
-        folder,
-        environment.default_folder().with_name("log") / f"{folder.stem}.log",
-        allow=(path(photos),) if photos else (),
-    )
-    link.start(launch)
+    settings = context.scene.segwild
+    allow = link.where.allow if isinstance(link.where, Launch) and link.backend is not None else ()
+    for place in (*places, *(path(text) for text in (settings.photos_folder, settings.people_weights) if text)):
+        if any(place == allowed or allowed in place.parents for allowed in allow):
+            continue
+        if not _at_work(link):
+            allow = (*allow, place)
+        elif place in places:
+            return f"The backend has a job, and cannot be told of another place before its end: {place}."
+    log = environment.default_folder().with_name("log") / f"{link.workspace.stem}.log"
+    link.start(Launch(command_of(python), link.workspace, log, allow=allow))
     session.wake()
     return ""
 
@@ -113,18 +129,22 @@ def connect(context: bpy.types.Context, address: Address) -> None:
     session.wake()
 
 
-def queue(context: bpy.types.Context, verb: str, **request: Any) -> str:
-    """Start the backend if need be and queue a job; a sentence if that cannot be."""
-    trouble = start(context)
+def queue(context: bpy.types.Context, verb: str, workspace: str = "", **request: Any) -> str:
+    """Start the backend if need be and queue a job for a workspace (or the present one); a sentence if that cannot be.
+
+    Places in it are as the panel has them, or as a former request had them.
+    """
+    workspace = workspace or workspace_of(context)
+    link = session.link(workspace)
+    places = {name: _place(link, str(request[name])) for name in PLACES if request.get(name)}
+    trouble = start(context, workspace, tuple(map(Path, places.values())))
     if trouble:
         return trouble
-    workspace = workspace_of(context)
-    link = session.link(workspace)
+    request |= places
     if "device" not in request and verb in MAKES_SPLATS:
         request["device"] = preferences(context).device
-    _requests[workspace] = verb, request
     if verb in MAKES_SPLATS:
-        _to_import.add(workspace)
+        _to_import.add(str(link.workspace))
         request = request | {"snapshot_secs": SNAPSHOT_SECS}
 
     def told(answered: Answered) -> None:
@@ -136,22 +156,34 @@ def queue(context: bpy.types.Context, verb: str, **request: Any) -> str:
     return ""
 
 
+def _place(link: Link, text: str) -> str:
+    """A folder or file as the backend is to be told of it: one of another machine is called what was typed."""
+    elsewhere = link.remote and link.backend is not None
+    return text if elsewhere and not text.startswith("//") else str(path(text))
+
+
 def again(context: bpy.types.Context) -> str:
-    """Queue the last job once more; a sentence if that cannot be."""
-    workspace = workspace_of(context)
-    known = _requests.get(workspace)
-    if known is not None:
-        return queue(context, known[0], **known[1])
-    link = link_of(context)
+    """Queue the last job once more, exactly as it was: only then does it go on from its last checkpoint. A sentence if
+    that cannot be."""
+    workspace, link = workspace_of(context), link_of(context)
     course = link.courses.current if link is not None else None
-    if course is None:
+    if link is None or course is None:
         return "There is no job to try again."
-    photos = context.scene.segwild.photos_folder
-    if course.verb in ("run", "capture"):
-        if not photos:
-            return "Choose the folder of the photos first."
-        return queue(context, course.verb, photos=path(photos), preset=context.scene.segwild.preset)
-    return queue(context, course.verb)
+    trouble = start(context, workspace)
+    if trouble:
+        return trouble
+
+    def told(answered: Answered) -> None:
+        if answered.error is not None:
+            say(str(answered.error))
+            return
+        job = answered.value
+        # The service fills in the folder of its scene, which may have been moved since.
+        request = {name: value for name, value in job.request.items() if name not in ("workspace", "out")}
+        say(queue(bpy.context, job.verb, workspace, **request))
+
+    link.once_running(lambda: link.later(told, Backend.job, course.job))
+    return ""
 
 
 def say(sentence: str, icon: str = "ERROR") -> None:
@@ -198,15 +230,52 @@ def import_scene(workspace: str) -> None:
     def done(scene: Any, error: SegWildError | None) -> None:
         if scene is not None:
             scenes.make_active(scene)
+            if older := scenes.put_aside(scene):
+                warnings.append(scenes.told_aside(older))
             if hidden := framing.hidden(scene):
                 warnings.append(hidden)
             framing.look_at(scene)
+            thumbnails.forget(workspace)
             with contextlib.suppress(RuntimeError):  # without a window there is nothing to undo
                 bpy.ops.ed.undo_push(message="Import SegWild Scene")
-        say(str(error) if error is not None else " ".join(warnings))
+        if error is not None:
+            say(str(error))
+        else:
+            say(" ".join(warnings), "INFO")
         session.redraw_views()
 
-    session.carry_out(f"import {workspace}", scenes.importing(path(workspace), warnings.append), done)
+    session.carry_out(f"import {workspace}", _importing(path(workspace), warnings.append), done)
+
+
+def _importing(folder: Path, warn: Callable[[str], None]) -> Iterator[Any]:
+    """The steps of an import, which wait in modes other than Object Mode: some Blenders make no point clouds there."""
+    steps, waited = scenes.importing(folder, warn), False
+    while True:
+        if bpy.context.mode != "OBJECT":
+            if not waited:
+                say(f"The scene {folder.stem} is ready. It is imported when Blender is in Object Mode.", "INFO")
+            waited = True
+            yield session.WAIT
+            continue
+        if waited and not _of_this_file(folder):
+            raise InputError("import-interrupted", *_ready(folder))
+        try:
+            yield next(steps)
+        except StopIteration as end:
+            return end.value
+
+
+def _of_this_file(folder: Path) -> bool:
+    """Whether the open file speaks of a workspace: it holds its scene, or names it for a new one."""
+    named = [scene.segwild.workspace for scene in scenes.all_scenes()]
+    for scene in bpy.data.scenes:
+        named += [scene.segwild.workspace_folder, _beside_photos(scene.segwild.photos_folder)]
+    return any(name and path(name) == folder for name in named)
+
+
+def _ready(folder: Path) -> tuple[str, str]:
+    """A sentence and a hint."""
+    return f"The scene {folder.stem} is ready.", f"Import Scene… brings it into a file: {folder}."
 
 
 def _heard(link: Link, item: Any) -> None:
@@ -245,17 +314,21 @@ def _read_tail(link: Link, every_secs: float) -> None:
 
 
 def _ended(link: Link, course: Course | None, event: Any) -> None:
-    workspace = next((name for name in _to_import if str(path(name)) == str(path(str(link.workspace)))), None)
+    workspace = str(link.workspace)
     if course is None or course.verb not in MAKES_SPLATS:
         return
-    _end_preview(str(link.workspace))
-    if workspace is None or not isinstance(event, JobDone):
+    _end_preview(workspace)
+    if isinstance(event, JobFailed) and link is not link_of(bpy.context):  # the panel speaks of another scene
+        say(f"{link.workspace.stem}: {event.sentence} {event.hint}")
+    if workspace not in _to_import or not isinstance(event, JobDone):
         return
     _to_import.discard(workspace)
     if not (link.workspace / "scene.json").is_file():
         say("The scene is ready on the other machine. Copy its folder here to import it.", "INFO")
-        return
-    import_scene(workspace)
+    elif not _of_this_file(link.workspace):  # another one was opened meanwhile
+        say(" ".join(_ready(link.workspace)), "INFO")
+    else:
+        import_scene(workspace)
 
 
 def _show(link: Link, snapshot: Snapshot) -> None:
@@ -267,11 +340,10 @@ def _show(link: Link, snapshot: Snapshot) -> None:
 
     def told(answered: Answered) -> None:
         course = link.courses.current
-        if answered.error is None and course is not None and course.live:  # else a newer one, or the end, has come
+        live = course is not None and course.live  # else a newer one, or the end, has come
+        if answered.error is None and live and _of_this_file(link.workspace):
             workspace = str(link.workspace)
-            known = next(
-                (scene for scene in scenes.all_scenes() if path(scene.segwild.workspace) == path(workspace)), None
-            )
+            known = scenes.of_folder(workspace)
             uuid = _previews.setdefault(workspace, known.segwild.uuid if known is not None else f"preview {workspace}")
             draw.preview(uuid, answered.value, None if known is not None else np.eye(4))
 
@@ -284,13 +356,20 @@ def _end_preview(workspace: str) -> None:
         draw.preview(uuid, None)
 
 
+@persistent
+def _loaded(*_: Any) -> None:
+    """Another file: what was drawn went with the one before."""
+    _previews.clear()
+
+
 def register() -> None:
     session.listeners.append(_heard)
+    bpy.app.handlers.load_post.append(_loaded)
     look_for_backend()
 
 
 def unregister() -> None:
+    bpy.app.handlers.load_post.remove(_loaded)
     _to_import.clear()
     _previews.clear()
-    _requests.clear()
     _tails.clear()

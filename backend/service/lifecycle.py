@@ -51,9 +51,9 @@ def run(request: Serve, progress: Progress) -> dict[str, Any]:
     log = (request.log or workspace / "worker.log").resolve()
     if log.is_dir():
         raise InputError("bad-option", f"--log is a folder: {log}.", "Give a file, or leave it out.")
-    for folder in request.allow:
-        if not folder.is_dir():
-            progress.warn("folder-missing", "A folder of --allow is not there.", [str(folder)])
+    for place in request.allow:
+        if not place.exists():
+            progress.warn("folder-missing", "A folder or file of --allow is not there.", [str(place)])
     token = _token()
     Workspace.create(workspace)  # refuses folders of something else, before anything of ours lies there
     try:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -92,6 +93,56 @@ def folder(scene: bpy.types.Collection) -> Folder:
     if not path:
         raise InputError("no-workspace", f"The scene {scene.name!r} has no workspace folder.", "Import one.")
     return Folder.open(Path(bpy.path.abspath(path)))
+
+
+def of_folder(path: str) -> bpy.types.Collection | None:
+    """The scene of a workspace; of several one that is not put aside."""
+    found = [scene for scene in all_scenes() if _place(scene) == _absolute(path)]
+    return next(iter(sorted(found, key=is_aside)), None)
+
+
+def _place(scene: bpy.types.Collection) -> str:
+    return _absolute(scene.segwild.workspace) if scene.segwild.workspace else ""
+
+
+def _absolute(path: str) -> str:
+    return os.path.abspath(bpy.path.abspath(path))  # without a look at the disk, which may be far away
+
+
+def put_aside(scene: bpy.types.Collection) -> list[str]:
+    """Take the older scenes of the same workspace out of the view, as their checkboxes in the outliner do: two that lie
+    in the same place are a haze. Their names."""
+    aside = []
+    for other in all_scenes():
+        layer = _layer_of(other)
+        same = _place(other) == _place(scene) != "" and other.segwild.uuid != scene.segwild.uuid
+        if same and layer is not None and not layer.exclude:
+            layer.exclude = True
+            aside.append(other.name)
+    return aside
+
+
+def told_aside(names: list[str]) -> str:
+    """What `put_aside` did, and what to do about it."""
+    return (
+        f"The older scene in the same place is hidden: {', '.join(names)}. Tick it in the outliner to see it again, or"
+        " delete it there."
+    )
+
+
+def is_aside(scene: bpy.types.Collection) -> bool:
+    """Whether the scene is unticked in the present view layer."""
+    layer = _layer_of(scene)
+    return layer is not None and layer.exclude
+
+
+def _layer_of(scene: bpy.types.Collection) -> bpy.types.LayerCollection | None:
+    within = [bpy.context.view_layer.layer_collection]
+    for layer in within:  # grows as it is walked through
+        if layer.collection == scene:
+            return layer
+        within.extend(layer.children)
+    return None
 
 
 def new(name: str, path: Path | None = None) -> bpy.types.Collection:

@@ -12,6 +12,7 @@ from bpy_extras.io_utils import ImportHelper
 from ..data import scenes
 from ..data.steps import Steps
 from ..protocol.errors import SegWildError
+from ..ui import thumbnails
 from ..viewport import framing
 
 _AT_ONCE_SECS = 0.2  # what is done by then needs no slices
@@ -46,7 +47,9 @@ class _Import:
             return {"CANCELLED"}
         if event.type == "Z" and (event.ctrl or event.oskey):
             return {"RUNNING_MODAL"}  # an undo would take away what is being filled
-        if event.type != "TIMER":
+        if event.type == "TAB":
+            return {"RUNNING_MODAL"}  # some Blenders make point clouds in Object Mode alone
+        if event.type != "TIMER" or context.mode != "OBJECT":  # which menus leave too
             return {"PASS_THROUGH"}
         result = self._advance(context, _SLICE_SECS)
         if result != {"RUNNING_MODAL"}:
@@ -81,7 +84,10 @@ class _Import:
 
     def _told(self, scene: bpy.types.Collection) -> set[str]:
         scenes.make_active(scene)
+        thumbnails.forget(scene.segwild.workspace)
         if self.options.is_invoke:  # a script has its own idea of where to look
+            if older := scenes.put_aside(scene):
+                self._warnings.append(scenes.told_aside(older))
             if hidden := framing.hidden(scene):
                 self._warnings.append(hidden)
             framing.look_at(scene)

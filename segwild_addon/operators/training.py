@@ -1,9 +1,13 @@
 """Buttons of long work: make a scene from photos, train it further, cancel, try again."""
 
+import random
+
 import bpy
 
 from .. import session, work
 from ..client import Answered
+
+SEEDS = 1_000_000  # to choose from
 
 
 class _Job(bpy.types.Operator):
@@ -18,10 +22,10 @@ class _Job(bpy.types.Operator):
             return {"CANCELLED"}
         return {"FINISHED"}
 
-    def _train(self, context: bpy.types.Context, verb: str, **request) -> set[str]:
+    def _train(self, context: bpy.types.Context, verb: str, workspace: str, **request) -> set[str]:
         settings = context.scene.segwild
-        people = work.path(settings.people_weights) if settings.people_weights else None
-        return self._queue(context, verb, preset=settings.preset, people=people, **request)
+        people = settings.people_weights or None
+        return self._queue(context, verb, workspace=workspace, preset=settings.preset, people=people, **request)
 
 
 class SEGWILD_OT_make_scene(_Job):
@@ -42,16 +46,13 @@ class SEGWILD_OT_make_scene(_Job):
         return not work.busy(context)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        settings = context.scene.segwild
-        if not settings.workspace_folder:
-            photos = work.path(settings.photos_folder)
-            settings.workspace_folder = str(photos.with_name(f"{photos.name}.segwild"))
-        return self._train(context, "run", photos=work.path(settings.photos_folder))
+        workspace = work.new_workspace(context)  # not that of the active scene, which has photos of its own
+        return self._train(context, "run", workspace, photos=context.scene.segwild.photos_folder)
 
 
 class SEGWILD_OT_train(_Job):
     """Train the splats of this scene again from its cameras, with the preset above.
-    Objects made before no longer fit the new splats"""
+    Objects made before no longer fit the new splats; the scene of before is hidden when the new one is there"""
 
     bl_idname = "segwild.train"
     bl_label = "Train Again"
@@ -64,7 +65,8 @@ class SEGWILD_OT_train(_Job):
         return context.window_manager.invoke_confirm(self, event)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        return self._train(context, "train")
+        # A training that is done is not done twice. Another seed makes this one another, which Go On continues.
+        return self._train(context, "train", work.workspace_of(context), seed=random.randrange(1, SEEDS))
 
 
 class SEGWILD_OT_lift(_Job):

@@ -315,7 +315,7 @@ class Serve:
     workspace: Path = workspace()
     port: int = option("Port to listen on; 0: any free one.", 0)
     host: str = option("Address to listen on.", "127.0.0.1")
-    allow: tuple[Path, ...] = option("Folder that requests may name besides the scene's, such as the photos'.", ())
+    allow: tuple[Path, ...] = option("Folder or file that requests may name besides the scene's, as of the photos.", ())
     log: Path | None = option("File for what workers print; none: worker.log in the scene's folder.", None)
     with_parent: bool = option("End when standard input closes, so that no process outlives who started it.", False)
     beyond_this_machine: bool = option("Allow a --host that other machines can reach.", False)

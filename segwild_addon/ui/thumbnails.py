@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import math
+import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import bpy
 import bpy.utils.previews
+from bpy.app.handlers import persistent
 
 from .. import session
+from ..client.link import Happened, Link
 from ..data import scenes
 from ..data.looks import of_folder
 from ..protocol.errors import SegWildError
+from ..protocol.events import SceneChanged
+
+RETRY_SECS = 5.0  # between looks for a folder that is not there: its drive may come
+CHANGES = ("cameras", "gaussians", "appearance")  # of a workspace, that may bring other photos
 
 _icons: list[Any] = []  # one collection of Blender's, made when first needed
-_photos: dict[str, tuple[str, ...]] = {}  # names of photos with a look, by workspace
+_photos: dict[str, tuple[str, ...]] = {}  # names of photos with a look, by absolute path of the workspace
+_stale: set[str] = set()  # workspaces to be looked at again; what was known holds until then
+_failed: dict[str, float] = {}  # workspaces that could not be read, and when
 _items: dict[str, list[tuple[str, str, str, int, int]]] = {}  # Blender keeps no reference to what it shows
 NEUTRAL = ("-neutral-", "Neutral", "Light without the mood of any photo", "LIGHT_SUN", 0)
 NONE = ("-none-", "None", "No second photo", "X", 0)
@@ -23,15 +34,25 @@ NONE = ("-none-", "None", "No second photo", "X", 0)
 
 def photos(workspace: str) -> tuple[str, ...]:
     """Names of the photos that have a look; empty until they are known. Never waits."""
-    if workspace and workspace not in _photos:
-        _photos[workspace] = ()
-        session.carry_out(f"photos of {workspace}", _reading(workspace), lambda found, error: None)
-    return _photos.get(workspace, ())
+    if not workspace:
+        return ()
+    key = _key(workspace)
+    again = key in _stale or time.monotonic() - _failed.get(key, math.inf) > RETRY_SECS
+    if key not in _photos or again:
+        _photos.setdefault(key, ())
+        _stale.discard(key)
+        _failed.pop(key, None)
+        session.carry_out(f"photos of {key}", _reading(key), lambda found, error: None)
+    return _photos[key]
+
+
+def _key(workspace: str) -> str:
+    return os.path.abspath(bpy.path.abspath(workspace))  # without a look at the disk, which may be far away
 
 
 def icon(workspace: str, name: str) -> int:
     """The icon of a photo; 0 until it is loaded."""
-    found = _icons[0].get(f"{workspace}|{name}") if _icons else None
+    found = _icons[0].get(f"{_key(workspace)}|{name}") if _icons else None
     return found.icon_id if found is not None else 0
 
 
@@ -39,7 +60,7 @@ def items(workspace: str, first: tuple[str, str, str, str, int]) -> list[tuple[s
     """Of an EnumProperty: nothing, then every photo. The number of an item is its place."""
     names = photos(workspace)
     made = [first, *((name, name, "", icon(workspace, name), k + 1) for k, name in enumerate(names))]
-    key = f"{workspace}|{first[1]}"
+    key = f"{workspace and _key(workspace)}|{first[1]}"
     if _items.get(key) != made:
         _items[key] = made
     return _items[key]
@@ -47,35 +68,50 @@ def items(workspace: str, first: tuple[str, str, str, str, int]) -> list[tuple[s
 
 def forget(workspace: str = "") -> None:
     """Look again at the photos of a workspace, or of all."""
-    for known in [workspace] if workspace else list(_photos):
-        _photos.pop(known, None)
+    _stale.update([_key(workspace)] if workspace else list(_photos))
 
 
-def _reading(workspace: str) -> Iterator[None]:
+def _reading(key: str) -> Iterator[None]:
     """Names first, then one icon at a step."""
     try:
-        folder = scenes.Folder.open(Path(bpy.path.abspath(workspace)))
+        folder = scenes.Folder.open(Path(key))
         looks = of_folder(folder)
     except SegWildError:
+        _failed[key] = time.monotonic()
         return  # the panel says it where it matters
-    _photos[workspace] = names = looks.names if looks is not None else ()
+    _photos[key] = names = looks.names if looks is not None else ()
     if not _icons:
         _icons.append(bpy.utils.previews.new())
     files = {path.stem: path for path in sorted((folder.root / "photos").glob("*"))}
     yield
     for name in names:
-        key = f"{workspace}|{name}"
-        if key not in _icons[0] and name in files:
-            _icons[0].load(key, str(files[name]), "IMAGE")
+        icon_key = f"{key}|{name}"
+        if icon_key not in _icons[0] and name in files:
+            _icons[0].load(icon_key, str(files[name]), "IMAGE")
         yield
 
 
+def _heard(link: Link, item: Any) -> None:
+    if isinstance(item, Happened) and isinstance(item.event, SceneChanged) and item.event.what in CHANGES:
+        forget(str(link.workspace))
+
+
+@persistent
+def _loaded(*_: Any) -> None:
+    forget()
+
+
 def register() -> None:
-    """Nothing: icons are made when they are needed."""
+    """Icons are made when they are needed."""
+    session.listeners.append(_heard)
+    bpy.app.handlers.load_post.append(_loaded)
 
 
 def unregister() -> None:
+    bpy.app.handlers.load_post.remove(_loaded)
     while _icons:
         bpy.utils.previews.remove(_icons.pop())
     _photos.clear()
+    _stale.clear()
+    _failed.clear()
     _items.clear()

@@ -196,3 +196,29 @@ def test_leaving_ends_everything(nothing_is_left: None, blender: Any, fake_launc
         session.pump()
         time.sleep(0.01)
     assert link.running
+
+
+def test_calls_at_every_move_of_the_mouse_do_not_put_the_timer_off(
+    running: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session, now, planned = running.session, [0.0], [0.1]  # when the tick comes that is registered
+
+    def register(call: Any, first_interval: float, persistent: bool) -> None:
+        planned[:] = [now[0] + first_interval]
+
+    timers = SimpleNamespace(register=register, unregister=lambda call: planned.clear(), is_registered=bool)
+    monkeypatch.setattr(session, "bpy", SimpleNamespace(app=SimpleNamespace(timers=timers)))
+    monkeypatch.setattr(session, "time", SimpleNamespace(monotonic=lambda: now[0], sleep=time.sleep))
+    monkeypatch.setattr(session, "pump", lambda: False)
+    monkeypatch.setitem(session._drawn, "at", 1e9)
+    monkeypatch.setitem(session._next, "at", 0.1)
+    ticks = 0
+    for frame in range(120):  # two seconds of dragging
+        now[0] = frame / 60
+        if planned[0] <= now[0]:
+            ticks += 1
+            planned[:] = [now[0] + session._tick()]
+        session.soon("mirror", lambda: None, 0.5)
+    assert ticks >= 15
+    session.wake()  # an answer is awaited
+    assert planned[0] <= now[0] + session.ASKED_SECS

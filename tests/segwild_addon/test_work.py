@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from segwild_addon.client import Address, Status
+from backend.service.inside import Inside
+from segwild_addon.client import Address, Installation, Launch, Status
+from segwild_addon.client.status import STOPPED
+from segwild_addon.protocol.errors import InputError
+from segwild_addon.protocol.requests import Run
 
 COUNT = 60
 
@@ -114,6 +119,231 @@ def test_a_training_is_shown_as_it_grows_and_imported_when_it_is_done(
     fake.tell("JobDone", job="k", result={})  # a job nobody asked for here brings nothing in
     working.until(lambda: link.courses.get("k") is not None)
     assert len([c for c in blender.data.collections if c.segwild.is_scene]) == 1
+
+
+@pytest.fixture
+def own(working: SimpleNamespace, blender: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Any]:
+    """The fake is what is installed here; starts nothing. Gives the link of the new scene."""
+    fake = Path(__file__).parent / "client" / "fake_backend.py"
+    monkeypatch.setattr(working.work, "command_of", lambda python: (str(python), "-I", str(fake)))
+    monkeypatch.setattr(working.environment, "default_folder", lambda: tmp_path / "environment")
+    working.environment._looks[0] += 1  # the answer of the look at the beginning is late
+    working.environment._found[:] = [Installation(Path(sys.executable), "1")]
+    working.environment._state["status"] = STOPPED
+    return lambda: working.session.link(tmp_path / "fake.segwild")
+
+
+def allowed(link: Any, **places: Path) -> Run:
+    """The request as the real service takes it. Raises InputError if that may not."""
+    assert isinstance(link.where, Launch)
+    return Inside(link.workspace, link.where.allow).request(Run(out=link.workspace, **places))
+
+
+def test_the_backend_may_read_what_the_panel_names(
+    working: SimpleNamespace, blender: Any, own: Callable[[], Any], tmp_path: Path
+) -> None:
+    kept = tmp_path / "cache" / "blobs" / "1f3a"  # where a hub's client keeps what it hands out as links
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes(b"weights")
+    net = tmp_path / "cache" / "net.pth"
+    net.symlink_to(kept)
+    photos = Path(blender.context.scene.segwild.photos_folder)
+    assert blender.ops.segwild.start_backend() == {"FINISHED"}
+    link = own()
+    working.until(lambda: link.running and link.backend.listening)
+    first = link.backend
+    with pytest.raises(InputError):
+        allowed(link, photos=photos, people=net)
+
+    blender.context.scene.segwild.people_weights = str(net)  # chosen while the backend runs, idle
+    assert blender.ops.segwild.make_scene() == {"FINISHED"}
+    working.until(lambda: link.running and link.courses.current is not None and link.courses.current.ended)
+    assert link.backend is not first
+    assert allowed(link, photos=photos, people=net).people == kept
+    with pytest.raises(InputError):
+        allowed(link, photos=photos, people=tmp_path / "cache" / "other.pth")
+
+    second = link.backend
+    blender.context.scene.segwild.people_weights = ""
+    assert blender.ops.segwild.make_scene() == {"FINISHED"}
+    working.until(lambda: len([c for c in link.courses if c.ended]) == 2)
+    assert link.backend is second  # it may do more than it needs to: no reason to start it anew
+    link.stop()
+
+
+def test_a_job_is_not_interrupted_for_the_place_of_another(
+    working: SimpleNamespace, blender: Any, own: Callable[[], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_JOB_SECS", "60")
+    assert blender.ops.segwild.make_scene() == {"FINISHED"}
+    link = own()
+    working.until(lambda: working.work.busy(blender.context))
+    backend = link.backend
+    blender.context.scene.segwild.people_weights = str(tmp_path / "net.pth")
+    assert "net.pth" in working.work.queue(blender.context, "train", people=str(tmp_path / "net.pth"))
+    assert blender.ops.segwild.start_backend() == {"FINISHED"}
+    assert link.backend is backend
+    link.stop()
+
+
+def test_going_on_repeats_the_job_as_it_was(working: SimpleNamespace, blender: Any) -> None:
+    """Also one of another session: another preset would begin anew."""
+    fake = working.fake
+    request = {"preset": "full", "people": "/weights/net.pth", "seed": 7, "device": "cuda"}
+    job = {"kind": "Job", "id": "a" * 32, "verb": "train", "state": "cancelled", "created": 1.0, "changed": 2.0}
+    job |= {"attempts": 1, "result": None, "error": None, "request": request | {"workspace": "/before/it/was/moved"}}
+    fake.jobs[job["id"]] = job
+    link = working.connect()
+    working.until(lambda: link.courses.current is not None)
+    assert blender.context.scene.segwild.preset == "standard"
+    assert blender.ops.segwild.retry_job() == {"FINISHED"}
+    working.until(lambda: len(fake.jobs) == 2)
+    again = next(each for name, each in fake.jobs.items() if name != job["id"])
+    assert (again["verb"], again["request"]) == ("train", request)
+    assert working.work._to_import  # its end is awaited as that of the first
+    working.until(lambda: link.courses.current.ended)
+
+
+def test_training_again_is_another_training(working: SimpleNamespace, blender: Any, make_workspace: Any) -> None:
+    """One that is done would be answered with its result."""
+    make_workspace("fake", count=COUNT)
+    link = working.connect()
+    seeds = []
+    for number in (1, 2):
+        assert blender.ops.segwild.train() == {"FINISHED"}
+        working.until(lambda number=number: len(working.fake.jobs) == number)
+        working.until(lambda: link.courses.current is not None and link.courses.current.ended)
+        seeds.append(list(working.fake.jobs.values())[-1]["request"]["seed"])
+    assert len({0, *seeds}) == 3
+
+
+def trained(working: SimpleNamespace, job: str) -> None:
+    """Have a training of the present workspace end well."""
+    working.work._to_import.add(str(working.work.path(str(working.fake.workspace))))
+    for kind, facts in (("JobQueued", {"verb": "train"}), ("JobStarted", {"attempt": 1}), ("JobDone", {"result": {}})):
+        working.fake.tell(kind, job=job, **facts)
+
+
+def scenes_of(blender: Any) -> list[Any]:
+    return [collection for collection in blender.data.collections if collection.segwild.is_scene]
+
+
+def test_a_scene_trained_again_hides_the_one_before(
+    working: SimpleNamespace, blender: Any, make_workspace: Any
+) -> None:
+    from segwild_addon.data import scenes
+
+    make_workspace("fake", count=COUNT)
+    working.connect()
+    trained(working, "j")
+    working.until(lambda: scenes_of(blender) and not working.session._work)
+    (older,) = scenes_of(blender)
+    name = older.name
+    assert "hidden" not in blender.context.window_manager.segwild.status
+    make_workspace("fake", count=COUNT, seed=1)
+    working.fake.tell("SceneChanged", what="gaussians", snapshot=None)
+    trained(working, "k")
+    working.until(lambda: len(scenes_of(blender)) == 2 and not working.session._work)
+    newer = next(each for each in scenes_of(blender) if each != older)
+    assert scenes.is_aside(older)
+    assert not scenes.is_aside(newer)
+    assert scenes.active(blender.context) == newer == scenes.of_folder(newer.segwild.workspace)
+    working.until(lambda: not working.session.waits_for("mirror"))
+    said = blender.context.window_manager.segwild
+    assert f"hidden: {name}" in said.status  # and not that it was trained again
+    assert said.status_icon == "INFO"
+
+
+def test_a_training_stays_out_of_another_file(
+    working: SimpleNamespace, blender: Any, make_workspace: Any, tmp_path: Path
+) -> None:
+    make_workspace("fake", count=COUNT)
+    link = working.connect()
+    own_file = str(tmp_path / "own.blend")
+    blender.ops.wm.save_as_mainfile(filepath=own_file)
+    blender.ops.wm.read_homefile(use_empty=True)
+    working.fake.tell("JobStarted", job="j", attempt=1)
+    working.fake.tell("SceneChanged", what="snapshot", snapshot=snapshot(working.fake.workspace))
+    working.until(lambda: link.courses.get("j") is not None and not link.asked)
+    assert not working.shown
+    trained(working, "k")
+    working.until(lambda: "ready" in blender.context.window_manager.segwild.status)
+    working.until(lambda: not working.session._work)
+    assert not scenes_of(blender)
+
+    working.fake.tell("JobQueued", job="m", verb="train")
+    working.fake.tell("JobFailed", job="m", code="broken", sentence="It broke.", hint="Mend it.")
+    working.until(lambda: "fake: It broke. Mend it." in blender.context.window_manager.segwild.status)
+
+    blender.ops.wm.open_mainfile(filepath=own_file)  # the file that it belongs to gets it
+    trained(working, "l")
+    working.until(lambda: scenes_of(blender) and not working.session._work)
+
+
+def test_an_import_waits_for_object_mode(
+    working: SimpleNamespace, blender: Any, make_workspace: Any, tmp_path: Path
+) -> None:
+    make_workspace("fake", count=COUNT)
+    blender.ops.mesh.primitive_cube_add()
+    blender.ops.object.mode_set(mode="EDIT")
+    working.work.import_scene(str(tmp_path / "fake.segwild"))
+    working.until(lambda: "Object Mode" in blender.context.window_manager.segwild.status)
+    for _ in range(50):
+        working.session.pump(0.0)
+    assert not scenes_of(blender)
+    blender.ops.object.mode_set(mode="OBJECT")
+    while not scenes_of(blender):
+        working.session.pump(0.0)
+    blender.ops.object.mode_set(mode="EDIT")  # in the midst of it
+    for _ in range(200):
+        working.session.pump(0.0)
+    assert working.session._work
+    blender.ops.object.mode_set(mode="OBJECT")
+    working.until(lambda: not working.session._work)
+    assert sum(len(cloud.points) for cloud in blender.data.pointclouds) == COUNT
+    assert not working.session.trouble()
+
+
+def test_an_import_that_waits_ends_with_its_file(
+    working: SimpleNamespace, blender: Any, make_workspace: Any, tmp_path: Path
+) -> None:
+    make_workspace("fake", count=COUNT)
+    blender.ops.mesh.primitive_cube_add()
+    blender.ops.object.mode_set(mode="EDIT")
+    working.work.import_scene(str(tmp_path / "fake.segwild"))
+    working.session.pump()
+    blender.ops.wm.read_homefile(use_empty=True)
+    working.until(lambda: not working.session._work)
+    assert not scenes_of(blender)
+    assert "Import Scene" in blender.context.window_manager.segwild.status
+
+
+def test_places_of_another_machine_are_sent_as_typed(working: SimpleNamespace, blender: Any, tmp_path: Path) -> None:
+    settings = blender.context.scene.segwild
+    settings.workspace_folder = str(tmp_path / "fake.segwild")
+    link = working.connect()
+    settings.photos_folder, settings.people_weights = "D:\\photos", "D:\\weights\\net.pth"
+    assert blender.ops.segwild.make_scene() == {"FINISHED"}
+    working.until(lambda: working.fake.jobs)
+    (job,) = working.fake.jobs.values()
+    assert (job["request"]["photos"], job["request"]["people"]) == ("D:\\photos", "D:\\weights\\net.pth")
+    working.until(lambda: link.courses.current is not None and link.courses.current.ended)
+
+
+def test_a_new_scene_is_not_made_in_the_folder_of_the_active_one(
+    working: SimpleNamespace, blender: Any, make_workspace: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, _ = make_workspace("other", count=COUNT)
+    working.work.import_scene(str(root))
+    working.until(lambda: scenes_of(blender) and not working.session._work)
+    assert working.work.workspace_of(blender.context) == str(root)
+    asked: list[str] = []
+    monkeypatch.setattr(working.work, "possible", lambda context: True)
+    monkeypatch.setattr(working.work, "start", lambda context, workspace, places: asked.append(workspace) or "no")
+    with pytest.raises(RuntimeError, match="no"):
+        blender.ops.segwild.make_scene()
+    assert asked == [str(tmp_path / "fake.segwild")]
+    assert not blender.context.scene.segwild.workspace_folder  # or the next photos would go there too
 
 
 def test_weights_that_see_people_go_with_the_training(working: SimpleNamespace, blender: Any, tmp_path: Path) -> None:

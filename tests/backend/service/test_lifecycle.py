@@ -61,6 +61,22 @@ def test_the_handshake_says_where_and_the_port_is_open_at_once(serve: Callable[.
     assert health["recovered"] is None
 
 
+def test_a_file_may_be_allowed_and_what_is_not_there_is_told(tmp_path: Path) -> None:
+    (tmp_path / "net.pth").touch()
+    places = [word for name in ("net.pth", "none.pth") for word in ("--allow", str(tmp_path / name))]
+    done = subprocess.run(
+        [sys.executable, "-m", "backend", "serve", str(tmp_path / "scene.segwild"), "--with-parent", *places],
+        stdin=subprocess.DEVNULL,  # it ends at once
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=os.environ | {"COLUMNS": "400"},
+    )
+    assert done.returncode == 0
+    assert "none.pth" in done.stderr
+    assert "net.pth" not in done.stderr
+
+
 def test_by_hand_it_makes_a_token_and_a_page(tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "SEGWILD_TOKEN"}
     command = [sys.executable, "-m", "backend", "serve", str(tmp_path / "scene.segwild")]

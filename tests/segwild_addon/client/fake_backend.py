@@ -26,7 +26,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 PROTOCOL = 1
 GAUSSIANS, PACKED = 2500, 313
 VERBS = ("run", "capture", "train", "objects", "evaluate")
-REQUEST_FIELDS = {"workspace", "out", "photos", "action", "names", "preset", "iterations", "device", "people"}
+REQUEST_FIELDS = {"workspace", "out", "photos", "action", "names", "preset", "iterations", "device", "people", "seed"}
 BODY_MAX = 1 << 20
 _ENDLESS = b" " * (1 << 16)
 HTTP_FAULTS = ("hang", "drip", "garbage", "html", "nonsense", "error", "cut", "endless", "hang-up", "wrong-length")
