@@ -125,15 +125,21 @@ def recover(scene: bpy.types.Collection) -> int:
     Raises InputError if the workspace cannot be read.
     """
     gaussians = scenes.folder(scene).splats()
+    rest = scenes.rest(scene)
     present = np.zeros(len(gaussians) + 1, bool)
     for ob in scenes.splat_objects(scene):
         ids = cuts.ids(ob)
+        if ob == rest:  # parts that it has are no rows: the object they were cut off has those, unless it is gone
+            ids = ids[splats.column(ob, splats.PARTS) <= 0]
         present[ids[(ids > 0) & (ids <= len(gaussians))]] = True
     missing = np.flatnonzero(~present[1:] & gaussians.usable())
     if not len(missing):
         return 0
     rows = gaussians.rows(missing, (missing + 1).astype(np.int32))
-    rest = scenes.rest(scene)
+    if rest is not None:
+        left = (splats.column(rest, splats.PARTS) > 0) & np.isin(splats.read_ids(rest), rows.ids)
+        if left.any():
+            splats.keep(rest, ~left)
     if rest is None:
         rest = splats.create(f"{scene.name.removeprefix('SegWild ')} rest", rows)
         scenes.adopt(rest, scene, "REST")

@@ -12,9 +12,9 @@ import pytest
 
 pytest.importorskip("bpy", reason="bpy is not installed; tests/README.md says how to run these tests")
 
-from segwild_addon.data import cuts, erasing, scenes, segments, splats
+from segwild_addon.data import cuts, erasing, light, repair, scenes, segments, splats
 from segwild_addon.data.cuts import NOBODY, OBJECT, REST, Parts
-from segwild_addon.data.rows import Rows, by_id
+from segwild_addon.data.rows import Rows, by_id, concatenate
 from segwild_addon.data.steps import finished
 from segwild_addon.protocol.errors import InputError
 
@@ -209,6 +209,68 @@ def test_what_was_erased_stays_erased(fountain: Any, scene: Any) -> None:
 def test_recovering_brings_nothing_of_a_cut_object(fountain: Any, scene: Any) -> None:
     cuts.cut(fountain, scenes.rest(scene), parts_of(fountain))
     assert segments.recover(scene) == 0
+
+
+def test_a_cut_object_that_was_deleted_is_recovered_whole(fountain: Any, scene: Any, blender: Any) -> None:
+    before, rest = all_rows(scene), scenes.rest(scene)
+    cuts.cut(fountain, rest, parts_of(fountain))
+    blender.data.objects.remove(fountain)
+    assert segments.recover(scene) == 19  # all but the one that the rest has whole
+    found = by_id(splats.read(rest))
+    expected = by_id(concatenate([before["fountain"], before[rest.name]]))
+    for field in ("ids", "positions", "scales", "base", "sh"):
+        np.testing.assert_array_equal(getattr(found, field), getattr(expected, field), err_msg=field)
+    assert not (found.parts > 0).any()
+
+
+def test_baking_outlives_a_cut(fountain: Any, scene: Any) -> None:
+    whole = splats.read(fountain)
+    cuts.cut(fountain, scenes.rest(scene), parts_of(fountain))
+    fountain.segwild.look_a, fountain.segwild.exposure, fountain.segwild.opacity = "photo-0", 1.0, 0.5
+    expected, parts = light.shown(fountain, whole), splats.read(fountain)
+    light.bake(fountain)
+    baked = splats.read(fountain)
+    np.testing.assert_array_equal(baked.base[:, 3], parts.base[:, 3] / 2)
+    np.testing.assert_array_equal(baked.parts, parts.parts)
+    cuts.revert(fountain, scenes.rest(scene))
+    found = splats.read(fountain)
+    np.testing.assert_array_equal(found.base, expected.base)
+    np.testing.assert_array_equal(found.sh, expected.sh)
+
+
+def test_trained_colours_leave_parts_as_thin_as_they_were_cut(fountain: Any, scene: Any) -> None:
+    before, rest = all_rows(scene), scenes.rest(scene)
+    fountain.rotation_euler = (0.3, 0.2, 1)
+    cuts.cut(fountain, rest, parts_of(fountain))
+    segments.apply_transform(fountain)
+    cut = all_rows(scene)
+    for ob in (fountain, rest):
+        ob.segwild.look_a, ob.segwild.opacity = "photo-0", 0.5
+        light.bake(ob)
+        repair.refill(ob)
+        found = by_id(splats.read(ob))
+        np.testing.assert_allclose(found.base, cut[ob.name].base, atol=1e-6)
+        np.testing.assert_allclose(found.sh, cut[ob.name].sh, atol=1e-5)
+    cuts.revert(fountain, rest)
+    np.testing.assert_array_equal(by_id(splats.read(fountain)).base, before["fountain"].base)
+
+
+def test_a_copy_that_is_made_whole_leaves_the_parts_around_the_other(fountain: Any, scene: Any, blender: Any) -> None:
+    before, rest = all_rows(scene), scenes.rest(scene)
+    cuts.cut(fountain, rest, parts_of(fountain))
+    cut = all_rows(scene)
+    copy = fountain.copy()
+    copy.data = fountain.data.copy()
+    scene.objects.link(copy)
+    repair.uuids()
+    assert cuts.revert(copy, rest)
+    assert_same({rest.name: by_id(splats.read(rest))}, {rest.name: cut[rest.name]})
+    copy.location = (1, 0, 0)
+    segments.dissolve(copy)  # whole rows with the same ids, which stay
+    assert len(splats.read_ids(rest)) == len(cut[rest.name]) + 20
+    assert cuts.revert(fountain, rest)
+    assert_same({"fountain": by_id(splats.read(fountain))}, {"fountain": before["fountain"]})
+    assert sorted(splats.read_ids(rest)) == sorted([*before[rest.name].ids, *before["fountain"].ids])
 
 
 def test_cuts_of_a_workspace_are_imported(
