@@ -124,6 +124,7 @@ class SegwildCollection(bpy.types.PropertyGroup):
     is_scene: BoolProperty()
     # JSON, since properties hold single precision: 4x4 matrix from the frame of the reconstruction.
     scene_from_capture: StringProperty()
+    gaussians: StringProperty(description="Tells the workspace's splats from those of another training")
 
 
 class SegwildPrompt(bpy.types.PropertyGroup):

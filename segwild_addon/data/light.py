@@ -85,7 +85,7 @@ def shown(ob: bpy.types.Object, rows: Rows) -> Rows:
 
 def _folder(ob: bpy.types.Object, chosen: Look) -> Folder | None:
     scene = scenes.scene_of(ob)
-    return None if chosen.neutral or scene is None else scenes.folder(scene)
+    return None if chosen.neutral or scene is None else scenes.trained(scene)
 
 
 def _lit(chosen: Look, folder: Folder | None, ids: np.ndarray) -> Light:

@@ -96,7 +96,7 @@ def refill(ob: bpy.types.Object) -> int:
     scene = scenes.scene_of(ob)
     if scene is None:
         raise InputError("no-scene", f"The object {ob.name!r} belongs to no SegWild scene.", "Import a workspace.")
-    gaussians = scenes.folder(scene).splats()
+    gaussians = scenes.trained(scene).splats()
     ids = splats.read_ids(ob)
     if len(ids) and int(ids.max()) > len(gaussians):
         raise InputError(

@@ -94,6 +94,16 @@ def folder(scene: bpy.types.Collection) -> Folder:
     return Folder.open(Path(bpy.path.abspath(path)))
 
 
+def trained(scene: bpy.types.Collection) -> Folder:
+    """The workspace of a scene, for what goes by rows.
+
+    Raises InputError as `folder`, or if it has other Gaussians now than the scene was imported with.
+    """
+    found = folder(scene)
+    found.expect(scene.segwild.gaussians)
+    return found
+
+
 def new(name: str, path: Path | None = None) -> bpy.types.Collection:
     """An empty scene: a collection in the current scene, and its root empty."""
     collection = bpy.data.collections.new(f"SegWild {name}")
@@ -227,6 +237,7 @@ def capture_from_scene(scene: bpy.types.Collection | None) -> np.ndarray:
 def _importing(source: Folder, scene: bpy.types.Collection, warn: Warn) -> Steps[None]:
     scene.segwild.scene_from_capture = json.dumps(source.scene_from_capture().tolist())
     gaussians = source.splats()
+    scene.segwild.gaussians = workspace.mark(gaussians)
     count = len(gaussians)
     shown = yield from within(gaussians.checking(), 0.0, 0.02)
     if not shown.all():

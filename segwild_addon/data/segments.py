@@ -122,9 +122,9 @@ def dissolve(ob: bpy.types.Object) -> bpy.types.Object:
 def recover(scene: bpy.types.Collection) -> int:
     """Rows of the workspace that no object holds any more, into the rest; returns how many.
 
-    Raises InputError if the workspace cannot be read.
+    Raises InputError if the workspace cannot be read or was trained anew.
     """
-    gaussians = scenes.folder(scene).splats()
+    gaussians = scenes.trained(scene).splats()
     rest = scenes.rest(scene)
     present = np.zeros(len(gaussians) + 1, bool)
     for ob in scenes.splat_objects(scene):
