@@ -17,7 +17,7 @@ import numpy as np
 from ..protocol.errors import InputError
 from . import changes, erasing, splats
 from .placement import moved, similarity
-from .rows import Rows, concatenate, rows
+from .rows import Rows, among, concatenate, rows
 
 Result = TypeVar("Result")
 
@@ -106,8 +106,8 @@ def revert(ob: bpy.types.Object, rest: bpy.types.Object | None) -> bool:
         erasing.erase(ob, np.isin(splats.read_ids(ob), erased))
     if rest is not None:
         theirs = splats.read_ids(rest)
-        back = np.isin(theirs, splats.read_ids(ob)) & (theirs > 0) & (splats.column(rest, splats.PARTS) != 0)
-        back &= ~np.isin(theirs, cut_ids(ob.segwild.scene_uuid))
+        back = among(theirs, splats.read_ids(ob)) & (splats.column(rest, splats.PARTS) != 0)
+        back &= ~among(theirs, cut_ids(ob.segwild.scene_uuid))
         if back.any():
             splats.keep(rest, ~back)
             changes.announce(rest.segwild.uuid)
@@ -119,6 +119,15 @@ def forget(ob: bpy.types.Object, gone: np.ndarray) -> None:
     """Rows with these ids went to another object: taking the cut back must not bring them again."""
     if is_cut(ob) and np.isin(ids(ob), gone).any():
         on_whole(ob, lambda: splats.keep(ob, ~np.isin(splats.read_ids(ob), gone)))
+
+
+def tidy(ob: bpy.types.Object) -> None:
+    """Drop parts of rows that the object has whole, but for those that lie around another object that is cut."""
+    own, parts = splats.read_ids(ob), splats.column(ob, splats.PARTS)
+    if (parts > 0).any():
+        spare = (parts > 0) & among(own, own[parts <= 0]) & ~among(own, cut_ids(ob.segwild.scene_uuid))
+        if spare.any():
+            splats.keep(ob, ~spare)
 
 
 def cut_ids(scene_uuid: str) -> np.ndarray:

@@ -131,6 +131,13 @@ def concatenate(parts: Sequence[Rows]) -> Rows:
     return Rows(**joined, sh=np.concatenate([by_coefficient(part.sh) for part in parts], axis=1).swapaxes(0, 1))
 
 
+def among(ids: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """(N,) bool, which ids (N,) int32 are among the chosen (M,); 0 never is."""
+    known = np.zeros(int(chosen.max(initial=0)) + 2, bool)
+    known[chosen[chosen > 0]] = True
+    return known[np.minimum(ids, len(known) - 1)]
+
+
 def by_id(rows: Rows) -> Rows:
     """Ordered by id, rows unknown to the workspace last: the order a workspace has them in."""
     order = ordered(rows.ids)

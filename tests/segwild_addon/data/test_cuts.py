@@ -157,12 +157,26 @@ def test_rows_that_were_deformed_are_refused(fountain: Any, scene: Any) -> None:
 
 def test_rows_that_went_to_another_object_do_not_come_back(fountain: Any, scene: Any) -> None:
     cuts.cut(fountain, scenes.rest(scene), parts_of(fountain))
-    made = segments.make(scene, "half", np.array([11, 12, 20, GIVEN], np.int32), 0)
+    wanted = segments.spread(scene, np.array([11, 12, 20, GIVEN], np.int32), {fountain.segwild.uuid})
+    made = segments.make_of_rows(scene, "half", segments.picked(scene, wanted))
     assert set(splats.read_ids(made)) == {11, 12, 20, GIVEN}
     cuts.revert(fountain, scenes.rest(scene))
-    ids = np.concatenate([splats.read_ids(ob) for ob in scenes.splat_objects(scene) if ob != made])
-    assert not set(ids) & {11, 12, 20, GIVEN}
-    assert len(set(ids)) == len(ids) == 56
+    assert sorted(splats.read_ids(fountain)) == sorted({*range(11, 31)} - {11, 12, 20, GIVEN})
+    assert sorted(splats.read_ids(scenes.rest(scene))) == sorted([*range(1, 11), 11, 12, *range(41, 61)])
+
+
+def test_what_is_brushed_around_a_cut_object_leaves_its_inner_parts(fountain: Any, scene: Any, blender: Any) -> None:
+    before, rest = all_rows(scene), scenes.rest(scene)
+    cuts.cut(fountain, rest, parts_of(fountain))
+    inside = splats.read(fountain)
+    halo = {rest.segwild.uuid: np.array([11, 12], np.int32)}
+    made = segments.make_of_rows(scene, "halo", segments.picked(scene, halo))
+    assert sorted(splats.read_ids(made)) == [11, 12]
+    assert_same({"fountain": by_id(splats.read(fountain))}, {"fountain": by_id(inside)})
+    # The rows come back whole, also where the parts beside them are deleted, or joined to them again.
+    segments.merge(fountain, [made])
+    assert_same({"fountain": by_id(splats.read(fountain))}, {"fountain": before["fountain"]})
+    assert sorted(splats.read_ids(rest)) == sorted(before[rest.name].ids)
 
 
 def test_joining_and_dissolving_take_cuts_back(fountain: Any, scene: Any, blender: Any) -> None:
