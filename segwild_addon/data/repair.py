@@ -18,7 +18,7 @@ from .placement import matrices
 def uuids() -> int:
     """Give what was duplicated (Shift+D, copied collections) names of its own; returns how many were given.
 
-    The older of two keeps its uuid, the newer remembers it as `source_uuid`.
+    The older of two keeps its uuid.
     """
     given = _collections()
     known: dict[str, bpy.types.Object] = {}
@@ -28,7 +28,7 @@ def uuids() -> int:
         if not facts.uuid:
             continue
         if facts.uuid in known:
-            facts.source_uuid, facts.uuid = facts.uuid, uuid.uuid4().hex
+            facts.uuid = uuid.uuid4().hex
             # A scene has one rest and one root; their copies are an object like any other, and nothing.
             if facts.kind == "REST":
                 facts.kind, facts.label = "SEGMENT", 0
@@ -56,7 +56,7 @@ def _collections() -> int:
         for ob in collection.all_objects:
             if ob.segwild.scene_uuid == old and ob not in kept and ob.is_editable:
                 ob.segwild.scene_uuid = facts.uuid
-                ob.segwild.source_uuid, ob.segwild.uuid = ob.segwild.uuid, uuid.uuid4().hex
+                ob.segwild.uuid = uuid.uuid4().hex
         known[facts.uuid] = collection
         given += 1
     return given

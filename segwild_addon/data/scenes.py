@@ -135,7 +135,7 @@ def adopt(
         facts.scene_uuid = scene.segwild.uuid
         (into or scene).objects.link(ob)
     except ReferenceError:
-        _remove(ob)
+        discard(ob)
         raise
     facts.uuid, facts.kind, facts.label = uuid.uuid4().hex, kind, label
     if kind != "ROOT":
@@ -162,7 +162,7 @@ def make_active(scene: bpy.types.Collection) -> None:
 def remove(scene: bpy.types.Collection) -> None:
     """The scene with all its objects and their data."""
     for ob in members(scene):
-        _remove(ob)
+        discard(ob)
     for child in scene.children_recursive:
         if not child.all_objects:
             bpy.data.collections.remove(child)
@@ -170,13 +170,15 @@ def remove(scene: bpy.types.Collection) -> None:
     changes.announce(None)
 
 
-def _remove(ob: bpy.types.Object) -> None:
-    data = ob.data
+def discard(ob: bpy.types.Object) -> None:
+    """Remove the object, and of its data what nobody else uses."""
+    owned = (ob.data, ob.segwild.whole)
     bpy.data.objects.remove(ob)
-    if isinstance(data, bpy.types.PointCloud) and not data.users:
-        bpy.data.pointclouds.remove(data)
-    elif isinstance(data, bpy.types.Camera) and not data.users:
-        bpy.data.cameras.remove(data)
+    for data in owned:
+        if isinstance(data, bpy.types.PointCloud) and not data.users:
+            bpy.data.pointclouds.remove(data)
+        elif isinstance(data, bpy.types.Camera) and not data.users:
+            bpy.data.cameras.remove(data)
 
 
 def importing(path: Path, warn: Warn) -> Steps[bpy.types.Collection]:

@@ -274,13 +274,10 @@ def _labelled(rows: Rows, label: int) -> Rows:
 
 
 def _remove(ob: bpy.types.Object) -> None:
-    clouds, uuid = (ob.data, ob.segwild.whole), ob.segwild.uuid
+    uuid = ob.segwild.uuid
     world = [(child, child.matrix_world.copy()) for child in ob.children]
     for child, matrix in world:
         child.parent = ob.parent
         child.matrix_world = matrix
-    bpy.data.objects.remove(ob)
-    for cloud in clouds:
-        if cloud is not None and not cloud.users:
-            bpy.data.pointclouds.remove(cloud)
+    scenes.discard(ob)
     changes.announce(uuid)

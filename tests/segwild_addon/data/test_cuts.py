@@ -206,6 +206,13 @@ def test_an_origin_that_was_set_since_moves_the_whole_object_along(fountain: Any
     np.testing.assert_allclose(after, before, atol=1e-5)
 
 
+def test_a_scene_that_is_removed_leaves_no_whole_cloud(fountain: Any, scene: Any, blender: Any) -> None:
+    cuts.cut(fountain, scenes.rest(scene), parts_of(fountain))
+    scenes.remove(scene)
+    assert not len(blender.data.pointclouds)
+    assert not len(blender.data.cameras)
+
+
 def test_what_was_erased_stays_erased(fountain: Any, scene: Any) -> None:
     erasing.erase(fountain, np.arange(20) < 2)  # of divided rows
     cuts.cut(fountain, scenes.rest(scene), parts_of(fountain))
