@@ -285,6 +285,7 @@ def test_a_copy_that_is_made_whole_leaves_the_parts_around_the_other(fountain: A
     scene.objects.link(copy)
     repair.uuids()
     assert cuts.revert(copy, rest)
+    assert copy.data != fountain.segwild.whole  # what is done to one does nothing to the other
     assert_same({rest.name: by_id(splats.read(rest))}, {rest.name: cut[rest.name]})
     copy.location = (1, 0, 0)
     segments.dissolve(copy)  # whole rows with the same ids, which stay
