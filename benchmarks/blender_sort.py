@@ -109,7 +109,7 @@ def on_card(pack: Any, view: Any) -> dict[str, tuple[float, float]]:
     order = order_of(layer.positions, [Part(0, len(pack), view.cam_from_world[2, :3].astype(np.float32), 4.0)])
     results["upload_order"] = timed(lambda: buffers.texture(order, "R32F", "order"))
     marked = np.arange(1, len(pack) // 10, dtype=np.int32)
-    results["upload_highlight"] = timed(lambda: (layer.mark(marked), layer.textures()))
+    results["upload_highlight"] = timed(lambda: (layer.mark({"all": marked}), layer.textures()))
     table = buffers.object_table(
         [buffers.Shown(view.cam_from_world, np.array([0, -4, 0, 1]), np.eye(3), np.eye(3), 1, 3)]
     )

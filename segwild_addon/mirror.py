@@ -20,14 +20,13 @@ from bpy.app.handlers import persistent
 from . import session, work
 from .client import UNREACHABLE, Answered, Status
 from .client.link import Happened, Link
-from .data import cuts, scenes, segments, splats
+from .data import cuts, scenes
 from .protocol.errors import InputError
 from .protocol.events import SceneChanged
 from .protocol.questions import Drop, Keep, Rename
 from .protocol.values import Kept, Named
 
 QUIET_SECS = 0.5
-SAMPLE = 32  # rows of an object
 
 Stamp = tuple[int, int]  # how many rows an object has, and the sum of their ids
 
@@ -61,9 +60,9 @@ def _compare(scene: bpy.types.Collection, link: Link, told: _Told) -> None:
     uuid = scene.segwild.uuid
     if told.names is None:
         if ("read",) not in told.refused:
-            folder, sample = work.path(scene.segwild.workspace), _sample(scene)
+            folder, mark = work.path(scene.segwild.workspace), scene.segwild.gaussians
             told.asking = True
-            link.later(lambda answered: _read(uuid, answered), lambda backend: _facts(folder, *sample))
+            link.later(lambda answered: _read(uuid, answered), lambda backend: _facts(folder, mark))
         return
     question, subject, stamp = _difference(scene, told)
     if question is not None:
@@ -144,24 +143,10 @@ def _packed(ob: bpy.types.Object, count: int) -> str:
     return base64.b64encode(np.packbits(bits, bitorder="little").tobytes()).decode()
 
 
-def _sample(scene: bpy.types.Collection) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Ids (M,), positions (M, 3) and positions in the scene (M, 3) of a few rows of each object, by which the
-    workspace they come from is known again."""
-    found, places, moved = [np.zeros(0, np.int32)], [np.zeros((0, 3), np.float32)], [np.zeros((0, 3))]
-    for ob in scenes.splat_objects(scene):
-        ids = splats.read_ids(ob)
-        some = np.flatnonzero(ids)[:: max(1, len(ids) // SAMPLE)][:SAMPLE]
-        found.append(ids[some])
-        places.append(splats.column(ob, "position", 3)[some])
-        matrix = segments.placed(ob)
-        moved.append(places[-1] @ matrix[:3, :3].T + matrix[:3, 3])
-    return np.concatenate(found), np.concatenate(places), np.concatenate(moved)
-
-
-def _facts(folder: Path, ids: np.ndarray, positions: np.ndarray, moved: np.ndarray) -> tuple[dict[int, str], int]:
+def _facts(folder: Path, mark: str) -> tuple[dict[int, str], int]:
     """Names of the workspace's objects by id, and its Gaussians. Runs in a thread.
 
-    Raises InputError if it has other Gaussians than those the sample was taken from.
+    Raises InputError if it has other Gaussians than those that the scene was imported with.
     """
     table = folder / "segments.json"
     try:
@@ -169,20 +154,9 @@ def _facts(folder: Path, ids: np.ndarray, positions: np.ndarray, moved: np.ndarr
         names = {int(row["id"]): str(row["name"]) for row in rows}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError("file-damaged", f"The objects of the workspace cannot be read: {table}.") from error
-    means = scenes.Folder.open(folder).splats().means
-    known = ids <= len(means)
-    same = np.zeros(len(ids), bool)
-    trained = np.array(means[ids[known] - 1], float)
-    same[known] = np.all(trained == positions[known], axis=1)
-    # An object with an origin of its own has other rows, in the same places; one that was moved has its own rows.
-    same[known] |= np.isclose(trained, moved[known], rtol=1e-5, atol=1e-5).all(axis=1)
-    if len(ids) and not same.any():  # rows of single objects may have been moved by an applied transform
-        raise InputError(
-            "workspace-changed",
-            "The workspace was trained again after this scene was imported: clicks and objects no longer fit.",
-            "Import it again.",
-        )
-    return names, len(means)
+    workspace = scenes.Folder.open(folder)
+    workspace.expect(mark)
+    return names, len(workspace.splats())
 
 
 def _read(uuid: str, answered: Answered) -> None:

@@ -47,7 +47,6 @@ class SegwildObject(bpy.types.PropertyGroup):
 
     uuid: StringProperty(description="Names this object for the backend")
     scene_uuid: StringProperty(description="The scene the object belongs to")
-    source_uuid: StringProperty(description="The object this one was duplicated from")
     kind: EnumProperty(items=KINDS, default="NONE")
     label: IntProperty(min=0, description="Number of the segment in the workspace, 0 for the rest")
     photo: StringProperty(description="The photo of a camera")
@@ -124,6 +123,7 @@ class SegwildCollection(bpy.types.PropertyGroup):
     is_scene: BoolProperty()
     # JSON, since properties hold single precision: 4x4 matrix from the frame of the reconstruction.
     scene_from_capture: StringProperty()
+    gaussians: StringProperty(description="Tells the workspace's splats from those of another training")
 
 
 class SegwildPrompt(bpy.types.PropertyGroup):

@@ -1,13 +1,15 @@
 """An object cut at its edge, and whole again: what stuck out of it is divided, and the outer parts are the rest's.
 
 A cut object keeps all its rows as they were in a second point cloud, `segwild.whole`. Parts have the id of the row they
-are of, so that light and clicks treat them alike. Which rows the object has in the workspace does not change.
+are of, so that light and clicks treat them alike; the column `parts` tells them from it. Which rows the object has in
+the workspace does not change.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import bpy
 import numpy as np
@@ -15,9 +17,12 @@ import numpy as np
 from ..protocol.errors import InputError
 from . import changes, erasing, splats
 from .placement import moved, similarity
-from .rows import Rows, concatenate, rows
+from .rows import Rows, among, concatenate, rows
+
+Result = TypeVar("Result")
 
 REST, OBJECT, NOBODY = 0, 1, 2
+GIVEN = -1.0  # in the column `parts`, of a whole row that a cut gave to the rest
 _FITS = 1e-3  # of the rows' extent: farther off, they were deformed
 
 
@@ -54,18 +59,21 @@ def cut(ob: bpy.types.Object, rest: bpy.types.Object | None, parts: Parts) -> in
     revert(ob, rest)
     own = splats.read(ob)
     place = np.full(int(max(own.ids.max(initial=0), parts.parents.max(initial=0))) + 1, -1)
-    place[own.ids] = np.arange(len(own))
+    whole = own.parts <= 0  # what was taken from beside another cut object is a part already
+    place[own.ids[whole]] = np.flatnonzero(whole)
     place[0] = -1
     here = place[parts.parents] >= 0  # rows may have gone to other objects
     sides, parents = parts.sides[here], place[parts.parents[here]]
-    given, dropped = np.isin(own.ids, parts.given), np.isin(own.ids, parts.dropped)
+    given, dropped = whole & np.isin(own.ids, parts.given), whole & np.isin(own.ids, parts.dropped)
     gone = given | dropped
     gone[parents] = True
     if not gone.any() or (gone.all() and not (sides == OBJECT).any()):
         return 0
     own_from_scene = _frame(parts.anchors[here].astype(float), own.positions[parents].astype(float), ob.name)
     pieces = _pieces(own.take(parents), parts, here, own_from_scene)
-    outer = concatenate([pieces.take(sides == REST), own.take(given)])
+    handed = own.take(given)
+    handed = replace(handed, parts=np.full(len(handed), GIVEN, np.float32))
+    outer = concatenate([pieces.take(sides == REST), handed])
     ob.segwild.whole = ob.data  # what follows copies a cloud that has two users
     splats.keep(ob, ~gone)
     splats.extend(ob, pieces.take(sides == OBJECT))
@@ -78,14 +86,17 @@ def cut(ob: bpy.types.Object, rest: bpy.types.Object | None, parts: Parts) -> in
 
 
 def revert(ob: bpy.types.Object, rest: bpy.types.Object | None) -> bool:
-    """The object has all its rows again, and the rest none of them; False if it was whole. What was erased stays so."""
+    """The object has all its rows again, and the rest what its cut put there no more; False if it was whole.
+
+    What was erased stays so. While another object, a copy, is cut at the same rows, the rest keeps what lies around it.
+    """
     whole = ob.segwild.whole
     if whole is None:
         return False
     erased = splats.read_ids(ob)[splats.column(ob, splats.ERASED) > 0]
     shift = _shift(ob)
     former, name = ob.data, ob.data.name
-    ob.data = whole
+    ob.data = whole if whole.users == 1 else whole.copy()  # that of a copy is the same one
     ob.segwild.whole = None
     _drop(former)
     ob.data.name = name
@@ -95,7 +106,8 @@ def revert(ob: bpy.types.Object, rest: bpy.types.Object | None) -> bool:
         erasing.erase(ob, np.isin(splats.read_ids(ob), erased))
     if rest is not None:
         theirs = splats.read_ids(rest)
-        back = np.isin(theirs, splats.read_ids(ob)) & (theirs > 0)
+        back = among(theirs, splats.read_ids(ob)) & (splats.column(rest, splats.PARTS) != 0)
+        back &= ~among(theirs, cut_ids(ob.segwild.scene_uuid))
         if back.any():
             splats.keep(rest, ~back)
             changes.announce(rest.segwild.uuid)
@@ -109,16 +121,32 @@ def forget(ob: bpy.types.Object, gone: np.ndarray) -> None:
         on_whole(ob, lambda: splats.keep(ob, ~np.isin(splats.read_ids(ob), gone)))
 
 
-def on_whole(ob: bpy.types.Object, work: Callable[[], object]) -> None:
+def tidy(ob: bpy.types.Object) -> None:
+    """Drop parts of rows that the object has whole, but for those that lie around another object that is cut."""
+    own, parts = splats.read_ids(ob), splats.column(ob, splats.PARTS)
+    if (parts > 0).any():
+        spare = (parts > 0) & among(own, own[parts <= 0]) & ~among(own, cut_ids(ob.segwild.scene_uuid))
+        if spare.any():
+            splats.keep(ob, ~spare)
+
+
+def cut_ids(scene_uuid: str) -> np.ndarray:
+    """(M,) int32 ids that the cut objects of a scene have when they are whole."""
+    found = [ids(ob) for ob in bpy.data.objects if ob.segwild.scene_uuid == scene_uuid and is_cut(ob)]
+    return np.concatenate(found) if found else np.zeros(0, np.int32)
+
+
+def on_whole(ob: bpy.types.Object, work: Callable[[], Result]) -> Result:
     """Do something to the rows of a cut object as they were."""
     shown, former = ob.data, ob.segwild.whole
     ob.data = former
     try:
-        work()
+        result = work()
         ob.segwild.whole = ob.data
     finally:
         ob.data = shown
         _drop(former)
+    return result
 
 
 def _shift(ob: bpy.types.Object) -> np.ndarray:
@@ -140,10 +168,10 @@ def _pieces(parents: Rows, parts: Parts, here: np.ndarray, own_from_scene: np.nd
         rows(parts.means[here], parts.scales[here], parts.quats[here], np.zeros((int(here.sum()), 4), np.float32)),
         own_from_scene,
     )
-    hidden = parents.erased > 0
+    hidden, opacities = parents.erased > 0, parts.opacities[here].astype(np.float32)
     base = parents.base.copy()
-    base[:, 3] = np.where(hidden, 0, parts.opacities[here])
-    erased = np.where(hidden, parts.opacities[here], 0).astype(np.float32)
+    base[:, 3] = np.where(hidden, 0, opacities)
+    erased = np.where(hidden, opacities, 0).astype(np.float32)
     return replace(
         parents,
         positions=placed.positions,
@@ -151,6 +179,7 @@ def _pieces(parents: Rows, parts: Parts, here: np.ndarray, own_from_scene: np.nd
         rotations=placed.rotations,
         base=base,
         erased=erased,
+        parts=np.maximum(opacities, np.float32(1e-6)),
     )
 
 

@@ -9,7 +9,7 @@ import bpy
 import numpy as np
 
 from ..protocol.errors import SegWildError
-from . import changes, looks, scenes, splats
+from . import changes, cuts, looks, scenes, splats
 from .looks import Light, Look
 from .rows import Rows
 from .steps import finished
@@ -85,7 +85,7 @@ def shown(ob: bpy.types.Object, rows: Rows) -> Rows:
 
 def _folder(ob: bpy.types.Object, chosen: Look) -> Folder | None:
     scene = scenes.scene_of(ob)
-    return None if chosen.neutral or scene is None else scenes.folder(scene)
+    return None if chosen.neutral or scene is None else scenes.trained(scene)
 
 
 def _lit(chosen: Look, folder: Folder | None, ids: np.ndarray) -> Light:
@@ -98,11 +98,18 @@ def bake(ob: bpy.types.Object) -> None:
 
     `repair.refill` brings the trained colours back from the workspace. Raises InputError as `light`.
     """
-    rows = shown(ob, splats.read(ob))
+    lit = settings(ob)
+    rows = lit.baked(splats.read(ob))
+    if cuts.is_cut(ob):  # its rows as they were come back when the cut is taken back
+        cuts.on_whole(ob, lambda: _refill(ob, lit.baked(splats.read(ob))))
     reset(ob)
+    _refill(ob, rows)
+    changes.announce(ob.segwild.uuid)
+
+
+def _refill(ob: bpy.types.Object, rows: Rows) -> None:
     splats.resize(ob, len(rows))  # linked duplicates part here
     finished(splats.filling(ob.data, splats.columns(rows)))
-    changes.announce(ob.segwild.uuid)
 
 
 def reset(ob: bpy.types.Object) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from bpy.app.handlers import persistent
 
 from ..protocol.errors import InputError, SegWildError
-from . import changes, compat, scenes, splats
+from . import changes, compat, cuts, scenes, splats
 from .encoded import Encoded
 from .harmonics import turned
 from .placement import matrices
@@ -18,7 +18,7 @@ from .placement import matrices
 def uuids() -> int:
     """Give what was duplicated (Shift+D, copied collections) names of its own; returns how many were given.
 
-    The older of two keeps its uuid, the newer remembers it as `source_uuid`.
+    The older of two keeps its uuid.
     """
     given = _collections()
     known: dict[str, bpy.types.Object] = {}
@@ -28,7 +28,7 @@ def uuids() -> int:
         if not facts.uuid:
             continue
         if facts.uuid in known:
-            facts.source_uuid, facts.uuid = facts.uuid, uuid.uuid4().hex
+            facts.uuid = uuid.uuid4().hex
             # A scene has one rest and one root; their copies are an object like any other, and nothing.
             if facts.kind == "REST":
                 facts.kind, facts.label = "SEGMENT", 0
@@ -56,7 +56,7 @@ def _collections() -> int:
         for ob in collection.all_objects:
             if ob.segwild.scene_uuid == old and ob not in kept and ob.is_editable:
                 ob.segwild.scene_uuid = facts.uuid
-                ob.segwild.source_uuid, ob.segwild.uuid = ob.segwild.uuid, uuid.uuid4().hex
+                ob.segwild.uuid = uuid.uuid4().hex
         known[facts.uuid] = collection
         given += 1
     return given
@@ -90,40 +90,53 @@ def colours() -> list[str]:
 def refill(ob: bpy.types.Object) -> int:
     """The trained colours and opacities of all rows the workspace knows; returns how many.
 
-    Places stay, and so does what was erased. Raises InputError if the workspace cannot be read or was trained anew.
+    Parts of divided rows get the opacity they were made with. Places stay, and so does what was erased.
+    Raises InputError if the workspace cannot be read or was trained anew.
     """
     scene = scenes.scene_of(ob)
     if scene is None:
         raise InputError("no-scene", f"The object {ob.name!r} belongs to no SegWild scene.", "Import a workspace.")
-    gaussians = scenes.folder(scene).splats()
+    gaussians = scenes.trained(scene).splats()
     ids = splats.read_ids(ob)
     if len(ids) and int(ids.max()) > len(gaussians):
         raise InputError(
             "workspace-changed", f"The workspace has other Gaussians now than {ob.name!r}.", "Import it again."
         )
+    if cuts.is_cut(ob):
+        turn = cuts.on_whole(ob, lambda: _turn(ob, gaussians))
+        cuts.on_whole(ob, lambda: _refill(ob, gaussians, turn))
+    else:
+        turn = _turn(ob, gaussians)
+    _refill(ob, gaussians, turn)
+    changes.announce(ob.segwild.uuid)
+    return int((ids > 0).sum())
+
+
+def _refill(ob: bpy.types.Object, gaussians: Encoded, turn: np.ndarray | None) -> None:
+    ids, parts = splats.read_ids(ob), splats.column(ob, splats.PARTS)
     known = ids > 0
     own = ids[known] - 1
     base = splats.column(ob, splats.BASE, 4)
     base[known] = gaussians.base(own)
+    base[parts > 0, 3] = parts[parts > 0]
     base[splats.column(ob, splats.ERASED) > 0, 3] = 0
     splats.write_base(ob, base)
-    turn = _turn(ob, gaussians, known, own)
     for k in range(gaussians.shN.shape[1]):
         column = splats.column(ob, splats.harmonic(k), 3)
         column[known] = gaussians.harmonic(k, own)
         splats.write_column(ob, splats.harmonic(k), column)
     if turn is not None:
         _turned(ob, known, turn)
-    changes.announce(ob.segwild.uuid)
-    return int(known.sum())
 
 
-def _turn(ob: bpy.types.Object, gaussians: Encoded, known: np.ndarray, own: np.ndarray) -> np.ndarray | None:
+def _turn(ob: bpy.types.Object, gaussians: Encoded) -> np.ndarray | None:
     """How the rows were turned since they were trained (3, 3), where an applied transform did that; None if not."""
+    ids = splats.read_ids(ob)
+    known = (ids > 0) & (splats.column(ob, splats.PARTS) <= 0)
     if not known.any():
         return None
     now = matrices(splats.column(ob, "rotation", 4)[known].astype(float))
-    trained = matrices(gaussians.rotations(own).astype(float))
+    trained = matrices(gaussians.rotations(ids[known] - 1).astype(float))
     u, _, vt = np.linalg.svd(np.einsum("nij,nkj->ik", now, trained))
     turn = u @ np.diag([1, 1, np.linalg.det(u @ vt)]) @ vt
     return None if np.allclose(turn, np.eye(3), atol=1e-4) else turn

@@ -24,6 +24,7 @@ class Rows:
     ids: np.ndarray  # (N,) int32, row in the workspace + 1; 0: unknown there
     labels: np.ndarray  # (N,) int32, id of the segment; 0: rest
     erased: np.ndarray  # (N,) float32, opacity before the row was erased; 0: it is not erased
+    parts: np.ndarray  # (N,) float32, of a part of a divided row the opacity it was made with; else 0, or see `cuts`
 
     def __post_init__(self) -> None:
         """Raises ValueError if shapes or dtypes disagree: that is our own mistake, never a file's."""
@@ -37,6 +38,7 @@ class Rows:
             "ids": (count,),
             "labels": (count,),
             "erased": (count,),
+            "parts": (count,),
         }
         for name, shape in shapes.items():
             array = getattr(self, name)
@@ -98,8 +100,9 @@ def rows(
     ids: np.ndarray | None = None,
     labels: np.ndarray | None = None,
     erased: np.ndarray | None = None,
+    parts: np.ndarray | None = None,
 ) -> Rows:
-    """Rows whose missing columns are zero: no harmonics, unknown to any workspace, no segment, not erased."""
+    """Rows whose missing columns are zero: no harmonics, unknown to any workspace, no segment, not erased, whole."""
     count = len(positions)
     return Rows(
         positions,
@@ -110,6 +113,7 @@ def rows(
         np.zeros(count, np.int32) if ids is None else ids,
         np.zeros(count, np.int32) if labels is None else labels,
         np.zeros(count, np.float32) if erased is None else erased,
+        np.zeros(count, np.float32) if parts is None else parts,
     )
 
 
@@ -125,6 +129,13 @@ def concatenate(parts: Sequence[Rows]) -> Rows:
     names = [field.name for field in fields(Rows) if field.name != "sh"]
     joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
     return Rows(**joined, sh=np.concatenate([by_coefficient(part.sh) for part in parts], axis=1).swapaxes(0, 1))
+
+
+def among(ids: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """(N,) bool, which ids (N,) int32 are among the chosen (M,); 0 never is."""
+    known = np.zeros(int(chosen.max(initial=0)) + 2, bool)
+    known[chosen[chosen > 0]] = True
+    return known[np.minimum(ids, len(known) - 1)]
 
 
 def by_id(rows: Rows) -> Rows:

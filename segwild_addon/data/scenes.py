@@ -95,6 +95,16 @@ def folder(scene: bpy.types.Collection) -> Folder:
     return Folder.open(Path(bpy.path.abspath(path)))
 
 
+def trained(scene: bpy.types.Collection) -> Folder:
+    """The workspace of a scene, for what goes by rows.
+
+    Raises InputError as `folder`, or if it has other Gaussians now than the scene was imported with.
+    """
+    found = folder(scene)
+    found.expect(scene.segwild.gaussians)
+    return found
+
+
 def of_folder(path: str) -> bpy.types.Collection | None:
     """The scene of a workspace; of several one that is not put aside."""
     found = [scene for scene in all_scenes() if _place(scene) == _absolute(path)]
@@ -176,7 +186,7 @@ def adopt(
         facts.scene_uuid = scene.segwild.uuid
         (into or scene).objects.link(ob)
     except ReferenceError:
-        _remove(ob)
+        discard(ob)
         raise
     facts.uuid, facts.kind, facts.label = uuid.uuid4().hex, kind, label
     if kind != "ROOT":
@@ -203,7 +213,7 @@ def make_active(scene: bpy.types.Collection) -> None:
 def remove(scene: bpy.types.Collection) -> None:
     """The scene with all its objects and their data."""
     for ob in members(scene):
-        _remove(ob)
+        discard(ob)
     for child in scene.children_recursive:
         if not child.all_objects:
             bpy.data.collections.remove(child)
@@ -211,13 +221,15 @@ def remove(scene: bpy.types.Collection) -> None:
     changes.announce(None)
 
 
-def _remove(ob: bpy.types.Object) -> None:
-    data = ob.data
+def discard(ob: bpy.types.Object) -> None:
+    """Remove the object, and of its data what nobody else uses."""
+    owned = (ob.data, ob.segwild.whole)
     bpy.data.objects.remove(ob)
-    if isinstance(data, bpy.types.PointCloud) and not data.users:
-        bpy.data.pointclouds.remove(data)
-    elif isinstance(data, bpy.types.Camera) and not data.users:
-        bpy.data.cameras.remove(data)
+    for data in owned:
+        if isinstance(data, bpy.types.PointCloud) and not data.users:
+            bpy.data.pointclouds.remove(data)
+        elif isinstance(data, bpy.types.Camera) and not data.users:
+            bpy.data.cameras.remove(data)
 
 
 def importing(path: Path, warn: Warn) -> Steps[bpy.types.Collection]:
@@ -278,6 +290,7 @@ def capture_from_scene(scene: bpy.types.Collection | None) -> np.ndarray:
 def _importing(source: Folder, scene: bpy.types.Collection, warn: Warn) -> Steps[None]:
     scene.segwild.scene_from_capture = json.dumps(source.scene_from_capture().tolist())
     gaussians = source.splats()
+    scene.segwild.gaussians = workspace.mark(gaussians)
     count = len(gaussians)
     shown = yield from within(gaussians.checking(), 0.0, 0.02)
     if not shown.all():

@@ -5,7 +5,7 @@ Rows keep their place in the scene when they move between objects that stand in 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import bpy
 import numpy as np
@@ -14,7 +14,7 @@ from mathutils import Matrix
 from ..protocol.errors import InputError
 from . import changes, cuts, light, scenes, splats
 from .placement import moved
-from .rows import Rows, concatenate
+from .rows import Rows, among, concatenate
 
 SELECTED = "segwild_selected"
 _SELECTIONS = (SELECTED, ".selection")  # ours, and that of Blender's own edit mode
@@ -27,17 +27,46 @@ def make(
     label: int,  # of the object in the workspace; 0: unknown there
     color: tuple[float, float, float] | None = None,
 ) -> bpy.types.Object:
-    """A new object of exactly these rows, taken from wherever in the scene they are.
+    """A new object of exactly these rows, each taken from one object of the scene that has it.
 
     A segment that gives its last row away is removed. Raises InputError if none of the rows is there.
     """
-    wanted = np.zeros(int(ids.max(initial=0)) + 2, bool)
-    wanted[ids[ids > 0]] = True
-    picked = []
-    for ob in scenes.splat_objects(scene):
-        own = splats.read_ids(ob)
-        picked.append((ob, wanted[np.minimum(own, len(wanted) - 1)]))
-    return make_of_rows(scene, name, picked, label, color)
+    return make_of_rows(scene, name, picked(scene, spread(scene, ids)), label, color)
+
+
+def spread(scene: bpy.types.Collection, ids: np.ndarray, holders: Collection[str] = ()) -> dict[str, np.ndarray]:
+    """Which objects of the scene give these ids (M,): ids (K,) int32, ascending, by the uuid of each object.
+
+    Copies have the same ids, and so have the parts of a divided row. Therefore the `holders` (uuids) give all of them
+    that they have, and what these lack comes from one object alone, from the rest rather than from a segment.
+    """
+    objects = {ob.segwild.uuid: ob for ob in scenes.splat_objects(scene)}
+    found = {uuid: _among(objects[uuid], ids) for uuid in holders if uuid in objects}
+    left = ids[ids > 0]
+    for own in found.values():
+        left = left[~among(left, own)]
+    for uuid, ob in sorted(objects.items(), key=lambda item: item[1].segwild.kind != "REST"):
+        if uuid not in found and len(left):
+            found[uuid] = _among(ob, left)
+            left = left[~among(left, found[uuid])]
+    return {uuid: own for uuid, own in found.items() if len(own)}
+
+
+def _among(ob: bpy.types.Object, ids: np.ndarray) -> np.ndarray:
+    """(K,) int32, ascending, each once: those of the ids that the object has."""
+    own = splats.read_ids(ob)
+    there = np.zeros(int(own.max(initial=0)) + 1, bool)  # sorting would take ten times as long
+    there[own[among(own, ids)]] = True
+    return np.flatnonzero(there).astype(np.int32)
+
+
+def picked(scene: bpy.types.Collection, chosen: Mapping[str, np.ndarray]) -> list[tuple[bpy.types.Object, np.ndarray]]:
+    """The rows (N,) bool that have the chosen ids, in each object of the scene whose uuid is named."""
+    return [
+        (ob, among(splats.read_ids(ob), chosen[ob.segwild.uuid]))
+        for ob in scenes.splat_objects(scene)
+        if ob.segwild.uuid in chosen
+    ]
 
 
 def make_of_rows(
@@ -52,7 +81,9 @@ def make_of_rows(
     if not picked:
         raise InputError("empty-object", f"No splat is selected for {name!r}.", "Click on the object itself.")
     bpy.context.view_layer.update()  # matrices of objects that were moved by a script
-    taken = concatenate([_in_scene(ob, mask) for ob, mask in picked])
+    parts = [_in_scene(ob, mask) for ob, mask in picked]
+    gave = [(ob.segwild.uuid, rows.ids, rows.parts) for (ob, _), rows in zip(picked, parts, strict=True)]
+    taken = concatenate(parts)
     made = splats.create(name, _labelled(taken, label))
     first = max(picked, key=lambda item: int(item[1].sum()))[0]
     scenes.adopt(made, scene, "SEGMENT", label)
@@ -66,8 +97,12 @@ def make_of_rows(
             splats.keep(ob, ~mask)
             changes.announce(ob.segwild.uuid)
     for ob in scenes.members(scene, "SEGMENT"):
-        if ob != made:
-            cuts.forget(ob, taken.ids[taken.ids > 0])
+        if ob != made and cuts.is_cut(ob):
+            shown = splats.read_ids(ob)
+            for uuid, ids, divided in gave:
+                # Of others' rows only those that its cut had given away: the rest are copies, or parts beside its own.
+                own = uuid == ob.segwild.uuid
+                cuts.forget(ob, ids[ids > 0] if own else ids[(ids > 0) & (divided <= 0) & ~np.isin(ids, shown)])
     return made
 
 
@@ -96,6 +131,7 @@ def merge(target: bpy.types.Object, others: Sequence[bpy.types.Object]) -> None:
     if not parts:
         raise InputError("nothing-to-merge", f"There is nothing to join to {target.name!r}.", "Select another object.")
     splats.extend(target, concatenate([rows for _, rows in parts]))
+    cuts.tidy(target)
     for ob, _ in parts:
         _remove(ob)
     changes.announce(target.segwild.uuid)
@@ -122,18 +158,24 @@ def dissolve(ob: bpy.types.Object) -> bpy.types.Object:
 def recover(scene: bpy.types.Collection) -> int:
     """Rows of the workspace that no object holds any more, into the rest; returns how many.
 
-    Raises InputError if the workspace cannot be read.
+    Raises InputError if the workspace cannot be read or was trained anew.
     """
-    gaussians = scenes.folder(scene).splats()
+    gaussians = scenes.trained(scene).splats()
+    rest = scenes.rest(scene)
     present = np.zeros(len(gaussians) + 1, bool)
     for ob in scenes.splat_objects(scene):
         ids = cuts.ids(ob)
+        if ob == rest:  # parts that it has are no rows: the object they were cut off has those, unless it is gone
+            ids = ids[splats.column(ob, splats.PARTS) <= 0]
         present[ids[(ids > 0) & (ids <= len(gaussians))]] = True
     missing = np.flatnonzero(~present[1:] & gaussians.usable())
     if not len(missing):
         return 0
     rows = gaussians.rows(missing, (missing + 1).astype(np.int32))
-    rest = scenes.rest(scene)
+    if rest is not None:
+        left = (splats.column(rest, splats.PARTS) > 0) & np.isin(splats.read_ids(rest), rows.ids)
+        if left.any():
+            splats.keep(rest, ~left)
     if rest is None:
         rest = splats.create(f"{scene.name.removeprefix('SegWild ')} rest", rows)
         scenes.adopt(rest, scene, "REST")
@@ -236,13 +278,10 @@ def _labelled(rows: Rows, label: int) -> Rows:
 
 
 def _remove(ob: bpy.types.Object) -> None:
-    clouds, uuid = (ob.data, ob.segwild.whole), ob.segwild.uuid
+    uuid = ob.segwild.uuid
     world = [(child, child.matrix_world.copy()) for child in ob.children]
     for child, matrix in world:
         child.parent = ob.parent
         child.matrix_world = matrix
-    bpy.data.objects.remove(ob)
-    for cloud in clouds:
-        if cloud is not None and not cloud.users:
-            bpy.data.pointclouds.remove(cloud)
+    scenes.discard(ob)
     changes.announce(uuid)

@@ -10,6 +10,7 @@
 | `segwild_id` | INT | row of the workspace + 1 |
 | `segwild_label` | INT | segment, 0 = rest |
 | `segwild_orig_opacity` | FLOAT | from the first erase on: opacity before it, 0 = not erased |
+| `segwild_part_opacity` | FLOAT | from the first cut on: opacity a part was made with, 0 = whole, -1 = given whole |
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ BASE = "radiance:base"
 IDS = "segwild_id"
 LABELS = "segwild_label"
 ERASED = "segwild_orig_opacity"
+PARTS = "segwild_part_opacity"
 _SH_MAX = max(SH_COUNTS)
 # How an attribute's numbers are read at once; by default one float32 called value.
 _KEYS = {
@@ -79,6 +81,8 @@ def columns(rows: Rows) -> list[Column]:
     arrays |= {IDS: rows.ids, LABELS: rows.labels}
     if rows.erased.any():
         arrays[ERASED] = rows.erased
+    if rows.parts.any():
+        arrays[PARTS] = rows.parts
     arrays |= {harmonic(k): rows.sh[:, k] for k in range(rows.sh.shape[1])}
     return [(name, lambda array=array: array) for name, array in arrays.items()]
 
@@ -113,7 +117,7 @@ def filling(cloud: bpy.types.PointCloud, columns: Sequence[Column]) -> Steps[Non
     """
     names = [name for name, _ in columns]
     for name in [attribute.name for attribute in cloud.attributes]:
-        if name not in names and (_is_harmonic(name) or name == ERASED):
+        if name not in names and (_is_harmonic(name) or name in (ERASED, PARTS)):
             cloud.attributes.remove(cloud.attributes[name])
     # Adding an attribute may move the others in memory: first all are made, then each is looked up again.
     for name in names:
@@ -251,7 +255,7 @@ def reading(ob: bpy.types.Object, chosen: np.ndarray | None = None) -> Steps[Row
     yield (bases + 1) / (bases + 3)
     base, ids = part(BASE, 4), part(IDS)
     yield (bases + 2) / (bases + 3)
-    return Rows(positions, scales, rotations, base, sh.swapaxes(0, 1), ids, part(LABELS), part(ERASED))
+    return Rows(positions, scales, rotations, base, sh.swapaxes(0, 1), ids, part(LABELS), part(ERASED), part(PARTS))
 
 
 def read_ids(ob: bpy.types.Object) -> np.ndarray:
@@ -349,7 +353,7 @@ def _type_of(name: str) -> str:
         return compat.base_type()
     if name in (IDS, LABELS):
         return "INT"
-    return {ERASED: "FLOAT", "rotation": "QUATERNION"}.get(name, "FLOAT_VECTOR")
+    return {ERASED: "FLOAT", PARTS: "FLOAT", "rotation": "QUATERNION"}.get(name, "FLOAT_VECTOR")
 
 
 def _attribute(cloud: bpy.types.PointCloud, name: str, kind: str) -> None:

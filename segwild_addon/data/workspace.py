@@ -22,6 +22,9 @@ from .steps import Steps
 
 FORMAT = 1
 _CHUNK_BYTES = 1 << 24
+_MARKED = 256  # Gaussians of which a mark is made
+
+_marks: dict[Path, tuple[Any, str]] = {}  # by file: its size and time, and its mark
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,6 +169,33 @@ class Folder:
                 yield min(file.tell() / size, 1.0)
         return digest.hexdigest()
 
+    def expect(self, mark: str) -> None:
+        """Raises InputError if the workspace has other Gaussians than those that `mark` was made of.
+
+        Without a mark (of an older file) nothing is known, and nothing raised.
+        """
+        if mark and mark != self._mark():
+            raise InputError(
+                "workspace-changed",
+                "The workspace was trained again after this scene was imported, or is another one: its splats, looks"
+                " and objects do not fit.",
+                "Import it again.",
+            )
+
+    def _mark(self) -> str:
+        """`mark` of its Gaussians, once per state of the file."""
+        path = self._splats_file
+        try:
+            stamp: Any = (path.stat().st_size, path.stat().st_mtime_ns)
+        except OSError:
+            stamp = None
+        known = _marks.get(path)
+        if known is None or known[0] != stamp:
+            known = (stamp, mark(self.splats()))
+            _marks.clear()
+            _marks[path] = known
+        return known[1]
+
     def segments(self, fingerprint: str | None = None) -> list[Segment]:
         """The named objects, by id. Raises InputError if they are damaged or not of these Gaussians.
 
@@ -238,6 +268,14 @@ class Folder:
         except (OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, zipfile.BadZipFile) as error:
             raise InputError("file-damaged", f"The rows of the object {name!r} cannot be read: {path}.") from error
         return rows, probability
+
+
+def mark(gaussians: Encoded) -> str:
+    """Tells the Gaussians of one training from those of another, as fast as a click needs it: how many there are, and
+    where some of them lie."""
+    count = len(gaussians)
+    some = np.linspace(0, count - 1, min(count, _MARKED)).astype(np.int64)
+    return f"{count}:{hashlib.blake2b(gaussians.positions(some).tobytes(), digest_size=16).hexdigest()}"
 
 
 def labels(segments: list[Segment], count: int) -> np.ndarray:

@@ -83,7 +83,7 @@ class SEGWILD_OT_original_colours(OnSplats, bpy.types.Operator):
 
 def _check(scene: bpy.types.Collection, look: Look) -> None:
     """Raises InputError if the scene has no such look."""
-    found = looks.of_folder(scenes.folder(scene))
+    found = looks.of_folder(scenes.trained(scene))
     if found is None:
         raise InputError("no-looks", "This scene has no photo looks: it was imported, not trained here.")
     for name, _ in look.parts():

@@ -159,7 +159,7 @@ def _draw_selection(layout: bpy.types.UILayout, context: bpy.types.Context) -> N
     elif selection.unknown():
         text(box, context, "What these clicks select is known when the backend runs.", icon="INFO")
     else:
-        count = len(selection.ids())
+        count = selection.count()
         box.label(text=f"{count:,} splats", icon="CHECKMARK" if count else "INFO")
     box.label(text=said)
     box.prop(state, "new_name", text="")

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..data.rows import Rows
+from ..data.rows import Rows, among
 from ..protocol.errors import ResourceError
 from .shaders import HARMONIC_TEXELS, MASK_BITS, OBJECT_TEXELS, WIDTH
 
@@ -143,7 +143,7 @@ class Layer:
         self.version = next(_versions)  # another number, of this and all layers, whenever anything changes
         self._packs: dict[Any, Packed] = {}
         self._textures: dict[str, Any] = {}
-        self._marked: np.ndarray | None = None
+        self._marked: dict[Any, np.ndarray] = {}
         self._places: dict[int, list[tuple[Any, np.ndarray]]] = {}  # what `places` has found
 
     def __len__(self) -> int:
@@ -208,14 +208,11 @@ class Layer:
             self.ids = _joined([pack.ids for pack in packs.values()], (0,)).astype(np.int32)
             self._textures.pop("mask", None)
 
-    def mark(self, ids: np.ndarray | None) -> None:
-        """Highlight the rows with these workspace ids (row + 1), or none."""
-        marked = None if ids is None or not len(ids) else np.array(ids, np.int64)
-        if marked is self._marked or (
-            marked is not None and self._marked is not None and np.array_equal(marked, self._marked)
-        ):
+    def mark(self, marked: Mapping[Any, np.ndarray]) -> None:
+        """Highlight, of each object by its key, the rows with these workspace ids (row + 1), and no others."""
+        if marked.keys() == self._marked.keys() and all(_equal(ids, self._marked[key]) for key, ids in marked.items()):
             return
-        self._marked = marked
+        self._marked = dict(marked)
         self.version = next(_versions)
         self._textures.pop("mask", None)
 
@@ -225,8 +222,16 @@ class Layer:
             if kind not in self._textures:
                 self._textures[kind] = texture(self._joined(kind), form, kind)
         if "mask" not in self._textures:
-            self._textures["mask"] = texture(mask_words(self.ids, self._marked), "R32F", "mask")
+            self._textures["mask"] = texture(mask_words(self._chosen()), "R32F", "mask")
         return self._textures
+
+    def _chosen(self) -> np.ndarray:
+        """(N,) bool, the rows that are highlighted."""
+        chosen = np.zeros(len(self.ids), bool)
+        for key, ids in self._marked.items():
+            if key in self.members:
+                chosen[self.members[key]] = among(self.ids[self.members[key]], ids)
+        return chosen
 
     def _joined(self, kind: str) -> np.ndarray:
         packs = self._packs.values()
@@ -245,15 +250,13 @@ class Layer:
         self._textures.clear()
 
 
-def mask_words(ids: np.ndarray, marked: np.ndarray | None) -> np.ndarray:
-    """(ceil(N/24),) float32, bit b of word w for row 24·w + b, whether its id (0: never) is among the marked."""
-    words = np.zeros(max(1, -(-len(ids) // MASK_BITS)), np.float32)
-    if marked is None or not len(ids):
-        return words
-    known = np.zeros(max(int(ids.max()), int(marked.max())) + 1, bool)
-    known[marked[marked > 0]] = True
-    bits = np.zeros(words.size * MASK_BITS, bool)
-    bits[: len(ids)] = known[ids]
+def mask_words(chosen: np.ndarray) -> np.ndarray:
+    """(ceil(N/24),) float32, bit b of word w for row 24·w + b, of (N,) bool."""
+    words = max(1, -(-len(chosen) // MASK_BITS))
+    if not chosen.any():
+        return np.zeros(words, np.float32)
+    bits = np.zeros(words * MASK_BITS, bool)
+    bits[: len(chosen)] = chosen
     three = np.packbits(bits, bitorder="little").reshape(-1, 3).astype(np.float32)
     return three @ np.array([1, 256, 65536], np.float32)
 

@@ -110,9 +110,9 @@ def relit(object_uuid: str | None) -> None:
     redraw()
 
 
-def highlight(scene_uuid: str, ids: np.ndarray | None) -> None:
-    """Tint the rows of a scene with these segwild_ids (M,) int32; None: none of them."""
-    SHARED.mark(scene_uuid, ids)
+def highlight(scene_uuid: str, chosen: Mapping[str, np.ndarray] | None) -> None:
+    """Tint, of each object of a scene by its uuid, the rows with these segwild_ids (M,) int32; None: none of them."""
+    SHARED.mark(scene_uuid, chosen)
     redraw()
 
 

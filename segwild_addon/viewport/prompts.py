@@ -179,9 +179,9 @@ class SEGWILD_OT_prompt(bpy.types.Operator):
             for uuid, clouds in by_scene.items()
         }
         uuid = selection.scene_uuid()
-        if not len(selection.prompts()) and len(found.get(uuid, ())) == 0:
-            uuid = max(found, key=lambda each: len(found[each]), default=uuid)
-        if len(found.get(uuid, ())):
+        if not len(selection.prompts()) and not found.get(uuid):
+            uuid = max(found, key=lambda each: sum(map(len, found[each].values())), default=uuid)
+        if found.get(uuid):
             selection.add_stroke(uuid, found[uuid], positive)
         else:
             session.redraw_views()
@@ -217,7 +217,7 @@ class SEGWILD_OT_prompt(bpy.types.Operator):
     def _accepted(self, context: bpy.types.Context) -> set[str]:
         """Return was pressed and the selection is known."""
         self._accepting = False
-        if not len(selection.ids()):
+        if not selection.chosen():
             refusal = selection.refusal()
             self.report({"WARNING"}, str(refusal) if refusal else "Nothing is selected. Click on an object first.")
             return {"RUNNING_MODAL"}

@@ -8,6 +8,7 @@ no longer there.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from typing import Any
 
 import bpy
@@ -33,9 +34,9 @@ Marks = tuple[Mark, ...]
 
 _answers: OrderedDict[tuple[str, Marks], np.ndarray] = OrderedDict()
 _refusals: dict[tuple[str, Marks], SegWildError] = {}
-_strokes: OrderedDict[int, np.ndarray] = OrderedDict()  # by number, from 1: ids
+_strokes: OrderedDict[int, Mapping[str, np.ndarray]] = OrderedDict()  # by number, from 1: by object uuid, ids
 _asked: list[tuple[str, Marks]] = []  # at most one question is under way
-_shown: list[Any] = [None]  # what is highlighted: scene uuid
+_shown: list[Any] = [None, 0]  # what is highlighted: scene uuid, rows
 
 
 def prompts() -> Any:
@@ -65,11 +66,11 @@ def add_click(hit: Any, positive: bool) -> None:
     _changed("Select: Click" if positive else "Select: Click Beside")
 
 
-def add_stroke(uuid: str, ids: np.ndarray, positive: bool) -> None:
-    """Add rows (M,) int32 chosen by hand to the selection, or take them out."""
+def add_stroke(uuid: str, chosen: Mapping[str, np.ndarray], positive: bool) -> None:
+    """Add rows chosen by hand to the selection, or take them out: of each object by its uuid the ids (M,) int32."""
     bpy.context.scene.segwild.active_scene = uuid
     number = next(reversed(_strokes), 0) + 1
-    _strokes[number] = ids
+    _strokes[number] = dict(chosen)
     while len(_strokes) > STROKES_KEPT:
         _strokes.popitem(last=False)
     each = prompts().add()
@@ -111,24 +112,47 @@ def refusal() -> SegWildError | None:
     return _refusals.get((scene_uuid(), marks()))
 
 
-def ids() -> np.ndarray:
-    """(M,) int32, ascending: what is selected as far as it is known."""
-    found = _answers.get((scene_uuid(), marks()), np.zeros(0, np.int32))
+def chosen() -> dict[str, np.ndarray]:
+    """What is selected as far as it is known: of each object by its uuid the ids (M,) int32, ascending.
+
+    A stroke chooses in the objects it went over. What clicks choose is taken from the objects that were clicked on,
+    where they have it: a copy, or the parts of a splat that was divided, have the same ids.
+    """
+    collection = scenes.find(scene_uuid())
+    if collection is None:
+        return {}
+    holders = {each.holder for each in prompts() if not each.stroke and each.positive}
+    found = segments.spread(collection, _answers.get((scene_uuid(), marks()), np.zeros(0, np.int32)), holders)
+    there = {ob.segwild.uuid for ob in scenes.splat_objects(collection)}
     for each in prompts():
-        if each.stroke:
-            stroke = _strokes.get(each.stroke, np.zeros(0, np.int32))
-            found = np.union1d(found, stroke) if each.positive else np.setdiff1d(found, stroke)
-    return found.astype(np.int32, copy=False)
+        stroke = _strokes.get(each.stroke, {}) if each.stroke else {}
+        for uuid, ids in stroke.items():
+            # Of an object that was joined or dissolved since, the rows are in another.
+            now = {uuid: ids} if uuid in there else segments.spread(collection, ids)
+            for holder, own in now.items():
+                known = found.get(holder, np.zeros(0, np.int32))
+                found[holder] = np.union1d(known, own) if each.positive else np.setdiff1d(known, own)
+    return {uuid: ids.astype(np.int32, copy=False) for uuid, ids in found.items() if len(ids)}
+
+
+def ids() -> np.ndarray:
+    """(M,) int32, ascending, each once: what is selected in any object."""
+    return np.unique(np.concatenate([np.zeros(0, np.int32), *chosen().values()]))
+
+
+def count() -> int:
+    """How many splats are highlighted."""
+    return _shown[1] if len(prompts()) else 0
 
 
 def accept(name: str) -> bpy.types.Object:
     """Make an object of what is selected, and forget the prompts. Raises InputError if nothing is selected."""
-    uuid, chosen = scene_uuid(), ids()
-    collection = scenes.find(uuid)
-    if collection is None or not len(chosen):
+    collection, wanted = scenes.find(scene_uuid()), chosen()
+    if collection is None or not wanted:
         raise InputError("empty-object", "Nothing is selected.", "Click on an object first.")
     color = _color(1 + len(scenes.members(collection, "SEGMENT")))
-    made = segments.make(collection, name.strip() or "Object", chosen, 0, color)
+    picked = segments.picked(collection, wanted)
+    made = segments.make_of_rows(collection, name.strip() or "Object", picked, color=color)
     segments.centre(made)
     prompts().clear()
     bpy.context.window_manager.segwild.property_unset("new_name")  # was of this object
@@ -160,10 +184,11 @@ def refresh() -> None:
     if not len(prompts()):
         if _shown[0] == uuid:
             draw.highlight(uuid, None)
-        _shown[0] = None
+        _shown[:] = None, 0
     elif not waiting():  # until then the former highlight stays: it does not flicker
-        draw.highlight(uuid, ids())
-        _shown[0] = uuid
+        found = chosen()
+        draw.highlight(uuid, found)
+        _shown[:] = uuid, sum(map(len, found.values()))
     session.redraw_views()  # the markers
 
 
@@ -223,7 +248,7 @@ def _after_load(*_: Any) -> None:
     _answers.clear()
     _refusals.clear()
     _strokes.clear()
-    _shown[0] = None
+    _shown[:] = None, 0
     for scene in bpy.data.scenes:  # strokes of another session mean nothing
         if any(each.stroke for each in scene.segwild.prompts):
             scene.segwild.prompts.clear()
@@ -255,4 +280,4 @@ def unregister() -> None:
     _refusals.clear()
     _strokes.clear()
     _asked.clear()
-    _shown[0] = None
+    _shown[:] = None, 0

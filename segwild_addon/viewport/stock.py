@@ -62,7 +62,7 @@ class Stock:
         self.orders = Orders()
         self._previews: dict[str, Layer] = {}
         self._places: dict[str, np.ndarray | None] = {}
-        self._marked: dict[str, np.ndarray] = {}
+        self._marked: dict[str, Mapping[str, np.ndarray]] = {}  # by scene uuid: by object uuid
         self.notes: dict[str, str] = {}  # object uuid -> why its look is not shown, "" if it is
         self._looks: dict[tuple[int, int], tuple[Look, np.ndarray]] = {}  # what was last drawn, and its gain
         self._whole: set[tuple[int, int]] = set()  # whose packs hold all of their look, the gain too
@@ -80,15 +80,15 @@ class Stock:
         """The look of an object, or of any, is another."""
         self._relit.add(object_uuid)
 
-    def mark(self, scene_uuid: str, ids: np.ndarray | None) -> None:
-        """Highlight the rows with these ids (row of the workspace + 1); None: no rows."""
-        if ids is None:
+    def mark(self, scene_uuid: str, marked: Mapping[str, np.ndarray] | None) -> None:
+        """Highlight, of each object of the scene by its uuid, the rows with these ids (row of the workspace + 1).
+
+        None: no rows.
+        """
+        if marked is None:
             self._marked.pop(scene_uuid, None)
         else:
-            self._marked[scene_uuid] = np.asarray(ids)
-        for layer in (self.layers.get(scene_uuid), self._previews.get(scene_uuid)):
-            if layer is not None:
-                layer.mark(ids)
+            self._marked[scene_uuid] = marked
 
     def preview(self, scene_uuid: str, arrays: Mapping[str, np.ndarray] | None, place: Any = None) -> None:
         """Show these rows in the place of the scene's objects: means, colors (RGB 0..1), scales, quats, opacities.
@@ -121,8 +121,11 @@ class Stock:
         for scene_uuid, members in by_scene.items():
             if scene_uuid not in self.layers:
                 self.layers[scene_uuid] = Layer()
-                self.layers[scene_uuid].mark(self._marked.get(scene_uuid))
             self._fill(self.layers[scene_uuid], members, stale, relit)
+            marked = self._marked.get(scene_uuid, {})
+            self.layers[scene_uuid].mark(
+                {key_of(ob): marked[ob.segwild.uuid] for ob in members if ob.segwild.uuid in marked}
+            )
         keys, uuids = {key_of(ob) for ob in objects}, {ob.segwild.uuid for ob in objects}
         self._looks = {key: look for key, look in self._looks.items() if key in keys}
         self._whole &= keys

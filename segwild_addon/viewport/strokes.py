@@ -24,6 +24,7 @@ FAINT = 0.02  # less opaque rows hide nothing and cannot be seen
 class Cloud:
     """The rows of one object."""
 
+    holder: str  # uuid of the object
     positions: np.ndarray  # (N, 3) float32, the object's axes
     opacities: np.ndarray  # (N,) float32, 0..1
     ids: np.ndarray  # (N,) int32, segwild_id
@@ -61,19 +62,23 @@ def chosen(
     *,
     through: bool = False,
     covered: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None,  # pixels (M, 2), depths -> (M,) bool
-) -> np.ndarray:
-    """The ids (M,) int32, ascending, each once, of the rows whose centres are seen inside; 0 is left out.
+) -> dict[str, np.ndarray]:
+    """The rows whose centres are seen inside: ids (M,) int32, ascending, each once, by object; 0 is left out.
 
     `through`: also what is hidden, by splats or because something else has `covered` it.
     """
     found = [_seen_inside(view, cloud, inside) for cloud in clouds]
     if not found:
-        return np.zeros(0, np.int32)
+        return {}
     pixels, depths, opacities, ids = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    taken = ids > 0
     if not through and len(ids):
-        seen = _in_sight(pixels, depths, opacities)
-        ids = ids[seen & ~covered(pixels, depths) if covered is not None else seen]
-    return np.unique(ids[ids > 0]).astype(np.int32)
+        taken &= _in_sight(pixels, depths, opacities)
+        if covered is not None:
+            taken &= ~covered(pixels, depths)
+    stops = np.cumsum([len(each[3]) for each in found])[:-1]
+    of_each = zip(clouds, np.split(ids, stops), np.split(taken, stops), strict=True)
+    return {cloud.holder: np.unique(own[mask]).astype(np.int32) for cloud, own, mask in of_each if mask.any()}
 
 
 def _seen_inside(view: View, cloud: Cloud, inside: Callable[[np.ndarray], np.ndarray]) -> tuple[np.ndarray, ...]:
@@ -119,5 +124,6 @@ def clouds_of(space: Any) -> list[tuple[str, Cloud]]:
             if each.ob is not None:
                 pack = layer.pack(key)
                 opacities = pack.centres[:, 3] * each.ob.segwild.opacity
-                found.append((scene_uuid, Cloud(pack.positions, opacities, pack.ids, each.matrix)))
+                cloud = Cloud(each.ob.segwild.uuid, pack.positions, opacities, pack.ids, each.matrix)
+                found.append((scene_uuid, cloud))
     return found

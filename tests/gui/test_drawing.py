@@ -170,7 +170,7 @@ def test_a_highlight_tints_one_object_and_uploads_bits(imported):
         buffers, draw, splats = addon('viewport.buffers'), addon('viewport.draw'), addon('data.splats')
         ob = max((ob for ob in bpy.data.objects if ob.segwild.kind == 'SEGMENT'), key=lambda ob: len(ob.data.points))
         kinds, bytes_ = buffers.uploads.copy(), buffers.upload_bytes.copy()
-        draw.highlight(ob.segwild.scene_uuid, splats.read_ids(ob))
+        draw.highlight(ob.segwild.scene_uuid, {ob.segwild.uuid: splats.read_ids(ob)})
     """)
     after, _ = shown(imported, "highlight")
     spent, rows = imported.run("""

@@ -132,8 +132,9 @@ def test_an_object_with_another_origin_is_of_the_same_workspace(mirrored: Simple
     """As after Set Origin or an applied transform; also of the object that comes first by its name."""
     ob = lamp(mirrored)
     ob.name = "a lamp"
-    ob.location = (1, 2, 3)
-    mirrored.segments.apply_transform(ob)
+    for each in (ob, mirrored.scenes.rest(mirrored.scene)):
+        each.location = (1, 2, 3)
+        mirrored.segments.apply_transform(each)
     mirrored.mirror.changed()
     mirrored.until(lambda: mirrored.fake.objects == {"a lamp": 1})
     assert "trained again" not in blender.context.window_manager.segwild.status

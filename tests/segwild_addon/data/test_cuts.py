@@ -12,9 +12,9 @@ import pytest
 
 pytest.importorskip("bpy", reason="bpy is not installed; tests/README.md says how to run these tests")
 
-from segwild_addon.data import cuts, erasing, scenes, segments, splats
+from segwild_addon.data import cuts, erasing, light, repair, scenes, segments, splats
 from segwild_addon.data.cuts import NOBODY, OBJECT, REST, Parts
-from segwild_addon.data.rows import Rows, by_id
+from segwild_addon.data.rows import Rows, by_id, concatenate
 from segwild_addon.data.steps import finished
 from segwild_addon.protocol.errors import InputError
 
@@ -157,12 +157,26 @@ def test_rows_that_were_deformed_are_refused(fountain: Any, scene: Any) -> None:
 
 def test_rows_that_went_to_another_object_do_not_come_back(fountain: Any, scene: Any) -> None:
     cuts.cut(fountain, scenes.rest(scene), parts_of(fountain))
-    made = segments.make(scene, "half", np.array([11, 12, 20, GIVEN], np.int32), 0)
+    wanted = segments.spread(scene, np.array([11, 12, 20, GIVEN], np.int32), {fountain.segwild.uuid})
+    made = segments.make_of_rows(scene, "half", segments.picked(scene, wanted))
     assert set(splats.read_ids(made)) == {11, 12, 20, GIVEN}
     cuts.revert(fountain, scenes.rest(scene))
-    ids = np.concatenate([splats.read_ids(ob) for ob in scenes.splat_objects(scene) if ob != made])
-    assert not set(ids) & {11, 12, 20, GIVEN}
-    assert len(set(ids)) == len(ids) == 56
+    assert sorted(splats.read_ids(fountain)) == sorted({*range(11, 31)} - {11, 12, 20, GIVEN})
+    assert sorted(splats.read_ids(scenes.rest(scene))) == sorted([*range(1, 11), 11, 12, *range(41, 61)])
+
+
+def test_what_is_brushed_around_a_cut_object_leaves_its_inner_parts(fountain: Any, scene: Any, blender: Any) -> None:
+    before, rest = all_rows(scene), scenes.rest(scene)
+    cuts.cut(fountain, rest, parts_of(fountain))
+    inside = splats.read(fountain)
+    halo = {rest.segwild.uuid: np.array([11, 12], np.int32)}
+    made = segments.make_of_rows(scene, "halo", segments.picked(scene, halo))
+    assert sorted(splats.read_ids(made)) == [11, 12]
+    assert_same({"fountain": by_id(splats.read(fountain))}, {"fountain": by_id(inside)})
+    # The rows come back whole, also where the parts beside them are deleted, or joined to them again.
+    segments.merge(fountain, [made])
+    assert_same({"fountain": by_id(splats.read(fountain))}, {"fountain": before["fountain"]})
+    assert sorted(splats.read_ids(rest)) == sorted(before[rest.name].ids)
 
 
 def test_joining_and_dissolving_take_cuts_back(fountain: Any, scene: Any, blender: Any) -> None:
@@ -192,6 +206,13 @@ def test_an_origin_that_was_set_since_moves_the_whole_object_along(fountain: Any
     np.testing.assert_allclose(after, before, atol=1e-5)
 
 
+def test_a_scene_that_is_removed_leaves_no_whole_cloud(fountain: Any, scene: Any, blender: Any) -> None:
+    cuts.cut(fountain, scenes.rest(scene), parts_of(fountain))
+    scenes.remove(scene)
+    assert not len(blender.data.pointclouds)
+    assert not len(blender.data.cameras)
+
+
 def test_what_was_erased_stays_erased(fountain: Any, scene: Any) -> None:
     erasing.erase(fountain, np.arange(20) < 2)  # of divided rows
     cuts.cut(fountain, scenes.rest(scene), parts_of(fountain))
@@ -209,6 +230,69 @@ def test_what_was_erased_stays_erased(fountain: Any, scene: Any) -> None:
 def test_recovering_brings_nothing_of_a_cut_object(fountain: Any, scene: Any) -> None:
     cuts.cut(fountain, scenes.rest(scene), parts_of(fountain))
     assert segments.recover(scene) == 0
+
+
+def test_a_cut_object_that_was_deleted_is_recovered_whole(fountain: Any, scene: Any, blender: Any) -> None:
+    before, rest = all_rows(scene), scenes.rest(scene)
+    cuts.cut(fountain, rest, parts_of(fountain))
+    blender.data.objects.remove(fountain)
+    assert segments.recover(scene) == 19  # all but the one that the rest has whole
+    found = by_id(splats.read(rest))
+    expected = by_id(concatenate([before["fountain"], before[rest.name]]))
+    for field in ("ids", "positions", "scales", "base", "sh"):
+        np.testing.assert_array_equal(getattr(found, field), getattr(expected, field), err_msg=field)
+    assert not (found.parts > 0).any()
+
+
+def test_baking_outlives_a_cut(fountain: Any, scene: Any) -> None:
+    whole = splats.read(fountain)
+    cuts.cut(fountain, scenes.rest(scene), parts_of(fountain))
+    fountain.segwild.look_a, fountain.segwild.exposure, fountain.segwild.opacity = "photo-0", 1.0, 0.5
+    expected, parts = light.shown(fountain, whole), splats.read(fountain)
+    light.bake(fountain)
+    baked = splats.read(fountain)
+    np.testing.assert_array_equal(baked.base[:, 3], parts.base[:, 3] / 2)
+    np.testing.assert_array_equal(baked.parts, parts.parts)
+    cuts.revert(fountain, scenes.rest(scene))
+    found = splats.read(fountain)
+    np.testing.assert_array_equal(found.base, expected.base)
+    np.testing.assert_array_equal(found.sh, expected.sh)
+
+
+def test_trained_colours_leave_parts_as_thin_as_they_were_cut(fountain: Any, scene: Any) -> None:
+    before, rest = all_rows(scene), scenes.rest(scene)
+    fountain.rotation_euler = (0.3, 0.2, 1)
+    cuts.cut(fountain, rest, parts_of(fountain))
+    segments.apply_transform(fountain)
+    cut = all_rows(scene)
+    for ob in (fountain, rest):
+        ob.segwild.look_a, ob.segwild.opacity = "photo-0", 0.5
+        light.bake(ob)
+        repair.refill(ob)
+        found = by_id(splats.read(ob))
+        np.testing.assert_allclose(found.base, cut[ob.name].base, atol=1e-6)
+        np.testing.assert_allclose(found.sh, cut[ob.name].sh, atol=1e-5)
+    cuts.revert(fountain, rest)
+    np.testing.assert_array_equal(by_id(splats.read(fountain)).base, before["fountain"].base)
+
+
+def test_a_copy_that_is_made_whole_leaves_the_parts_around_the_other(fountain: Any, scene: Any, blender: Any) -> None:
+    before, rest = all_rows(scene), scenes.rest(scene)
+    cuts.cut(fountain, rest, parts_of(fountain))
+    cut = all_rows(scene)
+    copy = fountain.copy()
+    copy.data = fountain.data.copy()
+    scene.objects.link(copy)
+    repair.uuids()
+    assert cuts.revert(copy, rest)
+    assert copy.data != fountain.segwild.whole  # what is done to one does nothing to the other
+    assert_same({rest.name: by_id(splats.read(rest))}, {rest.name: cut[rest.name]})
+    copy.location = (1, 0, 0)
+    segments.dissolve(copy)  # whole rows with the same ids, which stay
+    assert len(splats.read_ids(rest)) == len(cut[rest.name]) + 20
+    assert cuts.revert(fountain, rest)
+    assert_same({"fountain": by_id(splats.read(fountain))}, {"fountain": before["fountain"]})
+    assert sorted(splats.read_ids(rest)) == sorted([*before[rest.name].ids, *before["fountain"].ids])
 
 
 def test_cuts_of_a_workspace_are_imported(

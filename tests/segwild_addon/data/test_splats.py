@@ -33,6 +33,7 @@ def some(count: int, degree: int, seed: int = 0) -> Rows:
         random.integers(0, 2**31 - 1, count, np.int32),
         random.integers(0, 9, count, np.int32),
         (random.random(count) * (random.random(count) < 0.5)).astype(np.float32),
+        (random.random(count) * (random.random(count) < 0.5)).astype(np.float32),
     )
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hn
 
-from segwild_addon.data.rows import Rows, rows
+from segwild_addon.data.rows import Rows, among, rows
 from segwild_addon.protocol.errors import ResourceError
 from segwild_addon.viewport import buffers, shaders
 
@@ -79,7 +79,7 @@ def test_harmonics_are_encoded_again_only_where_they_differ():
 @given(st.integers(1, 200), st.sets(st.integers(0, 250), max_size=60))
 def test_the_mask_has_a_bit_for_each_row(count, marked):
     ids = np.random.default_rng(count).permutation(count).astype(np.int32)  # 0 is among them: unknown
-    words = buffers.mask_words(ids, np.array(sorted(marked), np.int64) if marked else None)
+    words = buffers.mask_words(among(ids, np.array(sorted(marked), np.int64)))
     bits = [(int(words[row // shaders.MASK_BITS]) >> (row % shaders.MASK_BITS)) & 1 for row in range(count)]
     assert bits == [int(id_ in marked and id_ > 0) for id_ in ids]
 
@@ -110,7 +110,7 @@ def test_only_what_differs_is_uploaded(sent):
     layer.textures()
     assert sent == []
 
-    layer.mark(np.array([3, 60]))
+    layer.mark({"one": np.array([3]), "two": np.array([60])})
     layer.textures()
     assert sent == ["mask"]
     sent.clear()
@@ -126,6 +126,13 @@ def test_only_what_differs_is_uploaded(sent):
     assert sorted(sent) == ["centres", "colours", "harmonics", "mask", "turns"]
     assert layer.layout == before + 1
     np.testing.assert_array_equal(layer.ids, two.ids)
+
+
+def test_of_two_objects_with_the_same_rows_one_is_highlighted(sent):
+    layer = buffers.Layer()
+    layer.set({"one": buffers.packed(some(5)), "copy": buffers.packed(some(5))})
+    layer.mark({"copy": np.array([2, 3]), "gone": np.array([1])})
+    assert int(layer.textures()["mask"].flat[0]) == 0b110 << 5
 
 
 def test_rows_name_their_object(sent):
@@ -163,15 +170,15 @@ def test_the_version_is_another_whenever_what_is_drawn_is():
     assert changed()
     layer.set({"a": buffers.packed(some(30))})
     assert not changed()
-    layer.mark(None)
+    layer.mark({})
     assert not changed()
-    layer.mark(np.array([3, 4]))
+    layer.mark({"a": np.array([3, 4])})
     assert changed()
-    layer.mark(np.array([3, 4]))
+    layer.mark({"a": np.array([3, 4])})
     assert not changed()
     layer.set({"a": buffers.packed(some(30, seed=1))})
     assert changed()
     layer.set({"a": buffers.packed(some(30, seed=1, first_id=9))})
     assert changed()
-    layer.mark(None)
+    layer.mark({})
     assert changed()

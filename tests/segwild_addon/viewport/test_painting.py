@@ -152,7 +152,7 @@ def test_depth_comes_beside_the_colour(painter):
 def test_marked_rows_are_tinted(painter):
     view = view_from((0, -5, 0), width=40, height=30)
     layer = layer_of(one_splat(2.5, color=(0.2, 0.2, 0.2)))
-    layer.mark(np.array([1]))
+    layer.mark(dict.fromkeys(layer.members, np.array([1])))
     highlight = painting.Highlight((1.0, 0.0, 0.0), 0.5)
     framebuffer, _ = painter.paint([stroke(layer, view, np.eye(4))], view, highlight=highlight)
     red, green, _, alpha = pixels(framebuffer, view)[15, 20]
@@ -225,7 +225,7 @@ def test_a_named_view_is_painted_again_only_when_something_is_another(painter):
     assert painted(None)[0] == painted(None)[0] == 1
     assert painted("left", every=2)[0] == 1
     assert painted("left", highlight=painting.Highlight((1.0, 0.0, 0.0), 1.0))[0] == 1
-    layer.mark(np.array([1]))
+    layer.mark(dict.fromkeys(layer.members, np.array([1])))
     new, framebuffer = painted("left", highlight=painting.Highlight((1.0, 0.0, 0.0), 1.0))
     assert new == 1
     assert pixels(framebuffer, view)[15, 20, 0] > 0.8

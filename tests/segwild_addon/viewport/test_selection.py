@@ -30,19 +30,21 @@ def clicking(
     scene = finished(scenes.importing(root, lambda sentence: None))
     shown: list[Any] = []
     real = draw.highlight
-    draw.highlight = lambda uuid, ids: shown.append(None if ids is None else ids.tolist())
+    draw.highlight = lambda uuid, chosen: shown.append(
+        None if chosen is None else sorted(int(id_) for ids in chosen.values() for id_ in ids)
+    )
     link = session.link(root)
 
     until = partial(pump_until, facts=lambda: (link.status, shown, selection.refusal()))
 
-    def click(x: float, positive: bool = True) -> None:
+    def click(x: float, positive: bool = True, holder: str = "") -> None:
         hit = SimpleNamespace(
             position=np.array([x, 0, 0]),
             eye=np.array([0, 0, 5.0]),
             pixel=0.01,
             row=1,
             scene_uuid=scene.segwild.uuid,
-            object_uuid="",
+            object_uuid=holder,
             beside=np.zeros(3),
         )
         selection.add_click(hit, positive)
@@ -55,6 +57,12 @@ def clicking(
         selection=selection, scene=scene, shown=shown, until=until, click=click, connect=connect, link=link, fake=fake
     )
     draw.highlight = real
+
+
+def rest_of(clicking: SimpleNamespace) -> str:
+    from segwild_addon.data import scenes
+
+    return scenes.rest(clicking.scene).segwild.uuid
 
 
 def test_a_click_is_answered_highlighted_and_made_an_object(clicking: SimpleNamespace, blender: Any) -> None:
@@ -132,10 +140,10 @@ def test_a_refusal_is_told_once_and_not_asked_again_and_again(clicking: SimpleNa
 
 
 def test_strokes_add_and_take_out_without_a_backend(clicking: SimpleNamespace) -> None:
-    uuid = clicking.scene.segwild.uuid
-    clicking.selection.add_stroke(uuid, np.arange(1, 11, dtype=np.int32), True)
-    clicking.selection.add_stroke(uuid, np.arange(5, 8, dtype=np.int32), False)
-    clicking.selection.add_stroke(uuid, np.array([6], np.int32), True)
+    uuid, rest = clicking.scene.segwild.uuid, rest_of(clicking)
+    clicking.selection.add_stroke(uuid, {rest: np.arange(1, 11, dtype=np.int32)}, True)
+    clicking.selection.add_stroke(uuid, {rest: np.arange(5, 8, dtype=np.int32)}, False)
+    clicking.selection.add_stroke(uuid, {rest: np.array([6], np.int32)}, True)
     assert clicking.shown[-1] == [1, 2, 3, 4, 6, 8, 9, 10]
     clicking.selection.remove(1)
     assert clicking.shown[-1] == list(range(1, 11))
@@ -146,8 +154,58 @@ def test_strokes_add_and_take_out_without_a_backend(clicking: SimpleNamespace) -
         clicking.selection.accept("again")
 
 
+def copied(clicking: SimpleNamespace, ob: Any) -> Any:
+    """As after Shift+D."""
+    from segwild_addon.data import repair
+
+    copy = ob.copy()
+    copy.data = ob.data.copy()
+    clicking.scene.objects.link(copy)
+    repair.uuids()
+    return copy
+
+
+def test_a_copy_keeps_what_is_brushed_in_the_other(clicking: SimpleNamespace, blender: Any) -> None:
+    from segwild_addon.data import segments, splats
+
+    kiosk = segments.make(clicking.scene, "kiosk", np.arange(1, 11, dtype=np.int32), 0)
+    copy = copied(clicking, kiosk)
+    door = np.array([1, 3], np.int32)
+    clicking.selection.add_stroke(clicking.scene.segwild.uuid, {kiosk.segwild.uuid: door}, True)
+    assert clicking.shown[-1] == [1, 3]
+    assert clicking.selection.count() == 2
+    assert splats.read_ids(clicking.selection.accept("door")).tolist() == [1, 3]
+    assert sorted(splats.read_ids(kiosk)) == [2, *range(4, 11)]
+    assert len(copy.data.points) == 10
+
+
+@pytest.mark.parametrize("which", ["kiosk", "copy", ""])
+def test_a_click_takes_from_the_object_that_was_clicked_on(clicking: SimpleNamespace, blender: Any, which: str) -> None:
+    from segwild_addon.data import segments
+
+    kiosk = segments.make(clicking.scene, "kiosk", np.arange(1, 11, dtype=np.int32), 0)
+    objects = {"kiosk": kiosk, "copy": copied(clicking, kiosk)}
+    clicking.connect()
+    clicking.click(1.0, holder=objects[which].segwild.uuid if which else "")
+    clicking.until(lambda: not clicking.selection.waiting())
+    assert clicking.shown[-1] == [1, 3]
+    assert len(clicking.selection.accept("door").data.points) == 2
+    left = {name: len(ob.data.points) for name, ob in objects.items()}
+    assert sorted(left.values()) == [8, 10]  # of objects nobody clicked on, one gives
+    assert left.get(which, 8) == 8
+
+
+def test_what_was_brushed_in_an_object_that_is_dissolved_stays_selected(clicking: SimpleNamespace) -> None:
+    from segwild_addon.data import segments
+
+    kiosk = segments.make(clicking.scene, "kiosk", np.arange(1, 11, dtype=np.int32), 0)
+    clicking.selection.add_stroke(clicking.scene.segwild.uuid, {kiosk.segwild.uuid: np.array([1, 3], np.int32)}, True)
+    segments.dissolve(kiosk)
+    assert len(clicking.selection.accept("door").data.points) == 2
+
+
 def test_strokes_of_another_file_are_forgotten(clicking: SimpleNamespace, blender: Any, tmp_path: Any) -> None:
-    clicking.selection.add_stroke(clicking.scene.segwild.uuid, np.array([1], np.int32), True)
+    clicking.selection.add_stroke(clicking.scene.segwild.uuid, {rest_of(clicking): np.array([1], np.int32)}, True)
     blender.ops.wm.save_as_mainfile(filepath=str(tmp_path / "file.blend"))
     blender.ops.wm.open_mainfile(filepath=str(tmp_path / "file.blend"))
     assert not len(clicking.selection.prompts())
@@ -167,7 +225,7 @@ def test_clicks_of_a_file_are_answered_after_it_is_loaded(
 
 
 def test_strokes_do_not_outlive_the_add_on(clicking: SimpleNamespace) -> None:
-    clicking.selection.add_stroke(clicking.scene.segwild.uuid, np.array([1], np.int32), True)
+    clicking.selection.add_stroke(clicking.scene.segwild.uuid, {rest_of(clicking): np.array([1], np.int32)}, True)
     clicking.selection.unregister()
     clicking.selection.register()
     clicking.until(lambda: not len(clicking.selection.prompts()))  # another stroke would get the number of this one

@@ -84,7 +84,8 @@ def test_a_highlight_sends_one_bit_for_each_row(scene, sent):
     held = stock.Stock()
     drawn(held)
     sent.clear()
-    held.mark(scene.segwild.uuid, np.arange(1, 30, dtype=np.int32))
+    ids = np.arange(1, 30, dtype=np.int32)
+    held.mark(scene.segwild.uuid, {ob.segwild.uuid: ids for ob in scenes.splat_objects(scene)})
     drawn(held)
     assert sent == ["mask"]
     words = held.layers[scene.segwild.uuid].textures()["mask"].flat

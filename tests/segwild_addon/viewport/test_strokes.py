@@ -23,11 +23,16 @@ def view(orthographic: bool = False) -> View:
     return View(np.eye(4), focal, focal, WIDTH / 2, HEIGHT / 2, WIDTH, HEIGHT, orthographic, 0.1, 100.0)
 
 
-def cloud(positions: Any, opacities: Any = 0.9, ids: Any = None, matrix: Any = None) -> Cloud:
+def cloud(positions: Any, opacities: Any = 0.9, ids: Any = None, matrix: Any = None, holder: str = "a") -> Cloud:
     points = np.asarray(positions, np.float32).reshape(-1, 3)
     numbers = np.arange(1, len(points) + 1) if ids is None else ids
     opaque = np.broadcast_to(np.float32(opacities), len(points))
-    return Cloud(points, opaque, np.asarray(numbers, np.int32), np.eye(4) if matrix is None else matrix)
+    return Cloud(holder, points, opaque, np.asarray(numbers, np.int32), np.eye(4) if matrix is None else matrix)
+
+
+def taken(*arguments: Any, **options: Any) -> list[int]:
+    """The ids that are chosen, of all objects."""
+    return sorted(int(id_) for ids in chosen(*arguments, **options).values() for id_ in ids)
 
 
 @pytest.mark.parametrize("orthographic", [False, True])
@@ -36,7 +41,7 @@ def test_a_box_through_everything_takes_the_centres_inside(orthographic: bool, s
     random = np.random.default_rng(seed)
     points = random.uniform((-6, -3, -1), (6, 3, 9), (50, 3)).astype(np.float32)
     seen = view(orthographic)
-    found = chosen(seen, [cloud(points)], rectangle(150, 80, 40, 20), through=True)
+    found = chosen(seen, [cloud(points)], rectangle(150, 80, 40, 20), through=True).get("a", np.zeros(0, np.int32))
     expected = []
     for number, (x, y, z) in enumerate(points.astype(float), start=1):
         if z <= 0.1 and not orthographic:
@@ -54,27 +59,38 @@ def test_a_box_through_everything_takes_the_centres_inside(orthographic: bool, s
 def test_what_is_hidden_is_left_out() -> None:
     wall = [(0, 0, 2), (0, 0, 2.01), (0, 0, 5)]  # two layers of a surface, and something behind
     everything = rectangle(0, 0, WIDTH, HEIGHT)
-    assert chosen(view(), [cloud(wall)], everything).tolist() == [1, 2]
-    assert chosen(view(), [cloud(wall)], everything, through=True).tolist() == [1, 2, 3]
-    assert chosen(view(), [cloud(wall, 0.2)], everything).tolist() == [1, 2, 3]  # thin: seen through
-    behind = cloud([(0, 0, 5)], ids=[7])
-    assert chosen(view(), [cloud([(0, 0, 2)]), behind], everything).tolist() == [1]  # also by another object
+    assert taken(view(), [cloud(wall)], everything) == [1, 2]
+    assert taken(view(), [cloud(wall)], everything, through=True) == [1, 2, 3]
+    assert taken(view(), [cloud(wall, 0.2)], everything) == [1, 2, 3]  # thin: seen through
+    behind = cloud([(0, 0, 5)], ids=[7], holder="b")
+    assert taken(view(), [cloud([(0, 0, 2)]), behind], everything) == [1]  # also by another object
+
+
+def test_of_two_objects_with_the_same_rows_the_one_inside_is_taken() -> None:
+    left, right = (
+        cloud([(-0.5, 0, 2)], ids=[7], holder="a"),
+        cloud([(0.5, 0, 2), (0.5, 0, 2.01)], ids=[7, 9], holder="b"),
+    )
+    found = chosen(view(), [left, right], rectangle(WIDTH / 2, 0, WIDTH, HEIGHT))
+    assert {holder: ids.tolist() for holder, ids in found.items()} == {"b": [7, 9]}
+    found = chosen(view(), [left, right], rectangle(0, 0, WIDTH, HEIGHT))
+    assert {holder: ids.tolist() for holder, ids in found.items()} == {"a": [7], "b": [7, 9]}
 
 
 def test_faint_rows_and_rows_of_no_workspace_are_not_taken() -> None:
     everything = rectangle(0, 0, WIDTH, HEIGHT)
     rows = cloud([(0, 0, 2), (0.5, 0, 2), (-0.5, 0, 2)], [0.9, 0.001, 0.9], [3, 4, 0])
-    assert chosen(view(), [rows], everything).tolist() == [3]
-    assert chosen(view(), [], everything).tolist() == []
-    assert chosen(view(), [rows], rectangle(0, 0, 1, 1)).tolist() == []
+    assert taken(view(), [rows], everything) == [3]
+    assert taken(view(), [], everything) == []
+    assert taken(view(), [rows], rectangle(0, 0, 1, 1)) == []
 
 
 def test_objects_are_taken_where_they_stand() -> None:
     moved = np.eye(4)
     moved[:3, 3] = (1, 0, 0)
     left, right = rectangle(0, 0, WIDTH / 2 - 1, HEIGHT), rectangle(WIDTH / 2 + 1, 0, WIDTH, HEIGHT)
-    assert chosen(view(), [cloud([(0, 0, 2)], matrix=moved)], right).tolist() == [1]
-    assert chosen(view(), [cloud([(0, 0, 2)], matrix=moved)], left).tolist() == []
+    assert taken(view(), [cloud([(0, 0, 2)], matrix=moved)], right) == [1]
+    assert taken(view(), [cloud([(0, 0, 2)], matrix=moved)], left) == []
 
 
 @given(
