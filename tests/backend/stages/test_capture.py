@@ -312,7 +312,8 @@ def test_a_misspelt_name_is_told_before_the_work(room: Room, tmp_path: Path) -> 
     progress = Counted()
     with pytest.raises(InputError, match="No photo is called 'veiw1'"):
         run(Capture(room.folder, tmp_path / "out", test=("view0", "veiw1")), progress)
-    assert not progress.phases and not (tmp_path / "out").exists()
+    assert not progress.phases
+    assert not (tmp_path / "out").exists()
 
 
 def test_too_little_is_said_in_one_sentence(tmp_path: Path, room: Room) -> None:
