@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
@@ -82,7 +83,7 @@ def _lifted(
     robust: bool,
     progress: Progress,
 ) -> Lifted:
-    """Lifted into the file itself: a million rows of 512 numbers are a gigabyte."""
+    """Lifted into the file itself: a million rows of 512 numbers are a gigabyte; so is how far 500 views agree."""
     count = len(scene)
     shapes: dict[str, tuple[type[np.generic], tuple[int, ...]]] = {
         "features": (np.float16, (count, views.channels)),
@@ -91,9 +92,16 @@ def _lifted(
         "unseen": (np.bool_, (count,)),
     }
     metadata = {"splats": splat_hash(workspace), "features": name, "made": made}
-    with arrays_written(features_file(workspace, name), shapes, metadata) as arrays:
-        lifted = lift(scene, views, progress, scaling=scaling, robust=robust, into=arrays["features"])
+    with ExitStack() as stack:
+        arrays = stack.enter_context(arrays_written(features_file(workspace, name), shapes, metadata))
+        shares = None
+        if robust:
+            file = features_file(workspace, f"{name}.shares")
+            stack.callback(file.unlink, missing_ok=True)
+            wanted = {"shares": (np.float16, (len(views.cameras), count))}
+            shares = stack.enter_context(arrays_written(file, wanted, {}))["shares"]
+        lifted = lift(scene, views, progress, scaling=scaling, robust=robust, into=arrays["features"], shares=shares)
         arrays["confidence"][:], arrays["mass"][:], arrays["unseen"][:] = lifted.confidence, lifted.mass, lifted.unseen
         described = replace(lifted, features=np.zeros((0, views.channels), np.float16))
-        del lifted  # its features are mapped, and Windows renames no file that is
+        del lifted, shares  # they are mapped, and Windows renames no file that is
     return described
