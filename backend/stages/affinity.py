@@ -47,7 +47,7 @@ def run(request: Affinity, progress: Progress) -> dict[str, Any]:
     if source.outdated:
         progress.warn(
             "masks-stale",
-            f"Masks of {len(source.outdated)} photos are of other Gaussians and left out; segwild masks makes them anew.",
+            f"Masks of {len(source.outdated)} photos are of other Gaussians and left out: run segwild masks again.",
             source.outdated,
         )
     held_out = source.held_out()

@@ -40,7 +40,9 @@ def run(request: Lift, progress: Progress) -> dict[str, Any]:
         raise InputError("bad-option", few, "Leave out --compress.")
     if request.compress < 0:
         raise InputError("bad-option", "--compress counts from 0.", "16 suits networks' features.")
-    name = f"{request.features}-{request.compress}" if request.compress else request.features
+    # Features of photos stand beside those of renders, which selecting makes again where it finds none.
+    name = f"{request.features}-photo" if request.input == "photo" else request.features
+    name += f"-{request.compress}" if request.compress else ""
     made = f"{request.input} {'robust' if request.robust else 'plain'} {encoder.made}".strip()
     supplied = request.folder is not None
     lifted = None if supplied else Lifted.load(workspace, name, made)
@@ -69,7 +71,8 @@ def run(request: Lift, progress: Progress) -> dict[str, Any]:
         result["photos"] = photos
     if cosine is not None:
         result["cosine"] = round(cosine, 4)
-    workspace.record(f"lift-{name}", result=result)
+    if photos is not None or workspace.made(f"lift-{name}") is None:
+        workspace.record(f"lift-{name}", result=result)
     return result
 
 

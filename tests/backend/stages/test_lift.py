@@ -29,8 +29,10 @@ def test_lifting_makes_what_is_missing(blobs) -> None:
     assert lifted.features.dtype == np.float16
     assert result["unseen"] == lifted.unseen.sum()
     before = (root / "features" / "colour.safetensors").stat().st_mtime_ns
+    noted = (root / "scene.json").stat().st_mtime_ns, blobs.workspace.made("lift-colour")
     again = lift.run(Lift(root), Quiet())
     assert (root / "features" / "colour.safetensors").stat().st_mtime_ns == before
+    assert ((root / "scene.json").stat().st_mtime_ns, blobs.workspace.made("lift-colour")) == noted
     assert again["channels"] == 20
 
 
@@ -71,11 +73,14 @@ def test_photos_themselves_without_passers_by(photographed, blobs) -> None:
     assert not weight[:, :31].any()
     assert weight[:, 33:].all()
     assert views.weight(1, None).all()
-    lift.run(Lift(root, input="photo"), Quiet())
-    assert Lifted.load(photographed, "colour", "neutral plain") is None
-    seen = Lifted.load(photographed, "colour", "photo plain")
-    assert seen is not None
+    assert lift.run(Lift(root, input="photo"), Quiet())["features"] == "colour-photo"
+    seen = Lifted.find(photographed, "colour-photo")
     assert not np.array_equal(seen.features, neutral.features)
+    both = sorted((path.name, path.stat().st_mtime_ns) for path in (root / "features").iterdir())
+    assert [name for name, _ in both] == ["colour-photo.safetensors", "colour.safetensors"]
+    for each in (Lift(root), Lift(root, input="photo")):  # neither takes the other's place
+        lift.run(each, Quiet())
+    assert sorted((path.name, path.stat().st_mtime_ns) for path in (root / "features").iterdir()) == both
 
 
 def test_segment_anything_is_lifted(blobs, small_sam: Path) -> None:
