@@ -40,20 +40,20 @@ class TerminalProgress:
         self._began = self._line_at = time.monotonic()
         if self.console.is_terminal:
             self._bars = Progress(
-                TextColumn("{task.description:<24}"),
+                TextColumn("{task.description:<24}", markup=False),
                 BarColumn(bar_width=30),
                 MofNCompleteColumn(),
                 TimeElapsedColumn(),
                 TextColumn("left"),
                 TimeRemainingColumn(),
-                TextColumn("{task.fields[note]}"),
+                TextColumn("{task.fields[note]}", markup=False),
                 console=self.console,
                 transient=False,
             )
             self._bars.start()
             self._task = self._bars.add_task(name, total=total, note="")
         else:
-            self.console.print(f"{name} ...", highlight=False)
+            self.console.print(f"{name} ...", highlight=False, markup=False)
 
     def advance(self, steps: int = 1, note: str = "") -> None:
         self._done += steps
@@ -64,9 +64,8 @@ class TerminalProgress:
         if self._total and now - self._line_at > LINE_EVERY_SECS and 0 < self._done < self._total:
             self._line_at = now
             left = (now - self._began) / self._done * (self._total - self._done)
-            self.console.print(
-                f"  {self._done} of {self._total}, {_minutes(left)} left  {note}".rstrip(), highlight=False
-            )
+            words = f"  {self._done} of {self._total}, {_minutes(left)} left  {note}".rstrip()
+            self.console.print(words, highlight=False, markup=False)
 
     def show(self, look: Callable[[], Mapping[str, Any]]) -> None:
         pass  # a terminal has no place for it
@@ -76,7 +75,8 @@ class TerminalProgress:
         shown = ", ".join(items[:ITEMS_SHOWN])
         if len(items) > ITEMS_SHOWN:
             shown += f" and {len(items) - ITEMS_SHOWN} more"
-        self.console.print(f"Warning: {sentence}{f' ({shown})' if shown else ''}", style="yellow", highlight=False)
+        words = f"Warning: {sentence}{f' ({shown})' if shown else ''}"
+        self.console.print(words, style="yellow", highlight=False, markup=False)
 
     def _close(self) -> None:
         if self._bars is not None:
@@ -102,7 +102,7 @@ def print_result(result: dict[str, Any], console: Console) -> None:
         if isinstance(value, list) and all(isinstance(item, str | int | float) for item in value):
             value = ", ".join(str(item) for item in value) or "none"
         if isinstance(value, list) and all(isinstance(item, dict) for item in value):
-            console.print(f"{name.replace('_', ' ')}: {len(value)}", highlight=False)
+            console.print(f"{name.replace('_', ' ')}: {len(value)}", highlight=False, markup=False)
             for row in value[:ROWS_SHOWN]:
                 cells = [f"{cell:.4g}" if isinstance(cell, float) else str(cell) for cell in row.values()]
                 console.print("  " + "  ".join(cells), highlight=False, soft_wrap=True, markup=False)

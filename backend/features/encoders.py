@@ -33,6 +33,7 @@ Input = Literal["neutral", "photo"]
 NAMES = ("colour", "sam", "dino", "labels", "file")
 COLOUR_LONG_SIDE = 320  # pixels; its features are smooth, so more only costs time
 LONG_SIDE = 512  # of the pixels that networks' features are spread over
+_WEIGHTS_BYTES = 64 << 20  # of all views' that are held; beyond it, they are made again
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,8 @@ class Described:
 
     def weight(self, number: int, seen: Seen) -> np.ndarray:
         """Of neutral renders what is covered, of photos what is no passer-by."""
-        if number not in self._weights:
+        held = self._weights.get(number)
+        if held is None:
             own = getattr(self.encoder, "weight", None)
             if own is not None:
                 weight = own(self, self.photos[number], self.cameras[number])
@@ -102,8 +104,10 @@ class Described:
                 weight = self._static(self.photos[number], self.cameras[number])
             else:
                 weight = seen.alpha()
-            self._weights[number] = weight.astype(np.float16)  # views are gone through again for more channels
-        return self._weights[number].astype(np.float32)
+            held = weight.astype(np.float16)
+            if len(self._weights) * held.nbytes < _WEIGHTS_BYTES:  # views are gone through again for more channels
+                self._weights[number] = held
+        return held.astype(np.float32)
 
     def picture(self, photo: Photo, long_side: int) -> np.ndarray:
         """(H, W, 3) uint8 RGB: the photo, or its pose in neutral light."""

@@ -109,6 +109,7 @@ def lift(
     scaling: Scaling = "unit",
     robust: bool = False,  # a second pass, in which views that contradict the rest count less
     into: np.ndarray | None = None,  # (N, D) float16, written instead of a new array
+    shares: np.ndarray | None = None,  # (V, N) float16, likewise, of a robust lift
     budget_bytes: int = BUDGET_BYTES,
 ) -> Lifted:
     """Features of all views onto the rows. Raises InputError if there are no views."""
@@ -122,7 +123,9 @@ def lift(
     progress.phase("Lifting features", passes * len(views.cameras))
     mass, confidence = _summed(scene, views, chunks, features, scaling, None, progress)
     if robust:
-        shares = _agreement(scene, views, chunks, features, progress)
+        if shares is None:
+            shares = np.zeros((len(views.cameras), count), np.float16)
+        _agreement(scene, views, chunks, features, shares, progress)
         mass, confidence = _summed(scene, views, chunks, features, scaling, shares, progress)
     return Lifted(features, confidence, mass.astype(np.float32), mass < UNSEEN_BELOW_PX)
 
@@ -168,6 +171,7 @@ def _summed(
             if shares is not None:
                 A *= shares[number][:, None]
                 Z = Z * shares[number]
+                let_go(shares)
             if squares is not None:
                 squares += A**2 / np.maximum(Z, _LEAST_PX)[:, None]
                 flat = pixels.of(first, last).reshape(-1, last - first).astype(np.float64)
@@ -227,10 +231,10 @@ def _agreement(
     views: Views,
     chunks: Sequence[tuple[int, int]],
     features: np.ndarray,  # (N, D) float16 of the first pass
+    shares: np.ndarray,  # (V, N) float16, written: max(0, cos(f_i, A_i(v)))
     progress: Progress,
-) -> np.ndarray:
-    """(V, N) float16: max(0, cos(f_i, A_i(v))), how far each view says of a row what all of them say together."""
-    shares = np.zeros((len(views.cameras), len(scene)), np.float16)
+) -> None:
+    """How far each view says of a row what all of them say together."""
     for number, camera in enumerate(views.cameras):
         seen = Seen(scene, camera)
         weight, pixels = views.weight(number, seen), views.pixels(number)
@@ -246,4 +250,4 @@ def _agreement(
             let_go(features)
             progress.advance(1 if last == chunks[-1][1] else 0)
         shares[number] = np.clip(product / np.maximum(np.sqrt(own * common), 1e-12), 0, 1)
-    return shares
+        let_go(shares)

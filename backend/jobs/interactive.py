@@ -2,8 +2,8 @@
 
 `Interactive` is the service's side: it starts the process on the first question, starts it again if it
 has died (at most once in five seconds), and bears no longer silence than a limit. `main`, in the process, reads
-one JSON line `{"id": …, "question": {…}}` per question and writes lines with that id: `"taken"`, again after each
-step of a preparation, and the answer.
+one JSON line `{"id": …, "question": {…}}` per question and writes lines with that id: `"taken"`, again for all that
+wait after each step of any work, and the answer.
 
 Any other question goes before a preparation. A preparation is done in steps, so that a click waits for one step
 at most; the newest goes first, because that is where the person looks.
@@ -25,10 +25,12 @@ from typing import Any, TextIO
 
 from backend.children import Child, told
 from backend.lifeline import end_with_starter
+from backend.progress import Progress, Quiet
 from segwild_addon.protocol import codec, questions
 from segwild_addon.protocol.errors import ProtocolError, ResourceError, SegWildError
 
 ANSWER_SECS = 180.0  # of silence
+HEARD_SECS = 1.0  # from one word to the next that somebody works
 RESTART_SECS = 5.0
 PREPARING_MAX = 8  # older wishes are given up
 KINDS = codec.kinds_of(*questions.QUESTIONS)
@@ -169,29 +171,44 @@ def main() -> None:
     workspace = Path(json.loads(lines.get())["workspace"])
     from backend.stages.answers import Answers  # torch: only here, where nobody waits for a handshake
 
-    _Desk(Answers(workspace), lines, out).work()
+    _Desk(lambda progress: Answers(workspace, progress), lines, out).work()
 
 
 class _Desk:
     """Which question is worked on next."""
 
-    def __init__(self, answers: Any, lines: queue.Queue[str], out: TextIO) -> None:
-        self.answers, self.lines, self.out = answers, lines, out
-        self.asked: list[tuple[int, Any]] = []
+    def __init__(self, answers: Callable[[Progress], Any], lines: queue.Queue[str], out: TextIO) -> None:
+        """`answers` gets what is to hear of the steps of long work."""
+        self.lines, self.out = lines, out
+        self.asked: list[tuple[int, Any]] = []  # the first is worked on
         self.preparing: list[tuple[int, Iterator[Any]]] = []  # the newest last
+        self.answers = answers(_Steps(self._heard))
+        self._heard_at = -HEARD_SECS
 
     def work(self) -> None:
         while True:
             self._take_questions()
             if self.asked:
-                number, question = self.asked.pop(0)
+                number, question = self.asked[0]
                 self._answer(number, lambda question=question: self.answers.answer(question))  # type: ignore[misc]
+                self.asked.pop(0)
             elif self.preparing:
-                number, steps = self.preparing[-1]
-                if self._answer(number, lambda steps=steps: next(steps)):  # type: ignore[misc]
-                    self.preparing.pop()
-                for waiting, _ in self.preparing:
-                    self._say({"id": waiting, "taken": True})
+                wish = number, steps = self.preparing[-1]
+                # Newer ones may have come meanwhile, and so many that this one was given up.
+                if self._answer(number, lambda steps=steps: next(steps)) and wish in self.preparing:  # type: ignore[misc]
+                    self.preparing.remove(wish)
+            self._say_taken()
+
+    def _heard(self) -> None:
+        """A step of long work is done: whoever waits, or has asked since it began, is told that somebody works."""
+        if time.monotonic() >= self._heard_at + HEARD_SECS:
+            self._heard_at = time.monotonic()
+            self._take_questions()
+            self._say_taken()
+
+    def _say_taken(self) -> None:
+        for waiting, _ in (*self.asked, *self.preparing):
+            self._say({"id": waiting, "taken": True})
 
     def _take_questions(self) -> None:
         """All that are there; waits for one if there is nothing to do."""
@@ -232,6 +249,20 @@ class _Desk:
     def _say(self, reply: dict[str, Any]) -> None:
         self.out.write(json.dumps(reply) + "\n")
         self.out.flush()
+
+
+class _Steps(Quiet):
+    """Long work whose steps are heard of."""
+
+    def __init__(self, heard: Callable[[], None]) -> None:
+        super().__init__()
+        self._heard = heard
+
+    def phase(self, name: str, total: int | None = None) -> None:
+        self._heard()
+
+    def advance(self, steps: int = 1, note: str = "") -> None:
+        self._heard()
 
 
 def _read(lines: queue.Queue[str]) -> None:

@@ -18,6 +18,7 @@ ROW_BYTES = 2_000  # of a Gaussian in training: values, gradients, two moments, 
 PRESET_CAPS = {"quick": 20_000, "standard": 50_000, "full": 80_000}
 LIGHT_BYTES = 150 * 2**20  # verbs that open no scene for training
 TRAINING = ("train", "run")
+CGROUP = Path("/sys/fs/cgroup")  # of a container with limits
 
 
 def check(verb: str, request: dict[str, Any], workspace: Path) -> None:
@@ -55,14 +56,23 @@ def memory_available() -> int | None:
     except (OSError, ValueError, KeyError, IndexError):
         return None
     try:
-        folder = Path("/sys/fs/cgroup")
-        limit = (folder / "memory.max").read_text().strip()
+        limit = (CGROUP / "memory.max").read_text().strip()
         if limit != "max":
-            used = int((folder / "memory.current").read_text())
-            available = min(available, max(0, int(limit) - used))
+            used = int((CGROUP / "memory.current").read_text()) - _files_cached()
+            available = min(available, max(0, int(limit) - max(0, used)))
     except (OSError, ValueError):
         return available
     return available
+
+
+def _files_cached() -> int:
+    """Bytes of files that a container keeps in memory and gives up for whoever needs it."""
+    try:
+        lines = (CGROUP / "memory.stat").read_text().splitlines()
+        facts = {name: int(value) for name, value in (line.split() for line in lines)}
+        return facts["inactive_file"] + facts["active_file"]
+    except (OSError, ValueError, KeyError):
+        return 0
 
 
 def _megabytes(size: int) -> str:

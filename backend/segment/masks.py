@@ -46,7 +46,7 @@ class Masks:
     def load(
         cls, workspace: Workspace, segmenter: str, photo: str, stamp: Mapping[str, str] | None = None
     ) -> Masks | None:
-        """None if there are none, or they carry another stamp. Raises InputError if damaged."""
+        """None if there are none, or `stamp` says otherwise than theirs. Raises InputError if damaged."""
         path = masks_file(workspace, segmenter, photo)
         if not path.exists():
             return None
@@ -61,7 +61,7 @@ class Masks:
             raise InputError(
                 "file-damaged", f"Not a file of masks ({error}): {path}.", "Delete it and run segwild masks again."
             ) from error
-        if stamp is not None and marks != {f"{name}={value}" for name, value in stamp.items()}:
+        if stamp is not None and not marks >= {f"{name}={value}" for name, value in stamp.items()}:
             return None
         return found
 

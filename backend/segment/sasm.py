@@ -6,7 +6,7 @@ divided, each cell's depth how many points it gets.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
@@ -16,6 +16,7 @@ from scipy.ndimage import distance_transform_edt
 
 from backend.render import Seen
 from backend.scene import Camera
+from backend.segment.suppression import areas, shared
 
 Lattice = Literal["scale", "literal", "uniform"]
 _FILM_DIAGONAL_MM = 43.27
@@ -28,7 +29,7 @@ class Points:
     """How many points a view gets."""
 
     lattice: Lattice = "scale"  # literal: counts in the scene's unit, as published; uniform: no depth at all
-    most: int = 256  # in a view; more: smaller things, more time
+    most: int = 256  # in a view, but for literal; more: smaller things, more time
     per_side: int = 8  # in a cell
 
 
@@ -123,15 +124,19 @@ def _spread(box: tuple[float, float, float, float], side: int) -> np.ndarray:
     return np.stack([x.ravel(), y.ravel()], 1)
 
 
-def parents(areas: np.ndarray, common: Sequence[np.ndarray]) -> np.ndarray:
-    """(n,) int32: for each mask the smallest larger one that holds 90 % of it, -1 if none.
-
-    `common[i]` (n,) are the pixels that mask i shares with each.
-    """
-    found = np.full(len(areas), -1, np.int32)
-    for number, shared in enumerate(common):
-        holds = (shared >= _CONTAINED * areas[number]) & (areas > areas[number])
-        if holds.any():
-            candidates = np.flatnonzero(holds)
-            found[number] = candidates[areas[candidates].argmin()]
+def parents(
+    bits: np.ndarray,  # (n, B) uint8, see `suppression.packed`
+    boxes: np.ndarray,  # (n, 4) left, top, right, bottom of each, ends excluded
+) -> np.ndarray:
+    """(n,) int32: for each mask the smallest larger one that holds 90 % of it, -1 if none."""
+    area = areas(bits)
+    found = np.full(len(bits), -1, np.int32)
+    for number, box in enumerate(boxes):
+        # Areas and boxes rule out most pairs; to look at all pixels of all pairs takes minutes for a thousand masks.
+        width, height = (np.minimum(boxes[:, 2:], box[2:]) - np.maximum(boxes[:, :2], box[:2])).clip(0).T
+        least = _CONTAINED * area[number]
+        others = np.flatnonzero((area > area[number]) & (width * height >= least))
+        holds = others[shared(bits[others], bits[number]) >= least]
+        if len(holds):
+            found[number] = holds[area[holds].argmin()]
     return found

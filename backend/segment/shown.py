@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -78,16 +78,16 @@ class Shown:
         if look is not None:
             return self.appearance.baked(self.gaussians, self.appearance.embedding(look))
         result = self.appearance.baked(self.gaussians, self.appearance.embedding(scene_look(self.workspace)))
-        ids = objects.labels(self.objects, len(self.gaussians)) if ids is None else ids
-        for item in self.objects:
-            if item.look is not None:
-                lit = self.appearance.baked(self.gaussians, self.appearance.embedding(look_from_json(item.look)))
-                own = ids == item.id
-                sh0, shN = result.sh0.copy(), result.shN.copy()
-                sh0[own], shN[own] = lit.sh0[own], lit.shN[own]
-                result = Gaussians(
-                    result.means, result.quats, result.log_scales, result.opacity_logits, sh0, shN, result.sidecars
-                )
+        lit = [item for item in self.objects if item.look is not None]
+        if lit and ids is None:
+            ids = objects.labels(self.objects, len(self.gaussians))
+        for item in lit:
+            own = np.flatnonzero(ids == item.id)
+            look = self.appearance.embedding(look_from_json(item.look))
+            baked = self.appearance.baked(self.gaussians, look, own)
+            sh0, shN = result.sh0.copy(), result.shN.copy()
+            sh0[own], shN[own] = baked.sh0[own], baked.shN[own]
+            result = replace(result, sh0=sh0, shN=shN)
         return result
 
     def sky(self, camera: Camera, look: Look | None = None) -> np.ndarray | None:

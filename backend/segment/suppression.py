@@ -42,6 +42,12 @@ def boxes_of(masks: np.ndarray) -> np.ndarray:
     return boxes
 
 
+def boxes_of_packed(bits: np.ndarray, height: int, width: int) -> np.ndarray:
+    """The same of packed masks, unpacked one at a time."""
+    boxes = [boxes_of(unpacked(bits[row : row + 1], height, width)) for row in range(len(bits))]
+    return np.concatenate([np.zeros((0, 4), np.int64), *boxes])
+
+
 def distinct(boxes: np.ndarray, bits: np.ndarray, scores: np.ndarray) -> np.ndarray:
     """Numbers (k,) of the masks that stay, best score first; of equal scores, the earlier wins."""
     kept = _by_boxes(boxes.astype(float), scores)

@@ -17,7 +17,7 @@ from backend.scene.files import write_arrays
 from backend.segment import objects
 from backend.segment.affinity import Part, Training, fitted, lifted_field
 from backend.segment.graph import scene_graph
-from backend.segment.masks import Masks
+from backend.segment.masks import Masks, masks_file
 from backend.segment.proposals import proposals
 from segwild_addon.protocol.errors import InputError
 from segwild_addon.protocol.requests import Affinity
@@ -25,6 +25,7 @@ from segwild_addon.protocol.requests import Affinity
 NAME = "affinity"
 LONG_SIDE = 128  # pixels of the views that are trained on
 _MEMBERS_MAX = 128  # masks of a view, the best
+_MEMBERS_BYTES = 64 << 20  # of all views' that are held, about 300 views'
 _HELD_EVERY = 8
 
 
@@ -43,6 +44,12 @@ def run(request: Affinity, progress: Progress) -> dict[str, Any]:
     assert isinstance(encoder, SegmentAnything)
     scene = workspace.gaussians()
     source = Seeing(Described(workspace, scene, encoder), encoder)
+    if source.outdated:
+        progress.warn(
+            "masks-stale",
+            f"Masks of {len(source.outdated)} photos are of other Gaussians and left out: run segwild masks again.",
+            source.outdated,
+        )
     held_out = source.held_out()
     used = [number for number in range(len(source.cameras)) if number not in held_out]
     if not used:
@@ -67,7 +74,7 @@ def run(request: Affinity, progress: Progress) -> dict[str, Any]:
         "unseen": int(unseen.sum()),
         "photos": len(source.cameras),
         "held_out": [source.names[number] for number in held_out],
-        "masks": source.masked,
+        "masks": len(source.masked),
         "error_lifted": round(result.before, 6),
         "error_trained": round(result.after, 6),
         "trained": result.after < result.before,
@@ -92,7 +99,10 @@ def _proposed(workspace: Workspace, lifted: Lifted, count: int, progress: Progre
 
 
 def _mass(source: Seeing, scene: Gaussians) -> np.ndarray:
-    return np.sum([Seen(scene, camera).mass() for camera in source.cameras], axis=0)
+    mass = np.zeros(len(scene), np.float32)
+    for camera in source.cameras:
+        mass += Seen(scene, camera).mass()
+    return mass
 
 
 class Seeing:
@@ -102,12 +112,16 @@ class Seeing:
         self._described, self._encoder = described, encoder
         self.names = [photo.name for photo in described.photos]
         self.cameras = [fitted_camera(photo, LONG_SIDE) for photo in described.photos]
-        self._members: dict[int, np.ndarray | None] = {}
-
-    @property
-    def masked(self) -> int:
-        """How many views have masks."""
-        return sum(self.members(number) is not None for number in range(len(self.names)))
+        self._stamp = {"splats": splat_hash(described.workspace)}
+        self._members: dict[int, tuple[np.ndarray, int]] = {}  # packed, and how many there are
+        self.masked: list[int] = []  # views that have masks of these Gaussians
+        self.outdated: list[str] = []  # photos that have masks of others
+        for number, name in enumerate(self.names):
+            masks = Masks.load(described.workspace, "sam", name, self._stamp)
+            if masks is not None and len(masks.scores):
+                self.masked.append(number)
+            elif masks is None and masks_file(described.workspace, "sam", name).exists():
+                self.outdated.append(name)
 
     def held_out(self) -> list[int]:
         """Numbers of the photos that trained nothing; every 8th by name, at least one, where there are none."""
@@ -122,15 +136,21 @@ class Seeing:
         return embedding.features, embedding.inner(self._encoder.network.side_px)
 
     def members(self, number: int) -> np.ndarray | None:
-        if number not in self._members:
-            self._members[number] = self._found(number)
-        return self._members[number]
-
-    def _found(self, number: int) -> np.ndarray | None:
-        workspace, camera = self._described.workspace, self.cameras[number]
-        masks = Masks.load(workspace, "sam", self.names[number])
-        if masks is None or not len(masks.scores):
+        if number not in self.masked:
             return None
+        held = self._members.get(number)
+        if held is None:
+            found = self._found(number)
+            held = np.packbits(found, axis=2), found.shape[2]
+            if len(self._members) * held[0].nbytes < _MEMBERS_BYTES:  # beyond it, they are read again
+                self._members[number] = held
+        return np.unpackbits(held[0], axis=2, count=held[1]).astype(bool)
+
+    def _found(self, number: int) -> np.ndarray:
+        """(H, W, n) bool."""
+        camera = self.cameras[number]
+        masks = Masks.load(self._described.workspace, "sam", self.names[number], self._stamp)
+        assert masks is not None  # it is one of `masked`
         height, width = masks.size.tolist()
         rows = ((np.arange(camera.height) + 0.5) / camera.height * height).astype(int)
         columns = ((np.arange(camera.width) + 0.5) / camera.width * width).astype(int)

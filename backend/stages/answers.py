@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from backend.progress import Quiet
+from backend.progress import Progress, Quiet
 from backend.scene import Gaussians, Photo
 from backend.scene.arrays import handed_out
 from backend.segment import cuts, objects
@@ -37,10 +37,11 @@ _PLACES = ((0.5, 0.5), (0.5, 0.7), (0.3, 0.5), (0.7, 0.5), (0.3, 0.7), (0.7, 0.7
 
 
 class Answers:
-    """Answers for one workspace."""
+    """Answers for one workspace. `progress` hears of the steps of those that take long."""
 
-    def __init__(self, root: Path) -> None:
-        self.opened = Opened(root)
+    def __init__(self, root: Path, progress: Progress | None = None) -> None:
+        self.progress = progress or Quiet()
+        self.opened = Opened(root, self.progress)
         self._methods = {
             Preview: self.preview,
             Choose: self.choose,
@@ -120,7 +121,7 @@ class Answers:
         began = time.monotonic()
         workspace = self.opened.workspace
         objects.find(workspace, question.name)  # an unknown name is told at once
-        item, made, _ = divided(workspace, question.name, question.mode, Quiet(), self.opened.prepared)
+        item, made, _ = divided(workspace, question.name, question.mode, self.progress, self.opened.prepared)
         arrays = {
             "parents": made.parents.astype(np.int32),
             "sides": made.sides,

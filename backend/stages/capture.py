@@ -38,6 +38,7 @@ def run(request: requests.Capture, progress: Progress) -> dict[str, Any]:
     if request.hold_out < -1:
         raise InputError("hold-out", f"Cannot hold out {request.hold_out} photos.", "Give -1, 0 or a number of photos.")
     offered = recognised(request.photos, progress)
+    _check_names(request, offered)
     search = Search(long_side=QUICK_LONG_SIDE) if request.preset == "quick" else Search()
     settings = {
         "photos": str(request.photos.expanduser().absolute()),
@@ -55,16 +56,26 @@ def run(request: requests.Capture, progress: Progress) -> dict[str, Any]:
     _clear_but(work, request.out / ".capture")
     try:
         result = _captured(request, offered, search, workspace, work, progress)
-    except (Cancelled, ResourceError):
+    except (Cancelled, KeyboardInterrupt, MemoryError, ResourceError):
         raise  # what was found so far shortens the next run
     except OSError as error:
         raise disk_trouble(error, request.out) from error
-    except BaseException:
-        shutil.rmtree(request.out / ".capture", ignore_errors=True)
+    except BaseException as error:
+        if not (isinstance(error, InputError) and error.code == "hold-out"):  # which needs no other search
+            shutil.rmtree(request.out / ".capture", ignore_errors=True)
         raise
     workspace.record("capture", settings=settings, result=result)
     shutil.rmtree(request.out / ".capture", ignore_errors=True)
     return result
+
+
+def _check_names(request: requests.Capture, offered: Input) -> None:
+    """Raises InputError for a misspelt --test: before the work, not after."""
+    unknown = sorted(set(request.test) - {photo.name for photo in offered.offered})
+    if unknown and not offered.table:
+        raise InputError(
+            "hold-out", f"No photo is called {unknown[0]!r}.", "Give file stems of photos in the folder to --test."
+        )
 
 
 def _finished(workspace: Workspace, settings: dict[str, Any]) -> dict[str, Any] | None:
@@ -235,11 +246,6 @@ def _splits(request: requests.Capture, offered: Input, files: dict[str, str], so
     if offered.table:
         return {name: offered.table.splits[files[name]] for name in names}
     if request.test:
-        unknown = sorted(set(request.test) - set(files))
-        if unknown:
-            raise InputError(
-                "hold-out", f"No photo is called {unknown[0]!r}.", "Give file stems of photos in the folder to --test."
-            )
         held = list(request.test)
     elif hold_out < 0:
         held = names[::HELD_OUT_EVERY] if len(names) >= HELD_OUT_FROM else []

@@ -18,14 +18,16 @@ from backend.train.views import in_picture
 from segwild_addon.protocol.errors import InputError
 
 
-def cut_object(workspace: Workspace, name: str, mode: Mode, progress: Progress) -> dict[str, Any]:
+def cut_object(
+    workspace: Workspace, name: str, mode: Mode, progress: Progress, prepared: Prepared | None = None
+) -> dict[str, Any]:
     """`divided`, told in numbers.
 
     Returns the `mode`, how many Gaussians were `divided` into how many `parts`, how many were `given` away whole or,
     looking like the object, `dropped`, the `outlines` by photo, and `time_secs`.
     """
     began = time.monotonic()
-    _, made, outlines = divided(workspace, name, mode, progress)
+    _, made, outlines = divided(workspace, name, mode, progress, prepared)
     return {
         "mode": mode,
         "divided": len(made.hidden),

@@ -72,8 +72,10 @@ def run(request: requests.Demo, progress: Progress) -> dict[str, Any]:
         with _Timed(outcome, "training without looks"):  # what it takes longer than the first, if both are at once
             _compare(comparison, options, other, progress)
     with _Timed(outcome, "fitting held-out photos"):
-        outcome.scores = evaluate.run(requests.Evaluate(workspace=workspace.root), progress)
-        outcome.baseline = evaluate.run(requests.Evaluate(workspace=comparison.root), progress)
+        outcome.scores, outcome.baseline = (
+            evaluate.run(requests.Evaluate(workspace=each.root, device=request.device), progress)
+            for each in (workspace, comparison)
+        )
     with _Timed(outcome, "lifting features"):
         lift.run(requests.Lift(workspace=workspace.root), progress)
     with _Timed(outcome, "selecting objects"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
@@ -39,7 +40,9 @@ def run(request: Lift, progress: Progress) -> dict[str, Any]:
         raise InputError("bad-option", few, "Leave out --compress.")
     if request.compress < 0:
         raise InputError("bad-option", "--compress counts from 0.", "16 suits networks' features.")
-    name = f"{request.features}-{request.compress}" if request.compress else request.features
+    # Features of photos stand beside those of renders, which selecting makes again where it finds none.
+    name = f"{request.features}-photo" if request.input == "photo" else request.features
+    name += f"-{request.compress}" if request.compress else ""
     made = f"{request.input} {'robust' if request.robust else 'plain'} {encoder.made}".strip()
     supplied = request.folder is not None
     lifted = None if supplied else Lifted.load(workspace, name, made)
@@ -68,7 +71,8 @@ def run(request: Lift, progress: Progress) -> dict[str, Any]:
         result["photos"] = photos
     if cosine is not None:
         result["cosine"] = round(cosine, 4)
-    workspace.record(f"lift-{name}", result=result)
+    if photos is not None or workspace.made(f"lift-{name}") is None:
+        workspace.record(f"lift-{name}", result=result)
     return result
 
 
@@ -82,7 +86,7 @@ def _lifted(
     robust: bool,
     progress: Progress,
 ) -> Lifted:
-    """Lifted into the file itself: a million rows of 512 numbers are a gigabyte."""
+    """Lifted into the file itself: a million rows of 512 numbers are a gigabyte; so is how far 500 views agree."""
     count = len(scene)
     shapes: dict[str, tuple[type[np.generic], tuple[int, ...]]] = {
         "features": (np.float16, (count, views.channels)),
@@ -91,9 +95,16 @@ def _lifted(
         "unseen": (np.bool_, (count,)),
     }
     metadata = {"splats": splat_hash(workspace), "features": name, "made": made}
-    with arrays_written(features_file(workspace, name), shapes, metadata) as arrays:
-        lifted = lift(scene, views, progress, scaling=scaling, robust=robust, into=arrays["features"])
+    with ExitStack() as stack:
+        arrays = stack.enter_context(arrays_written(features_file(workspace, name), shapes, metadata))
+        shares = None
+        if robust:
+            file = features_file(workspace, f"{name}.shares")
+            stack.callback(file.unlink, missing_ok=True)
+            wanted = {"shares": (np.float16, (len(views.cameras), count))}
+            shares = stack.enter_context(arrays_written(file, wanted, {}))["shares"]
+        lifted = lift(scene, views, progress, scaling=scaling, robust=robust, into=arrays["features"], shares=shares)
         arrays["confidence"][:], arrays["mass"][:], arrays["unseen"][:] = lifted.confidence, lifted.mass, lifted.unseen
         described = replace(lifted, features=np.zeros((0, views.channels), np.float16))
-        del lifted  # its features are mapped, and Windows renames no file that is
+        del lifted, shares  # they are mapped, and Windows renames no file that is
     return described

@@ -14,7 +14,7 @@ from backend.scene import Camera, Photo, Workspace
 from backend.segment.masks import Masks
 from backend.segment.sasm import Points, depth_map, distances, lattice, parents
 from backend.segment.segmenters import Sam
-from backend.segment.suppression import areas, shared
+from backend.segment.suppression import boxes_of_packed
 from segwild_addon.protocol.errors import InputError
 from segwild_addon.protocol.requests import Masks as Request
 
@@ -45,8 +45,8 @@ def run(request: Request, progress: Progress) -> dict[str, Any]:
             view = Neutral(scene, camera)
             places = lattice(depth_map(view.seen, camera, scene.means), view.alpha, far[photo.name], points)
             found = sam.generate(sam.embed(photo.name, view), places)
-            common = [shared(found.masks, mask) for mask in found.masks]
-            known = Masks.of(found, parents(areas(found.masks), common))
+            boxes = boxes_of_packed(found.masks, found.height, found.width)
+            known = Masks.of(found, parents(found.masks, boxes))
             known.save(workspace, request.segmenter, photo.name, stamp)
             made += 1
         total += len(known.scores)

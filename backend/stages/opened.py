@@ -7,7 +7,7 @@ from collections import OrderedDict
 from pathlib import Path
 
 from backend.features import Lifted, colour
-from backend.progress import Quiet
+from backend.progress import Progress, Quiet
 from backend.scene import Workspace
 from backend.segment.draft import Draft
 from backend.segment.prepared import Prepared
@@ -23,8 +23,9 @@ HELD_BYTES = 3 << 30  # of this process; beyond it, one photo is held
 class Opened:
     """One workspace. What it hands out is made anew when a training or a lift has ended since."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, progress: Progress | None = None) -> None:
+        """`progress` hears of a lift, which takes minutes for many photos."""
+        self.root, self.progress = root, progress or Quiet()
         self._stamp: tuple[int, ...] = ()
         self._prepared: Prepared | None = None
         self._draft: Draft | None = None
@@ -42,7 +43,7 @@ class Opened:
         if self._prepared is None or stamp != self._stamp:
             self._selectors.clear()
             self._prepared = self._draft = None
-            self._prepared, self._stamp = Prepared.of(workspace, _lifted(workspace)), stamp
+            self._prepared, self._stamp = Prepared.of(workspace, _lifted(workspace, self.progress)), stamp
         return self._prepared
 
     @property
@@ -66,11 +67,11 @@ class Opened:
         return self._selectors[view]
 
 
-def _lifted(workspace: Workspace) -> Lifted | None:
+def _lifted(workspace: Workspace, progress: Progress) -> Lifted | None:
     """None for a scene without photos, which has nothing to lift."""
     if not (workspace.root / "photos.json").exists():
         return None
-    lift.run(Lift(workspace.root), Quiet())
+    lift.run(Lift(workspace.root), progress)
     lifted = Lifted.load(workspace, colour.NAME)
     if lifted is None:
         raise InputError("scene-changed", "The scene has just been trained anew.", "Click again.")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,16 +14,17 @@ from backend.capture.pictures import write_picture
 from backend.features import principal_colors
 from backend.progress import Progress
 from backend.render import Seen, chosen_engine, seen_by
-from backend.scene import Camera, Workspace
+from backend.scene import Camera, Gaussians, Workspace
 from backend.scene.paths import interpolated, orbit
 from backend.segment import objects
 from backend.segment.cuts import Part
 from backend.segment.shown import Shown, draw, look_of
-from backend.train.appearance import Look
+from backend.train.appearance import NEUTRAL, Look
 from segwild_addon.protocol.errors import InputError
 from segwild_addon.protocol.requests import Render
 
 CHANNELS = ("rgb", "depth", "alpha", "object", "features")
+_LOOKS_KEPT = 2  # of a frame: its own, and the neutral one that objects are shown over
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,13 @@ def run(request: Render, progress: Progress) -> dict[str, Any]:
     shown = Shown.open(workspace)
     part = shown.part(only=request.only, without=request.without)
     frames = list(_frames(request, workspace, shown, part))
+    lookless = [frame.name for frame in frames if _without_look(request, shown, frame)]
+    if lookless and "rgb" in channels:
+        progress.warn(
+            "photos-without-look",
+            f"{len(lookless)} of {len(frames)} photos have no look of their own and are rendered in neutral light.",
+            lookless,
+        )
     writer = _Writer(request, shown, part, engine)
     progress.phase("Rendering", len(frames))
     files = []
@@ -81,12 +91,18 @@ def _frames(request: Render, workspace: Workspace, shown: Shown, part: Part) -> 
         yield Frame(f"{request.path}_{index:04d}", camera.fitted(request.long_side), None)
 
 
+def _without_look(request: Render, shown: Shown, frame: Frame) -> bool:
+    """Whether the frame was to have its photo's own look, and the photo was held out of the training."""
+    return request.look == "own" and shown.appearance is not None and frame.photo not in shown.appearance.names
+
+
 class _Writer:
     """Turns a frame into the picture of one channel."""
 
     def __init__(self, request: Render, shown: Shown, part: Part, engine: str = "cpu") -> None:
         self.request, self.shown, self.part, self.engine = request, shown, part, engine
-        self._baked: dict[Look | None, Any] = {}
+        self._baked: OrderedDict[Look | None, Gaussians] = OrderedDict()
+        self._last: tuple[Frame, Seen] | None = None
         self.pictures: dict[str, Callable[[Frame], np.ndarray]] = {
             "rgb": self.rgb,
             "alpha": self.alpha,
@@ -95,14 +111,19 @@ class _Writer:
             "features": self.features,
         }
 
-    def _scene(self, look: Look | None) -> Any:
+    def _scene(self, look: Look | None) -> Gaussians:
         if look not in self._baked:
-            self._baked = {look: self.shown.of(self.part, look, only=self.request.only)}
+            if len(self._baked) == _LOOKS_KEPT:
+                self._baked.popitem(last=False)
+            self._baked[look] = self.shown.of(self.part, look, only=self.request.only)
+        self._baked.move_to_end(look)
         return self._baked[look]
 
     def rgb(self, frame: Frame) -> np.ndarray:
         """Over the sky; one object alone comes with transparency instead."""
         look = look_of(self.request.look, frame.photo)
+        if _without_look(self.request, self.shown, frame):
+            look = NEUTRAL
         if self.request.only is None:
             return draw(self._scene(look), frame.camera, self.shown.sky(frame.camera, look), self.engine)[0]
         picture, alpha = draw(self._scene(look), frame.camera, engine=self.engine)
@@ -110,8 +131,14 @@ class _Writer:
         straight = np.clip(picture / np.maximum(alpha, 1e-3)[..., None], 0, 255)
         return np.dstack([straight, np.clip(alpha, 0, 1) * 255]).round().astype(np.uint8)
 
+    @cached_property
+    def _plain(self) -> Gaussians:
+        return self.part.of(self.shown.gaussians)
+
     def _seen(self, frame: Frame) -> Seen:
-        return seen_by(self.engine, self.part.of(self.shown.gaussians), frame.camera)
+        if self._last is None or self._last[0] is not frame:
+            self._last = frame, seen_by(self.engine, self._plain, frame.camera)
+        return self._last[1]
 
     def alpha(self, frame: Frame) -> np.ndarray:
         return np.round(np.clip(self._seen(frame).alpha(), 0, 1) * 255).astype(np.uint8)
@@ -127,14 +154,18 @@ class _Writer:
         scaled = np.clip((inverse - low) / max(high - low, 1e-9), 0, 1)
         return np.where(known, 30 + 225 * scaled, 0).astype(np.uint8)
 
-    def object(self, frame: Frame) -> np.ndarray:
-        """Every object in its colour over the darkened scene."""
+    @cached_property
+    def _tint(self) -> np.ndarray:
+        """(M, 4) float32: the colour of the object that each row belongs to, and whether it belongs to one."""
         ids = objects.labels(self.shown.objects, len(self.shown.gaussians))
         palette = np.zeros((max([0, *(item.id for item in self.shown.objects)]) + 1, 3), np.float32)
         for item in self.shown.objects:
             palette[item.id] = item.color
-        tint = np.concatenate([palette[ids], (ids > 0).astype(np.float32)[:, None]], 1)[self.part.sources]
-        rendered = self._seen(frame).render_channels(tint)
+        return np.concatenate([palette[ids], (ids > 0).astype(np.float32)[:, None]], 1)[self.part.sources]
+
+    def object(self, frame: Frame) -> np.ndarray:
+        """Every object in its colour over the darkened scene."""
+        rendered = self._seen(frame).render_channels(self._tint)
         scene = draw(self._scene(look_of("neutral")), frame.camera, engine=self.engine)[0] / 255
         return np.round(
             255 * np.clip(scene * (1 - 0.6 * rendered[..., 3:]) * 0.8 + 0.6 * rendered[..., :3], 0, 1)
@@ -142,9 +173,8 @@ class _Writer:
 
     def features(self, frame: Frame) -> np.ndarray:
         """The lifted features' three principal components as colours; unseen rows grey."""
-        return np.round(
-            255
-            * np.clip(
-                self._seen(frame).render_channels(principal_colors(self.shown.workspace)[self.part.sources]), 0, 1
-            )
-        ).astype(np.uint8)
+        return np.round(255 * np.clip(self._seen(frame).render_channels(self._principal), 0, 1)).astype(np.uint8)
+
+    @cached_property
+    def _principal(self) -> np.ndarray:
+        return principal_colors(self.shown.workspace)[self.part.sources]

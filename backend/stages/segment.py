@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from backend.features import Lifted
+from backend.features import Lifted, colour
 from backend.features.sam import find_checkpoint, open_network
 from backend.progress import Progress
 from backend.scene import Workspace
@@ -48,13 +48,14 @@ def run(request: Segment, progress: Progress, opened: Opened | None = None) -> d
     photo = workspace.photo(request.view)
     prompt = prompt_of(photo, request.click, request.mask, request.box)
     objects.names(workspace)  # a damaged or stale list is found before the work, not after
-    lift.run(Lift(workspace.root), progress)
     if not 0 <= request.orbit <= _ORBIT_MOST:
         raise InputError("bad-option", f"--orbit is {request.orbit}.", f"Choose 0 to {_ORBIT_MOST}; 4 is usual.")
     if request.checkpoint is not None and request.segmenter != "sam":
         raise InputError("bad-option", "--checkpoint needs a segmenter that has one.", "Add --segmenter sam.")
-    network = open_network(find_checkpoint(request.checkpoint)) if request.segmenter == "sam" else None
-    lifted = _compared(request, workspace, prompt) if request.segmenter == "features" else None
+    checkpoint = find_checkpoint(request.checkpoint) if request.segmenter == "sam" else None
+    lifted = _compared(request, workspace, prompt, progress) if request.segmenter == "features" else None
+    lift.run(Lift(workspace.root), progress)
+    network = None if checkpoint is None else open_network(checkpoint)
     prepared = (opened or Opened(workspace.root)).prepared
     selector = Selector(prepared, workspace, photo)
     if network is not None and not isinstance(prompt, Mask):
@@ -102,13 +103,13 @@ def run(request: Segment, progress: Progress, opened: Opened | None = None) -> d
         result["iou"] = metrics.iou(shown, drawn)
     if request.cut != "none":
         try:
-            result["cut"] = cut_object(workspace, item.name, request.cut, progress)
+            result["cut"] = cut_object(workspace, item.name, request.cut, progress, prepared)
         except InputError as error:  # the object is kept, whole
             progress.warn(error.code, error.sentence)
     return result
 
 
-def _compared(request: Segment, workspace: Workspace, prompt: Prompt) -> Lifted:
+def _compared(request: Segment, workspace: Workspace, prompt: Prompt, progress: Progress) -> Lifted:
     """The features that rows are compared by. Raises InputError for what they cannot answer."""
     if not isinstance(prompt, Clicks):
         raise InputError(
@@ -116,4 +117,6 @@ def _compared(request: Segment, workspace: Workspace, prompt: Prompt) -> Lifted:
         )
     if not -2 <= request.margin <= 2:
         raise InputError("bad-option", f"--margin is {request.margin:g}.", "Cosines differ by -2 to 2; try 0.1.")
+    if request.features == colour.NAME:
+        lift.run(Lift(workspace.root), progress)
     return Lifted.find(workspace, request.features)

@@ -41,14 +41,14 @@ def run(request: Train, progress: Progress) -> dict[str, Any]:
         and not request.restart
     ):
         return done["result"]
-    if request.restart:
-        workspace.checkpoint.unlink(missing_ok=True)
     if workspace.segments.exists():
         raise InputError(
             "objects-exist",
             "The workspace has named objects that refer to the Gaussians trained before.",
             "Delete them with segwild objects WORKSPACE delete NAME ..., or train in a new workspace.",
         )
+    if request.restart:
+        workspace.checkpoint.unlink(missing_ok=True)
     began = time.monotonic()
     if people is not None:
         people.look(photos, progress)

@@ -35,7 +35,7 @@ from backend.train.sky import over_sky
 from backend.train.snapshot import snapshot
 from backend.train.transients import MEMORY_DIVISOR, SUSPICIOUS_SHARE, Transients
 from backend.train.views import View, Views
-from segwild_addon.protocol.errors import ResourceError, SegWildError
+from segwild_addon.protocol.errors import InputError, ResourceError, SegWildError
 
 CHECKPOINT_SECS = 60.0
 NEUTRAL_EVERY, NEUTRAL_FROM = 10, 0.2  # every 10th step in neutral light, from 20 % of the steps
@@ -294,8 +294,12 @@ class Training:
             self.poses.restore(found.poses)
 
     def _finish(self) -> None:
-        """Freeze the row order and write the artefacts; the Gaussians last, because they say it is done."""
+        """Freeze the row order and write the artefacts; the Gaussians last, because they say it is done.
+
+        Raises InputError if somebody made objects of the old Gaussians meanwhile, and then writes a checkpoint alone.
+        """
         workspace = self.workspace
+        self._refuse_objects()
         drop = density.useless(self.rows, self.config.density, extent=self.extent, cameras=self.cameras)
         sound = torch.stack(
             [torch.isfinite(value.reshape(len(self.rows), -1).sum(1)) for value in self.rows.values.values()]
@@ -305,12 +309,25 @@ class Training:
             raise self._diverged("no Gaussian is left")
         final = {name: value.detach()[keep].cpu() for name, value in self.rows.values.items()}
         shared = {name: value.detach().cpu() for name, value in self.shared.values.items()}
-        Appearance.of(self.views.names, self.config.appearance, shared, final).save(workspace)
         if self.config.transients:
             self._write_masks()
-        self._write_cameras()
-        Gaussians(**{name: final[name].numpy() for name in FIELDS}).save(workspace.splats)
+        with workspace.changing():  # no object can be made in between
+            self._refuse_objects()
+            Appearance.of(self.views.names, self.config.appearance, shared, final).save(workspace)
+            self._write_cameras()
+            Gaussians(**{name: final[name].numpy() for name in FIELDS}).save(workspace.splats)
         workspace.checkpoint.unlink(missing_ok=True)
+
+    def _refuse_objects(self) -> None:
+        """Raises InputError if there are named objects: they refer to rows that are about to go."""
+        if self.workspace.segments.exists():
+            self._save_checkpoint()
+            raise InputError(
+                "objects-exist",
+                "Objects were made during the training, of the Gaussians that it would replace. The training is kept.",
+                "Delete them with segwild objects WORKSPACE delete NAME ... and train with the same settings again "
+                "(without --restart), which ends at once. Or keep them and train in a new workspace.",
+            )
 
     def _write_cameras(self) -> None:
         """Photos get the cameras that the Gaussians were trained with; where the capture found them stays noted."""

@@ -128,7 +128,10 @@ class Masks:
     lattice: Literal["scale", "literal", "uniform"] = option(
         "Points by relative depth, by depth in the scene's unit, or evenly.", "scale"
     )
-    points: int = option("Most points in a view; more find smaller things and take longer.", 256)
+    points: int = option(
+        "Most points in a view, but for literal; more find smaller things and take longer.",
+        256,
+    )
 
 
 @dataclass(frozen=True)

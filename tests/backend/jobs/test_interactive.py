@@ -16,11 +16,13 @@ from typing import Any
 import pytest
 
 from backend.jobs import interactive
+from backend.progress import Progress
 from segwild_addon.protocol import codec
 from segwild_addon.protocol.questions import Choose, Prepare
 from segwild_addon.protocol.values import Mark, Ready
 
 READY = {"gaussians": 5, "time_secs": 1.0}
+CLICK = Choose((Mark((0.0, 0.0, 1.0), (0.0, 0.0, 0.0), 0.01),))
 
 
 class Done(Exception):
@@ -47,8 +49,7 @@ class _Scene:
 
     def prepare(self, question: Prepare) -> Iterator[Ready | None]:
         yield None
-        mark = Mark((0.0, 0.0, 1.0), (0.0, 0.0, 0.0), 0.01)
-        self.lines.put(json.dumps({"id": 9, "question": codec.to_wire(Choose((mark,)))}))
+        self.lines.put(json.dumps({"id": 9, "question": codec.to_wire(CLICK)}))
         yield None
         yield Ready(**READY)
 
@@ -60,11 +61,64 @@ def test_each_step_of_a_preparation_is_heard() -> None:
     lines, out = _Lines(), io.StringIO()
     lines.put(json.dumps({"id": 7, "question": codec.to_wire(Prepare())}))
     with pytest.raises(Done):
-        interactive._Desk(_Scene(lines), lines, out).work()
-    told = [json.loads(line) for line in out.getvalue().splitlines()]
-    what = [(line["id"], "taken" if "taken" in line else "answer") for line in told]
+        interactive._Desk(lambda _: _Scene(lines), lines, out).work()
     # The click goes before what is left of the preparation.
-    assert what == [(7, "taken")] * 3 + [(9, "taken"), (9, "answer"), (7, "answer")]
+    assert said(out) == [(7, "taken")] * 3 + [(9, "taken"), (9, "answer"), (7, "taken"), (7, "answer")]
+
+
+def said(out: io.StringIO) -> list[tuple[int, str]]:
+    told = [json.loads(line) for line in out.getvalue().splitlines()]
+    return [(line["id"], next(word for word in ("taken", "answer", "error") if word in line)) for line in told]
+
+
+class _Lifting:
+    """Says of each of its steps that it works, in preparations and in answers; somebody asks during the second."""
+
+    def __init__(self, lines: _Lines, asked: list[tuple[int, Any]], progress: Progress) -> None:
+        self.lines, self.asked, self.progress = lines, asked, progress
+
+    def _work(self) -> None:
+        self.progress.phase("Lifting features", 2)
+        for number, question in self.asked:
+            self.lines.put(json.dumps({"id": number, "question": codec.to_wire(question)}))
+        self.asked.clear()
+        self.progress.advance()
+
+    def prepare(self, question: Prepare) -> Iterator[Ready | None]:
+        self._work()
+        yield Ready(**READY)
+
+    def answer(self, question: Any) -> Any:
+        self._work()
+        return Ready(**READY)
+
+
+@pytest.mark.parametrize("question", [Prepare(), CLICK], ids=["preparing", "answering"])
+def test_each_step_of_long_work_is_heard_by_all_who_wait(question: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(interactive, "HEARD_SECS", 0.0)
+    lines, out = _Lines(), io.StringIO()
+    lines.put(json.dumps({"id": 1, "question": codec.to_wire(question)}))
+    with pytest.raises(Done):
+        interactive._Desk(lambda progress: _Lifting(lines, [(2, CLICK), (3, Prepare())], progress), lines, out).work()
+    told = said(out)
+    first = told.index((1, "answer"))
+    assert set(told[:first]) == {(1, "taken"), (2, "taken"), (3, "taken")}
+    answered = [number for number, word in told if word == "answer"]
+    assert answered == [1, 2, 3]
+    for number in (2, 3):  # again after the first was answered, and during what goes before
+        assert told[first : told.index((number, "answer"))].count((number, "taken")) >= number - 1
+
+
+def test_preparations_that_come_during_one_are_given_up_the_oldest_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(interactive, "HEARD_SECS", 0.0)
+    lines, out = _Lines(), io.StringIO()
+    lines.put(json.dumps({"id": 0, "question": codec.to_wire(Prepare())}))
+    newer = [(number, Prepare()) for number in range(1, interactive.PREPARING_MAX + 1)]
+    with pytest.raises(Done):
+        interactive._Desk(lambda progress: _Lifting(lines, newer, progress), lines, out).work()
+    ends = [(number, word) for number, word in said(out) if word != "taken"]
+    assert ends[:2] == [(0, "error"), (0, "answer")]  # nobody listens to the second
+    assert ends[2:] == [(number, "answer") for number in range(interactive.PREPARING_MAX, 0, -1)]
 
 
 class _Slow:

@@ -6,12 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backend.render import Seen
 from backend.scene.cameras import looking_at
 from backend.segment.sasm import Points, depth_map, distances, film_focal, lattice, nearest_centres, parents
+from backend.segment.suppression import boxes_of, boxes_of_packed, packed
 
 CAMERA = looking_at(np.array([0.0, -2, 0]), np.zeros(3), np.array([0.0, 0, 1]), focal=100, width=120, height=80)
 CLEAR = np.ones((80, 120))
@@ -129,6 +130,27 @@ def test_a_view_of_nothing_is_level() -> None:
 def test_the_parent_is_the_smallest_mask_around() -> None:
     masks = np.zeros((4, 100), bool)
     masks[0, :80], masks[1, 5:15], masks[2, :30], masks[3, 60:100] = True, True, True, True
-    areas = masks.sum(1)
-    common = [(masks & mask).sum(1) for mask in masks]
-    assert parents(areas, common).tolist() == [-1, 2, 0, -1]
+    masks = masks[:, None]  # pictures of one row
+    assert parents(packed(masks), boxes_of(masks)).tolist() == [-1, 2, 0, -1]
+
+
+@given(seed=st.integers(0, 2**31))
+@settings(max_examples=25, deadline=None)
+def test_no_parent_is_overlooked(seed: int) -> None:
+    """Pairs that are not looked at have none: the answer is that of looking at all."""
+    random = np.random.default_rng(seed)
+    masks = np.zeros((40, 30, 37), bool)
+    for mask in masks:
+        left, top = random.integers(0, (34, 27))
+        right, bottom = random.integers((left + 1, top + 1), (38, 31))
+        mask[top:bottom, left:right] = random.random((bottom - top, right - left)) < random.choice([0.7, 0.97, 1])
+    expected = np.full(len(masks), -1)
+    size = masks.sum((1, 2))
+    for number, mask in enumerate(masks):
+        holds = np.flatnonzero(((masks & mask).sum((1, 2)) >= 0.9 * size[number]) & (size > size[number]))
+        if len(holds):
+            expected[number] = holds[size[holds].argmin()]
+    bits = packed(masks)
+    boxes = boxes_of_packed(bits, 30, 37)
+    assert np.array_equal(boxes, boxes_of(masks))
+    assert np.array_equal(parents(bits, boxes), expected)

@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 
 from backend.features import Lifted
+from backend.features.encoders import Described, Options, open_encoder
 from backend.progress import Quiet
+from backend.render import Seen
 from backend.scene.files import read_arrays
 from backend.segment import objects
+from backend.segment.masks import Masks as KeptMasks
 from backend.segment.segmenters import sam
 from backend.segment.segmenters.sam import Wanted
 from backend.stages import affinity, masks
@@ -42,6 +45,43 @@ def test_held_out_are_the_photos_that_trained_nothing(blobs, small_sam: Path) ->
     blobs.workspace.write_photos([replace(photo, split="test" if photo.name == "a1" else "train") for photo in photos])
     result = affinity.run(Affinity(blobs.workspace.root, small_sam, steps=0), Quiet())
     assert result.items() >= {"held_out": ["a1"], "masks": 0, "steps": 0, "trained": False}.items()
+
+
+def test_masks_of_other_gaussians_have_no_say(blobs, small_sam: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = blobs.workspace.root
+    monkeypatch.setattr(sam, "Wanted", lambda: Wanted(-9, 0.0, 0.01, 1))
+    masks.run(Masks(root, checkpoint=small_sam, points=16), Quiet())
+    blobs.scene.take(np.arange(len(blobs.scene) - 1)).save(blobs.workspace.splats)
+    progress = Quiet()
+    assert affinity.run(Affinity(root, small_sam, steps=0), progress)["masks"] == 0
+    assert [(warning.code, warning.items) for warning in progress.warnings] == [
+        ("masks-stale", ("a0", "a1", "a2", "a3", "a4", "a5"))
+    ]
+
+
+def test_masks_beyond_what_is_held_are_read_again(blobs, small_sam: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = blobs.workspace.root
+    monkeypatch.setattr(sam, "Wanted", lambda: Wanted(-9, 0.0, 0.01, 1))
+    masks.run(Masks(root, checkpoint=small_sam, points=16), Quiet())
+    encoder = open_encoder(Options("sam", checkpoint=small_sam), blobs.workspace)
+    again, held = (affinity.Seeing(Described(blobs.workspace, blobs.scene, encoder), encoder) for _ in range(2))
+    assert again.masked == held.masked == list(range(6))
+    first = [held.members(number) for number in (0, 3, 0)]
+    monkeypatch.setattr(affinity, "_MEMBERS_BYTES", 0)
+    second = [again.members(number) for number in (0, 3, 0)]
+    assert (sorted(held._members), sorted(again._members)) == ([0, 3], [])
+    for one, other, number in zip(first, second, (0, 3, 0), strict=True):
+        camera, kept = held.cameras[number], KeptMasks.load(blobs.workspace, "sam", f"a{number}")
+        assert one.shape == (camera.height, camera.width, len(kept.scores))
+        assert one.any()
+        assert np.array_equal(one, other)
+
+
+def test_the_mass_is_the_sum_of_all_views(blobs, small_sam: Path) -> None:
+    encoder = open_encoder(Options("sam", checkpoint=small_sam), blobs.workspace)
+    source = affinity.Seeing(Described(blobs.workspace, blobs.scene, encoder), encoder)
+    expected = np.sum([Seen(blobs.scene, camera).mass() for camera in source.cameras], axis=0)
+    assert np.array_equal(affinity._mass(source, blobs.scene), expected)  # bit for bit
 
 
 def test_one_photo_is_too_few(blobs, small_sam: Path) -> None:

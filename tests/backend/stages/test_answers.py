@@ -11,6 +11,7 @@ import numba
 import numpy as np
 import pytest
 
+from backend.progress import Quiet
 from backend.render import sums
 from backend.segment import cuts, marks, meant, mincut, objects, patches, sweep
 from backend.stages import answers as stage
@@ -42,6 +43,30 @@ def test_what_marks_choose_is_what_is_kept(blobs, photos: bool) -> None:
     item = objects.find(blobs.workspace, "frog")
     assert np.array_equal(item.rows, rows)
     assert {votes.kind for votes in item.evidence} == {"region", "seed"}
+
+
+class Heard(Quiet):
+    """Remembers phases and counts steps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.phases, self.steps = [], 0
+
+    def phase(self, name: str, total: int | None = None) -> None:
+        self.phases.append(name)
+
+    def advance(self, steps: int = 1, note: str = "") -> None:
+        self.steps += steps
+
+
+def test_the_steps_of_long_answers_are_heard(blobs) -> None:
+    """A lift of a thousand photos takes minutes, and a cut a while."""
+    heard = Heard()
+    answers = Answers(blobs.workspace.root, heard)
+    answers.answer(Keep("frog", marks=(ON_RED,)))
+    assert heard.steps >= len(blobs.workspace.used_photos())
+    answers.answer(Cut("frog"))
+    assert "Cutting" in heard.phases
 
 
 def test_preparing_draws_what_the_first_click_would_compile(blobs, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,17 +25,17 @@ from segwild_addon.protocol.requests import Capture
 class Counted(Quiet):
     """Remembers the phases; `stop_in` cancels at the first step of a phase."""
 
-    def __init__(self, stop_in: str = "-") -> None:
+    def __init__(self, stop_in: str = "-", how: type[BaseException] = Cancelled) -> None:
         super().__init__()
         self.phases: list[str] = []
-        self._stop_in = stop_in
+        self._stop_in, self._how = stop_in, how
 
     def phase(self, name: str, total: int | None = None) -> None:
         self.phases.append(name)
 
     def advance(self, steps: int = 1, note: str = "") -> None:
         if self.phases and self.phases[-1].startswith(self._stop_in):
-            raise Cancelled
+            raise self._how
 
 
 Captured = tuple[Path, dict, Counted]  # workspace, result, what was said meanwhile
@@ -296,14 +296,24 @@ def test_every_eighth_photo_is_held_out_of_many(colmap: Path, tmp_path: Path) ->
 
 
 def test_work_cut_short_continues(colmap: Path, room: Room, tmp_path: Path) -> None:
-    for phase in ("Matching", "Writing"):
-        with pytest.raises(Cancelled):
-            run(Capture(room.folder, tmp_path / "out"), Counted(phase))
+    for phase, how in (("Matching", Cancelled), ("Writing", Cancelled), ("Writing", KeyboardInterrupt)):
+        with pytest.raises(how):
+            run(Capture(room.folder, tmp_path / "out"), Counted(phase, how))
         assert Workspace.open(tmp_path / "out").made("capture") is None
+    with pytest.raises(InputError, match="Cannot hold out 5 of 6"):
+        run(Capture(room.folder, tmp_path / "out", hold_out=5), Counted())
     progress = Counted()
     assert run(Capture(room.folder, tmp_path / "out"), progress)["photos"] == 6
     assert "Placing cameras" not in progress.phases  # they were found before the second stop
     assert not (tmp_path / "out" / ".capture").exists()
+
+
+def test_a_misspelt_name_is_told_before_the_work(room: Room, tmp_path: Path) -> None:
+    progress = Counted()
+    with pytest.raises(InputError, match="No photo is called 'veiw1'"):
+        run(Capture(room.folder, tmp_path / "out", test=("view0", "veiw1")), progress)
+    assert not progress.phases
+    assert not (tmp_path / "out").exists()
 
 
 def test_too_little_is_said_in_one_sentence(tmp_path: Path, room: Room) -> None:

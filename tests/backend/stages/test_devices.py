@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pretend_gsplat
@@ -13,13 +15,14 @@ from pretend_device import AWAY, PretendDevice
 
 from backend.capture.pictures import read_picture, write_picture
 from backend.progress import Quiet
+from backend.scene import Workspace
 from backend.segment.shown import draw
-from backend.stages import render
+from backend.stages import demo, render
 from backend.train import evaluate
 from backend.train.appearance import Appearance, initial_shared
 from backend.train.mlp import MlpAppearance
 from backend.train.relighting import LinearAppearance, Relighting
-from segwild_addon.protocol.requests import Render
+from segwild_addon.protocol.requests import Demo, Evaluate, Render, Train
 
 
 def test_pictures_of_another_device_are_the_same(blobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,3 +74,28 @@ def test_scores_of_another_device_are_the_same(kind: Relighting, blobs, monkeypa
     here, there = scores
     assert there.psnr == pytest.approx(here.psnr, abs=0.05)
     assert np.allclose(there.embedding, here.embedding, atol=2e-2)
+
+
+def test_a_demo_scores_where_it_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its stages are stand-ins: the real ones take minutes."""
+    asked = []
+    sample = SimpleNamespace(photo_folder=tmp_path, photos=[], objects=[])
+    made = Workspace.create(tmp_path / "square.segwild")
+    monkeypatch.setattr(demo, "generate", lambda *_, **__: sample)
+    monkeypatch.setattr(demo, "_twin", lambda *_: made)
+    monkeypatch.setattr(demo, "_beside", lambda *_: nullcontext())
+    monkeypatch.setattr(demo.capture, "run", lambda *_: {})
+
+    def noted(request: Train | Evaluate, *_: object) -> dict[str, float]:
+        asked.append((type(request), request.device))
+        return {}
+
+    def reached(*_: object) -> None:
+        raise InterruptedError
+
+    monkeypatch.setattr(demo.train, "run", noted)
+    monkeypatch.setattr(demo.evaluate, "run", noted)
+    monkeypatch.setattr(demo.lift, "run", reached)  # as far as devices matter
+    with pytest.raises(InterruptedError):
+        demo.run(Demo(tmp_path, device="cpu"), Quiet())
+    assert asked == [(Train, "cpu"), (Train, "cpu"), (Evaluate, "cpu"), (Evaluate, "cpu")]

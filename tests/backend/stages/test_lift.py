@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from backend.capture.pictures import write_picture
-from backend.features import Lifted, principal_colors
+from backend.features import Lifted, encoders, principal_colors
+from backend.features import lift as lift_views
 from backend.features.compress import Training
 from backend.features.encoders import Described, Options, open_encoder
 from backend.progress import Quiet
@@ -28,8 +29,10 @@ def test_lifting_makes_what_is_missing(blobs) -> None:
     assert lifted.features.dtype == np.float16
     assert result["unseen"] == lifted.unseen.sum()
     before = (root / "features" / "colour.safetensors").stat().st_mtime_ns
+    noted = (root / "scene.json").stat().st_mtime_ns, blobs.workspace.made("lift-colour")
     again = lift.run(Lift(root), Quiet())
     assert (root / "features" / "colour.safetensors").stat().st_mtime_ns == before
+    assert ((root / "scene.json").stat().st_mtime_ns, blobs.workspace.made("lift-colour")) == noted
     assert again["channels"] == 20
 
 
@@ -70,11 +73,14 @@ def test_photos_themselves_without_passers_by(photographed, blobs) -> None:
     assert not weight[:, :31].any()
     assert weight[:, 33:].all()
     assert views.weight(1, None).all()
-    lift.run(Lift(root, input="photo"), Quiet())
-    assert Lifted.load(photographed, "colour", "neutral plain") is None
-    seen = Lifted.load(photographed, "colour", "photo plain")
-    assert seen is not None
+    assert lift.run(Lift(root, input="photo"), Quiet())["features"] == "colour-photo"
+    seen = Lifted.find(photographed, "colour-photo")
     assert not np.array_equal(seen.features, neutral.features)
+    both = sorted((path.name, path.stat().st_mtime_ns) for path in (root / "features").iterdir())
+    assert [name for name, _ in both] == ["colour-photo.safetensors", "colour.safetensors"]
+    for each in (Lift(root), Lift(root, input="photo")):  # neither takes the other's place
+        lift.run(each, Quiet())
+    assert sorted((path.name, path.stat().st_mtime_ns) for path in (root / "features").iterdir()) == both
 
 
 def test_segment_anything_is_lifted(blobs, small_sam: Path) -> None:
@@ -94,6 +100,26 @@ def test_segment_anything_is_lifted(blobs, small_sam: Path) -> None:
     assert (root / "features" / "sam.safetensors").stat().st_mtime_ns == before
     lift.run(Lift(root, "sam", checkpoint=small_sam), Quiet())
     assert (root / "features" / "sam.safetensors").stat().st_mtime_ns > before
+
+
+def test_what_does_not_fit_into_memory_changes_nothing(blobs, small_sam: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How far views agree lies on disk, and pictures of weights are made again."""
+    root = blobs.workspace.root
+    described = Described(blobs.workspace, blobs.scene, open_encoder(Options("colour"), blobs.workspace))
+    expected = lift_views(blobs.scene, described, Quiet(), robust=True)
+    assert len(described._weights) == 6
+    monkeypatch.setattr(encoders, "_WEIGHTS_BYTES", 0)
+    again = Described(blobs.workspace, blobs.scene, described.encoder)
+    shares = np.zeros((6, len(blobs.scene)), np.float16)
+    found = lift_views(blobs.scene, again, Quiet(), robust=True, shares=shares)
+    assert not again._weights
+    assert (shares > 0).any()
+    assert np.array_equal(found.features, expected.features)
+    lift.run(Lift(root, "sam", checkpoint=small_sam, robust=True), Quiet())
+    sam = Described(blobs.workspace, blobs.scene, open_encoder(Options("sam", checkpoint=small_sam), blobs.workspace))
+    expected = lift_views(blobs.scene, sam, Quiet(), robust=True)
+    assert np.array_equal(Lifted.find(blobs.workspace, "sam").features, expected.features)
+    assert [path.name for path in (root / "features").iterdir()] == ["sam.safetensors"]
 
 
 def test_compressed_features_are_kept_beside_the_others(

@@ -80,6 +80,46 @@ def test_every_channel_is_a_picture(lit_blobs, tmp_path) -> None:
     assert all(picture.shape == pictures[0].shape and picture.std() > 1 for picture in pictures)
 
 
+def test_photos_that_were_held_out_are_rendered_in_neutral_light(lit_blobs, tmp_path) -> None:
+    root, photos, progress = lit_blobs.workspace.root, ("a4", "a0", "a2"), Quiet()
+    asked = Render(root, tmp_path / "own", view=photos, long_side=100, look="own")
+    own = [read_picture(path) for path in render.run(asked, progress)["files"]]
+    neutral, first = (
+        [read_picture(path) for path in render.run(replace(asked, out=tmp_path / look, look=look), Quiet())["files"]]
+        for look in ("neutral", "a0")
+    )
+    assert [warning.items for warning in progress.warnings] == [("a4", "a2")]
+    for place, expected in enumerate((neutral, first, neutral)):
+        assert np.array_equal(own[place], expected[place])
+    assert not np.array_equal(own[1], neutral[1])
+    lit_blobs.workspace.appearance.unlink()
+    with pytest.raises(InputError, match="no photo looks"):
+        render.run(asked, Quiet())
+
+
+def test_what_frames_share_is_made_once(lit_blobs, tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And is what it was: pictures of several frames and channels are those of each alone."""
+    lift.run(Lift(lit_blobs.workspace.root), Quiet())
+    made: list[str] = []
+
+    def counted(owner: object, name: str) -> None:
+        real = getattr(owner, name)
+        monkeypatch.setattr(owner, name, lambda *words, **more: made.append(name) or real(*words, **more))
+
+    counted(render, "principal_colors")
+    counted(render.objects, "labels")
+    counted(Appearance, "baked")
+    channels = ("rgb", "object", "depth", "features")
+    asked = Render(lit_blobs.workspace.root, tmp_path, view=("a0", "a1"), long_side=100, look="a1")
+    together = render.run(replace(asked, channels=",".join(channels)), Quiet())["files"]
+    assert sorted(made) == ["baked", "baked", "labels", "principal_colors"]
+    expected = {path: read_picture(path) for path in together}
+    for view in asked.view:
+        for channel in channels:
+            (file,) = render.run(replace(asked, view=(view,), channels=channel), Quiet())["files"]
+            assert np.array_equal(read_picture(file), expected[file])
+
+
 @pytest.mark.parametrize("path", ["orbit", "interpolate"])
 def test_paths_have_as_many_frames_as_asked(lit_blobs, tmp_path, path) -> None:
     result = render.run(Render(lit_blobs.workspace.root, tmp_path, path=path, frames=3, long_side=64), Quiet())
@@ -190,8 +230,10 @@ def test_a_look_of_one_object_leaves_all_other_rows_as_they_are(shining_blobs) -
     before = Shown.open(shining_blobs.workspace).baked()
     appearance.run(SetLook(root, object="red", from_="a0"), Quiet())
     after = Shown.open(shining_blobs.workspace).baked()
+    whole = Shown.open(shining_blobs.workspace).baked(Look("a0"))
     for name in ("sh0", "shN"):
         one, other = getattr(before, name), getattr(after, name)
+        assert np.allclose(other[red], getattr(whole, name)[red], atol=1e-6)
         assert np.array_equal(one[~red], other[~red])  # bit for bit
         assert (np.abs(one[red] - other[red]).max((1, 2)) > 1e-4).all()
 

@@ -12,8 +12,9 @@ from backend.capture.pictures import write_picture
 from backend.progress import Cancelled, Quiet
 from backend.segment import cuts, objects
 from backend.segment.orbit import Orbit
-from backend.stages import evaluate_masks, segment
-from segwild_addon.protocol.errors import InputError, SetupError
+from backend.segment.prepared import Prepared
+from backend.stages import cutting, evaluate_masks, segment
+from segwild_addon.protocol.errors import InputError, SegWildError, SetupError
 from segwild_addon.protocol.requests import EvaluateMasks, Segment
 
 
@@ -58,6 +59,45 @@ def test_a_mask_is_kept_and_cuts(blobs, tmp_path) -> None:
     found = objects.find(blobs.workspace, "blue")
     assert np.array_equal(found.masks["a0"], blobs.mask(blobs.blue))
     assert cuts.load(blobs.workspace, found).mode == "exact"
+
+
+def test_a_cut_takes_the_scene_that_was_prepared(blobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+    real = Prepared.of
+    monkeypatch.setattr(Prepared, "of", lambda *words: made.append(words) or real(*words))
+    request = Segment(blobs.workspace.root, "red", "a0", (click(blobs, blobs.red),), cut="exact")
+    whole = cutting.cut_object(blobs.workspace, segment.run(request, Quiet())["object"], "exact", Quiet())
+    cut = segment.run(request, Quiet())["cut"]
+    assert {**cut, "time_secs": 0} == {**whole, "time_secs": 0}
+    assert len(made) == 3  # one for each
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"orbit": 99},
+        {"checkpoint": Path("sam.pth")},
+        {"segmenter": "sam", "checkpoint": Path("nowhere.pth")},
+        {"segmenter": "features", "margin": 3.0},
+        {"segmenter": "features", "features": "sam"},
+    ],
+)
+def test_options_that_make_no_sense_are_told_before_the_work(blobs, options: dict) -> None:
+    progress = Phases()
+    with pytest.raises(SegWildError):
+        segment.run(Segment(blobs.workspace.root, "x", "a0", ("1,1,+",), **options), progress)
+    assert progress.names == []
+
+
+class Phases(Quiet):
+    """Remembers their names."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+
+    def phase(self, name: str, total: int | None = None) -> None:
+        self.names.append(name)
 
 
 @pytest.mark.parametrize(

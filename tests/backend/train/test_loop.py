@@ -19,6 +19,7 @@ from backend.scene import Camera, Photo, Workspace
 from backend.scene.cameras import looking_at
 from backend.scene.files import read_arrays
 from backend.scene.workspace import SparsePoints
+from backend.segment import objects
 from backend.stages import train
 from backend.train import loop
 from backend.train.appearance import Appearance
@@ -191,6 +192,41 @@ def test_divergence_stops_with_a_sentence_and_keeps_what_was_there(
         train.run(short(workspace=made.root, iterations=30), Quiet())
     assert caught.value.code == "diverged"
     assert made.splats.read_bytes() == kept
+
+
+class Naming(Quiet):
+    """Makes an object after so many steps, as a person at a view might."""
+
+    def __init__(self, made: Workspace, step: int) -> None:
+        super().__init__()
+        self.made, self.left = made, step
+
+    def advance(self, steps: int = 1, note: str = "") -> None:
+        self.left -= steps
+        if self.left == 0:
+            objects.save(self.made, "bowl", np.arange(5), np.ones(len(self.made.gaussians())))
+
+
+def test_objects_made_meanwhile_keep_their_gaussians_and_the_training_waits(tmp_path: Path) -> None:
+    made, other = workspace(tmp_path / "w"), workspace(tmp_path / "other")
+    train.run(short(workspace=made.root, iterations=12), Quiet())
+    shown = ("splats/base.safetensors", "appearance.safetensors", "photos.json")
+    kept = [(made.root / name).read_bytes() for name in shown]
+    for progress in (Naming(made, 20), Quiet()):  # the second is refused at once
+        with pytest.raises(InputError, match="objects") as caught:
+            train.run(short(workspace=made.root, iterations=30, restart=True), progress)
+        assert caught.value.code == "objects-exist"
+        assert [(made.root / name).read_bytes() for name in shown] == kept
+    assert list(objects.names(made).values()) == ["bowl"]
+    objects.delete(made, "bowl")
+    progress = StopAt(31)  # one more step than were done
+    train.run(short(workspace=made.root, iterations=30), progress)
+    train.run(short(workspace=other.root, iterations=30), Quiet())
+    assert progress.left == 1
+    assert not made.checkpoint.exists()
+    for name in shown[:2]:
+        first, second = read_arrays(made.root / name)[0], read_arrays(other.root / name)[0]
+        assert all(np.array_equal(array, second[key]) for key, array in first.items()), name
 
 
 def test_a_masked_stripe_is_not_learned(tmp_path: Path) -> None:
