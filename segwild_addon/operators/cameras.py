@@ -22,7 +22,6 @@ class SEGWILD_OT_look_through(bpy.types.Operator):
     bl_idname = "segwild.look_through"
     bl_label = "Look Through Photo"
     bl_options = {"REGISTER", "UNDO"}
-
     bl_property = "choice"
 
     photo: StringProperty(

@@ -19,8 +19,7 @@ _last: dict[str, tuple[Any, ...]] = {}  # by object uuid
 @persistent
 def _after_update(*_: Any) -> None:
     for ob in bpy.data.objects:
-        facts = ob.segwild
-        if facts.kind not in scenes.SPLAT_KINDS or ob.animation_data is None:
+        if ob.animation_data is None or (facts := ob.segwild).kind not in scenes.SPLAT_KINDS:
             continue
         values = tuple(tuple(facts.tint) if name == "tint" else getattr(facts, name) for name in _ANIMATED)
         if _last.get(facts.uuid) != values:
