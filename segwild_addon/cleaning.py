@@ -25,8 +25,8 @@ from .protocol.errors import SegWildError
 from .protocol.questions import Cut, Revert
 
 LOOK_SECS = 0.2  # between looks whether the workspace knows an object by now, or Blender is in object mode again
-
 WAIT_SECS = 120.0  # for the workspace to know the object
+SAYING = "Cleaning the edges of"
 
 _wanted: dict[str, float] = {}  # uuids of objects to be cut, in this order, and until when that makes sense
 _asked: list[str] = []  # the one that is being cut
@@ -74,6 +74,7 @@ def _go_on() -> None:
     link = link_of(ob) if ob is not None else None
     if ob is None or link is None:  # undone, deleted, or nobody to ask any more
         del _wanted[uuid]
+        _say_no_more()
         session.soon("cleaning", _go_on)
         return
     name = mirror.name_of(ob)
@@ -85,10 +86,16 @@ def _go_on() -> None:
         return
     _asked.append(uuid)
     mirror.expect(ob)
-    work.say(f"Cleaning the edges of {ob.name} …", "SORTTIME")
+    work.say(f"{SAYING} {ob.name} …", "SORTTIME")
     ids = cuts.ids(ob)
     link.later(lambda answered: _answered(uuid, ids, answered), _parts, name)
     session.wake()
+
+
+def _say_no_more() -> None:
+    """What was being cleaned is no longer."""
+    if bpy.context.window_manager.segwild.status.startswith(SAYING):
+        work.say("")
 
 
 def _parts(backend: Backend, name: str) -> Parts:
@@ -105,6 +112,7 @@ def _answered(uuid: str, ids: np.ndarray, answered: Answered) -> None:
     session.soon("cleaning", _go_on)
     ob = scenes.by_uuid(uuid)
     if uuid not in _wanted or ob is None:  # taken back meanwhile
+        _say_no_more()
         return
     if answered.error is not None:
         del _wanted[uuid]

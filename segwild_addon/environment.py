@@ -99,6 +99,7 @@ def install(
 ) -> None:
     """Make the environment, or go on making it. Call it only when the person asked for it. Returns at once."""
     cancel()
+    _looks[0] += 1  # what a look finds out now comes too late
     python, *others = [Path(base)] if base else base_pythons()
     plan = Plan(folder, python, build, package, wheels=wheels, others=tuple(others))
     one = Installer(plan, online=online(), told=lambda status: session.post(lambda: _told(one, status)))

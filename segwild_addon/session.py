@@ -84,6 +84,13 @@ def trouble() -> str:
     return _trouble[-1] if _trouble else ""
 
 
+def mistake(error: Exception) -> str:
+    """Tell a mistake of our own: the details to the console, a sentence to the panel, which is also returned."""
+    traceback.print_exception(error)
+    _trouble[:] = [f"Something went wrong inside SegWild ({error!r}). The system console has the details."]
+    return _trouble[0]
+
+
 def pump(budget_secs: float = BUDGET_SECS) -> bool:
     """Handle what there is, for about so long: a single handler may take longer. Whether there was anything."""
     deadline = time.monotonic() + budget_secs
@@ -157,8 +164,7 @@ def _guarded(call: Callable[[], None]) -> None:
     try:
         call()
     except Exception as error:
-        traceback.print_exc()
-        _trouble[:] = [f"Something went wrong inside SegWild ({error!r}). The system console has the details."]
+        mistake(error)
 
 
 def redraw_panels() -> None:

@@ -215,6 +215,7 @@ def report(context: bpy.types.Context) -> str:
         f"installation: {environment.status()}",
         f"backend: {link.status if link is not None else 'never started'}",
         f"job: {course.verb} {course.state} {course.phase} {course.error}" if course is not None else "no job",
+        *([f"not understood: {link.trouble}"] if link is not None and link.trouble else []),
         *environment.tail(),
     ]
     return "\n".join(lines)

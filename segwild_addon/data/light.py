@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import bpy
 import numpy as np
 
-from ..protocol.errors import SegWildError
+from ..protocol.errors import InputError, SegWildError
 from . import changes, cuts, looks, scenes, splats
 from .looks import Light, Look
 from .rows import Rows
@@ -84,8 +84,16 @@ def shown(ob: bpy.types.Object, rows: Rows) -> Rows:
 
 
 def _folder(ob: bpy.types.Object, chosen: Look) -> Folder | None:
+    if chosen.neutral:
+        return None
     scene = scenes.scene_of(ob)
-    return None if chosen.neutral or scene is None else scenes.trained(scene)
+    if scene is None:
+        raise InputError(
+            "no-scene",
+            f"The light of {ob.name!r} is that of a photo, and its scene is not in this file.",
+            "Press Bake in the file it comes from, or Reset here for neutral light.",
+        )
+    return scenes.trained(scene)
 
 
 def _lit(chosen: Look, folder: Folder | None, ids: np.ndarray) -> Light:

@@ -52,6 +52,17 @@ def active(context: bpy.types.Context) -> bpy.types.Collection | None:
     return found or (known[0] if len(known) == 1 else None)
 
 
+def active_splats(context: bpy.types.Context) -> bpy.types.Object | None:
+    """The active object if it is the rest or a segment of a scene, which need not be in this file: assets are alone."""
+    ob = context.view_layer.objects.active
+    return ob if ob is not None and ob.segwild.kind in SPLAT_KINDS else None
+
+
+def anything(context: bpy.types.Context) -> bool:
+    """Whether there is a scene, or an object of one, for panels to speak of."""
+    return active(context) is not None or active_splats(context) is not None
+
+
 def members(scene: bpy.types.Collection, *kinds: str) -> list[bpy.types.Object]:
     """Objects of a scene, of the given kinds or of all, in the order of their names."""
     return [

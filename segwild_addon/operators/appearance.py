@@ -1,12 +1,25 @@
-"""Looks and grading of the selected objects."""
+"""Looks and grading of objects."""
 
 import bpy
 from bpy.props import EnumProperty, FloatProperty, StringProperty
 
-from ..data import light, looks, repair, scenes
+from ..data import light, looks, repair, scenes, splats
 from ..data.looks import Look
 from ..protocol.errors import InputError, SegWildError
-from .objects import OnSplats, chosen, counted
+from .objects import OnSplats, changeable, chosen, counted
+
+
+def lit(context: bpy.types.Context) -> list[bpy.types.Object]:
+    """Whose light the panel's buttons change: the active object's, whose light it shows, and that of the others that
+    are selected if it is selected too."""
+    active, found = context.view_layer.objects.active, chosen(context)
+    if active is None or active in found or not splats.is_splat(active):
+        return found
+    return [active] if changeable(active) else []
+
+
+class _OnLight(OnSplats):
+    objects = staticmethod(lit)
 
 
 class SEGWILD_OT_set_look(bpy.types.Operator):
@@ -46,39 +59,40 @@ class SEGWILD_OT_set_look(bpy.types.Operator):
         return {"FINISHED"}
 
 
-class SEGWILD_OT_reset_look(OnSplats, bpy.types.Operator):
-    """Set look and grading of the selected objects back to neutral"""
+class SEGWILD_OT_reset_look(_OnLight, bpy.types.Operator):
+    """Set look and grading of the active object, and of what is selected with it, back to neutral"""
 
     bl_idname = "segwild.reset_look"
     bl_label = "Reset Look"
 
     def work(self, context: bpy.types.Context) -> str:
-        for ob in chosen(context):
+        for ob in lit(context):
             light.reset(ob)
         return "Look and grading are neutral."
 
 
-class SEGWILD_OT_bake_look(OnSplats, bpy.types.Operator):
-    """Write look and grading into the splats of the selected objects, so that they need no workspace"""
+class SEGWILD_OT_bake_look(_OnLight, bpy.types.Operator):
+    """Write look and grading into the splats of the active object, and of what is selected with it, so that they need
+    no workspace"""
 
     bl_idname = "segwild.bake_look"
     bl_label = "Bake Look"
 
     def work(self, context: bpy.types.Context) -> str:
-        objects = chosen(context)
+        objects = lit(context)
         for ob in objects:
             light.bake(ob)
         return f"Baked the look of {counted(objects, 'object')}."
 
 
-class SEGWILD_OT_original_colours(OnSplats, bpy.types.Operator):
-    """Bring the trained colours of the selected objects back from the workspace"""
+class SEGWILD_OT_original_colours(_OnLight, bpy.types.Operator):
+    """Bring the trained colours of the active object, and of what is selected with it, back from the workspace"""
 
     bl_idname = "segwild.original_colours"
     bl_label = "Original Colours"
 
     def work(self, context: bpy.types.Context) -> str:
-        return f"Brought back the colours of {sum(repair.refill(ob) for ob in chosen(context))} splats."
+        return f"Brought back the colours of {sum(repair.refill(ob) for ob in lit(context))} splats."
 
 
 def _check(scene: bpy.types.Collection, look: Look) -> None:

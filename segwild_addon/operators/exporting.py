@@ -8,6 +8,7 @@ import bpy
 from bpy.props import BoolProperty, EnumProperty, StringProperty
 from bpy_extras.io_utils import ExportHelper
 
+from .. import session
 from ..data import compact, export, ply, scenes
 from ..data.steps import Aside, Steps, finished, within
 from ..protocol.errors import SegWildError
@@ -109,6 +110,14 @@ class SEGWILD_OT_export_ply(bpy.types.Operator, ExportHelper):
             # An object that something else has removed meanwhile is no longer there to be read.
             sentence = str(error) if isinstance(error, SegWildError) else "An object was removed while it was read."
             self.report({"ERROR"}, sentence)
+            return {"CANCELLED"}
+        except MemoryError:
+            self._stop(context)
+            self.report({"ERROR"}, "Memory ran out. Close other programs, or export one object after the other.")
+            return {"CANCELLED"}
+        except Exception as error:
+            self._stop(context)
+            self.report({"ERROR"}, session.mistake(error))
             return {"CANCELLED"}
         if written is None:
             return {"RUNNING_MODAL"} if self._aside is None else {"PASS_THROUGH"}

@@ -9,6 +9,7 @@ import bpy
 from bpy.props import BoolProperty, StringProperty
 from bpy_extras.io_utils import ImportHelper
 
+from .. import session
 from ..data import scenes
 from ..data.steps import Steps
 from ..protocol.errors import SegWildError
@@ -51,7 +52,11 @@ class _Import:
             return {"RUNNING_MODAL"}  # some Blenders make point clouds in Object Mode alone
         if event.type != "TIMER" or context.mode != "OBJECT":  # which menus leave too
             return {"PASS_THROUGH"}
-        result = self._advance(context, _SLICE_SECS)
+        try:
+            result = self._advance(context, _SLICE_SECS)
+        except Exception as error:
+            self.report({"ERROR"}, session.mistake(error))
+            result = {"CANCELLED"}
         if result != {"RUNNING_MODAL"}:
             self._stop(context)
         return result

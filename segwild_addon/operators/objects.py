@@ -5,14 +5,21 @@ from collections.abc import Sized
 import bpy
 from bpy.props import StringProperty
 
-from ..data import erasing, scenes, segments, splats
+from ..data import erasing, light, scenes, segments, splats
 from ..protocol.errors import SegWildError
 from ..viewport import portrait
+
+TO_BAKE = "Other files know no light of photos: press Bake before you save this one."
 
 
 def chosen(context: bpy.types.Context) -> list[bpy.types.Object]:
     """The selected splat objects that can be edited."""
-    return [ob for ob in context.selected_objects if splats.is_splat(ob) and ob.is_editable and ob.data.is_editable]
+    return [ob for ob in context.selected_objects if changeable(ob)]
+
+
+def changeable(ob: bpy.types.Object) -> bool:
+    """Whether it is a splat object that can be edited."""
+    return splats.is_splat(ob) and ob.is_editable and ob.data.is_editable
 
 
 def counted(things: Sized, noun: str) -> str:
@@ -24,13 +31,14 @@ class OnSplats:
     """Needs selected splat objects, and tells in a sentence what went wrong."""
 
     bl_options = {"REGISTER", "UNDO"}
+    objects = staticmethod(chosen)
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         if context.mode != "OBJECT":
             cls.poll_message_set("Leave edit mode first")
             return False
-        if not chosen(context):
+        if not cls.objects(context):
             cls.poll_message_set("Select splat objects")
             return False
         return True
@@ -192,8 +200,10 @@ class SEGWILD_OT_mark_asset(OnSplats, bpy.types.Operator):
         try:
             painted = [portrait.paint(ob) for ob in objects]
         except SegWildError as error:
-            return f"{said}, without a picture. {error}"  # marked all the same
-        return f"{said}." if all(painted) else f"{said}. Where nothing is to be seen there is no picture."
+            said = f"{said}, without a picture. {error}"  # marked all the same
+        else:
+            said += "." if all(painted) else ". Where nothing is to be seen there is no picture."
+        return said if all(light.look(ob).neutral for ob in objects) else f"{said} {TO_BAKE}"
 
 
 def _menu(self: bpy.types.Menu, context: bpy.types.Context) -> None:

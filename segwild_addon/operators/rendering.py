@@ -9,6 +9,7 @@ import bpy
 import numpy as np
 from bpy.props import BoolProperty, FloatProperty
 
+from .. import session
 from ..data import splats
 from ..protocol.errors import InputError, SegWildError
 from ..viewport import occluders, picture
@@ -84,6 +85,8 @@ class SEGWILD_OT_render(bpy.types.Operator):
             _render(context, self._painter, write=True)
         except SegWildError as error:
             return self._end(context, str(error))
+        except Exception as error:
+            return self._end(context, session.mistake(error))
         context.window_manager.progress_update(number)
         return {"RUNNING_MODAL"}
 
@@ -171,8 +174,11 @@ def frame(context: bpy.types.Context, view: View, painter: Painter) -> tuple[np.
 
 def _rendered(scene: bpy.types.Scene, view: View) -> np.ndarray:
     """Blender's own render without splats, as it would be saved: (H, W, 4) float32 premultiplied display colour."""
-    with _no_splats(scene):
-        bpy.ops.render.render(scene=scene.name)
+    try:
+        with _no_splats(scene):
+            bpy.ops.render.render(scene=scene.name)
+    except RuntimeError as error:  # such as Cycles without memory
+        raise _no_render(error) from error
     with tempfile.TemporaryDirectory() as folder, _settings(scene.render.image_settings):
         settings = scene.render.image_settings
         if hasattr(settings, "media_type"):  # 5.0 and later
@@ -183,9 +189,7 @@ def _rendered(scene: bpy.types.Scene, view: View) -> np.ndarray:
             bpy.data.images["Render Result"].save_render(path, scene=scene)
             image = bpy.data.images.load(path)
         except (RuntimeError, KeyError) as error:
-            raise InputError(
-                "no-render", f"Blender made no render ({error}).", "Look at the render's settings."
-            ) from error
+            raise _no_render(error) from error
         try:
             image.colorspace_settings.name = "Non-Color"
             image.alpha_mode = "CHANNEL_PACKED"
@@ -203,6 +207,11 @@ def _rendered(scene: bpy.types.Scene, view: View) -> np.ndarray:
     colour = values.reshape(height, width, 4)[::-1].copy()
     colour[..., :3] *= colour[..., 3:]
     return colour
+
+
+def _no_render(error: Exception) -> InputError:
+    why = str(error).removeprefix("Error: ").strip()
+    return InputError("no-render", f"Blender made no render ({why}).", "Look at the render's settings.")
 
 
 def _view_picture(context: bpy.types.Context, painter: Painter, size: float) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Buttons of the object list: make active, show and hide, show alone, show all."""
+"""Buttons of the object list: make active, select too, show and hide, show alone, show all."""
 
 import bpy
 from bpy.props import BoolProperty, StringProperty
@@ -27,21 +27,28 @@ class SEGWILD_OT_pick_object(_Named):
     bl_idname = "segwild.pick_object"
     bl_label = "Select in List"
 
-    extend: BoolProperty(options={"SKIP_SAVE"})
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        ob = self._object(context)
+        if ob is None:
+            return {"CANCELLED"}
+        for other in context.view_layer.objects:
+            other.select_set(False)
+        ob.select_set(True)  # does nothing to a hidden object, which can still be active
+        context.view_layer.objects.active = ob
+        return {"FINISHED"}
 
-    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        self.extend = event.shift or event.ctrl
-        return self.execute(context)
+
+class SEGWILD_OT_choose_object(_Named):
+    """Select this object beside the others, or no longer: for Join and all that acts on several objects"""
+
+    bl_idname = "segwild.choose_object"
+    bl_label = "Select Too"
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         ob = self._object(context)
         if ob is None:
             return {"CANCELLED"}
-        if not self.extend:
-            for other in context.view_layer.objects:
-                other.select_set(False)
-        ob.select_set(True)  # does nothing to a hidden object, which can still be active
-        context.view_layer.objects.active = ob
+        ob.select_set(not ob.select_get())
         return {"FINISHED"}
 
 
@@ -102,7 +109,13 @@ def _in_layer(context: bpy.types.Context, ob: bpy.types.Object) -> bool:
     return context.view_layer.objects.get(ob.name) == ob
 
 
-_CLASSES = (SEGWILD_OT_pick_object, SEGWILD_OT_show, SEGWILD_OT_isolate, SEGWILD_OT_show_all)
+_CLASSES = (
+    SEGWILD_OT_pick_object,
+    SEGWILD_OT_choose_object,
+    SEGWILD_OT_show,
+    SEGWILD_OT_isolate,
+    SEGWILD_OT_show_all,
+)
 
 
 def register() -> None:

@@ -3,6 +3,7 @@
 import bpy
 
 from ..data import scenes
+from ..operators import cameras
 
 
 class SEGWILD_PT_drawing(bpy.types.Panel):
@@ -15,7 +16,7 @@ class SEGWILD_PT_drawing(bpy.types.Panel):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return scenes.active(context) is not None
+        return scenes.anything(context)
 
     def draw(self, context: bpy.types.Context) -> None:
         layout, settings = self.layout, context.scene.segwild
@@ -26,6 +27,8 @@ class SEGWILD_PT_drawing(bpy.types.Panel):
         layout.prop(settings, "budget", text="Splats While Moving")
         column = layout.column(align=True)
         column.operator_context = "INVOKE_DEFAULT"
+        photo = cameras.selected(context)
+        column.operator("segwild.look_through", text=f"Look Through {photo or 'Photo…'}", icon="VIEW_CAMERA")
         column.operator("segwild.render", icon="RENDER_STILL")
         column.operator("segwild.render", text="Render Animation with Splats", icon="RENDER_ANIMATION").animation = True
         column.operator("segwild.viewport_image", icon="IMAGE_DATA")

@@ -18,7 +18,7 @@ class SEGWILD_PT_export(bpy.types.Panel):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return scenes.active(context) is not None
+        return scenes.anything(context)
 
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout

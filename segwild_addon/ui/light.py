@@ -1,9 +1,12 @@
 """The light of the active object: photos to take it from, and grading."""
 
+import contextlib
+
 import bpy
 from bpy.props import EnumProperty, IntProperty
 
-from ..data import scenes
+from ..data import light, scenes
+from ..operators import appearance
 from . import thumbnails
 from .lists import index_get, index_set
 from .panels import text
@@ -20,7 +23,7 @@ class SEGWILD_PT_light(bpy.types.Panel):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return scenes.active(context) is not None
+        return scenes.anything(context)
 
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout
@@ -28,10 +31,11 @@ class SEGWILD_PT_light(bpy.types.Panel):
         if ob is None:
             text(layout, context, "Choose an object in the list above.")
             return
-        scene = scenes.scene_of(ob)
         facts, state = ob.segwild, context.window_manager.segwild_light
         layout.label(text="Everything else" if facts.kind == "REST" else ob.name, icon="OUTLINER_OB_POINTCLOUD")
-        if not thumbnails.photos(scene.segwild.workspace):
+        if scenes.scene_of(ob) is None:
+            text(layout, context, "Its scene is not in this file, and so are no photos. Grading works all the same.")
+        elif not thumbnails.photos(_workspace(context)):
             text(layout, context, "This scene has no light of photos. Grading below works all the same.")
         else:
             row = layout.row()
@@ -40,7 +44,10 @@ class SEGWILD_PT_light(bpy.types.Panel):
                 column.enabled = name == "a" or bool(facts.look_a)
                 column.label(text=label)
                 column.template_icon_view(state, f"photo_{name}", show_labels=True, scale=ICONS_SCALE, scale_popup=4.0)
-                column.prop(state, f"photo_{name}", text="")
+                line = column.row(align=True)
+                line.prop(state, f"photo_{name}", text="")
+                if chosen:
+                    line.operator("segwild.look_through", text="", icon="VIEW_CAMERA").photo = chosen
                 column.active = bool(chosen) or name == "a"
             column = layout.column()
             column.use_property_split = True
@@ -54,18 +61,19 @@ class SEGWILD_PT_light(bpy.types.Panel):
         grading.use_property_split = True
         for name in ("exposure", "tint", "saturation", "opacity", "sh_degree"):
             grading.prop(facts, name)
-        row = layout.row(align=True)
-        row.operator("segwild.copy_light", icon="COPYDOWN")
+        layout.operator("segwild.copy_light", icon="COPYDOWN")
+        column = layout.column(align=True)
+        if (count := len(appearance.lit(context))) > 1:
+            column.label(text=f"{count} selected objects:")
+        row = column.row(align=True)
         row.operator("segwild.reset_look", text="Reset", icon="LOOP_BACK")
-        row = layout.row(align=True)
         row.operator("segwild.bake_look", text="Bake")
         row.operator("segwild.original_colours", text="Unbake")
 
 
 def target(context: bpy.types.Context) -> bpy.types.Object | None:
-    """The object whose light the panel shows: the active one, if it is of a splat scene."""
-    ob = context.view_layer.objects.active
-    return ob if ob is not None and ob.segwild.kind in scenes.SPLAT_KINDS else None
+    """The object whose light the panel shows: the active one, if it is of splats."""
+    return scenes.active_splats(context)
 
 
 def _workspace(context: bpy.types.Context) -> str:
@@ -82,7 +90,10 @@ def _items_b(self, context):
 
 
 def _chosen(name: str):
-    """Getter and setter of an enum that stands for a photo's name: its place among the photos, from 1."""
+    """Getter and setter of an enum that stands for a photo's name: its place among the photos, from 1.
+
+    Blender makes no step of its undo of what is changed through the window manager: the setter does.
+    """
 
     def get(self) -> int:
         ob = target(bpy.context)
@@ -93,8 +104,11 @@ def _chosen(name: str):
     def set_(self, value: int) -> None:
         ob = target(bpy.context)
         names = thumbnails.photos(_workspace(bpy.context))
-        if ob is not None:
-            setattr(ob.segwild, name, names[value - 1] if 0 < value <= len(names) else "")
+        photo = names[value - 1] if 0 < value <= len(names) else ""
+        if ob is not None and getattr(ob.segwild, name) != photo:
+            setattr(ob.segwild, name, photo)
+            with contextlib.suppress(RuntimeError):  # without a window there is nothing to undo
+                bpy.ops.ed.undo_push(message=f"Light of {photo}" if photo else "No Photo's Light")
 
     return {"get": get, "set": set_}
 
@@ -120,21 +134,19 @@ class SEGWILD_OT_copy_light(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return target(context) is not None
+        if scenes.scene_of(target(context)) is None:
+            cls.poll_message_set("Choose an object of a scene that is in this file")
+            return False
+        return True
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         source = target(context)
         for ob in scenes.splat_objects(scenes.scene_of(source)):
             if ob != source and ob.is_editable:
-                for name in LIGHT:
-                    setattr(ob.segwild, name, getattr(source.segwild, name))
+                light.copy(source, ob)
         return {"FINISHED"}
 
 
-LIGHT = (
-    *("look_a", "look_b", "look_mix", "look_strength"),
-    *("exposure", "tint", "saturation", "opacity", "sh_degree"),
-)
 _CLASSES = (SegwildLight, SEGWILD_PT_light, SEGWILD_OT_copy_light)
 
 

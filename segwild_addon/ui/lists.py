@@ -11,15 +11,20 @@ def index_get(self: bpy.types.PropertyGroup) -> int:
 
 
 def index_set(self: bpy.types.PropertyGroup, value: int) -> None:
-    if 0 <= value < len(bpy.data.objects):
-        bpy.ops.segwild.pick_object(name=bpy.data.objects[value].name)
+    """A click on a row, as a step of undo: Blender makes none of what is changed through the window manager."""
+    if 0 <= value < len(bpy.data.objects) and bpy.ops.segwild.pick_object.poll():
+        bpy.ops.segwild.pick_object("EXEC_DEFAULT", True, name=bpy.data.objects[value].name)
 
 
 class SEGWILD_UL_objects(bpy.types.UIList):
-    """Rows: the rest first, then segments by name."""
+    """Rows: the rest first, then segments by name. Without a scene: objects that came alone, as assets."""
 
     def draw_item(self, context, layout, data, item, icon, active_data, active_property, index=0, flt_flag=0) -> None:
-        row = layout.row(align=True)
+        row, hidden = layout.row(align=True), item.hide_get()
+        chosen = row.row()
+        chosen.enabled = not hidden
+        box = "CHECKBOX_HLT" if item.select_get() else "CHECKBOX_DEHLT"
+        chosen.operator("segwild.choose_object", text="", icon=box, emboss=False).name = item.name
         if item.segwild.kind == "SEGMENT":
             swatch = row.row()
             swatch.ui_units_x = 0.8
@@ -31,7 +36,6 @@ class SEGWILD_UL_objects(bpy.types.UIList):
         count.alignment = "RIGHT"
         count.active = False
         count.label(text=short(len(item.data.points)))
-        hidden = item.hide_get()
         op = row.operator("segwild.show", text="", icon="HIDE_ON" if hidden else "HIDE_OFF", emboss=False)
         op.name, op.shown = item.name, hidden
         op = row.operator("segwild.isolate", text="", icon="ZOOM_SELECTED", emboss=False)
@@ -40,13 +44,12 @@ class SEGWILD_UL_objects(bpy.types.UIList):
     def filter_items(self, context, data, property):
         scene = scenes.active(context)
         objects = getattr(data, property)
-        uuid = scene.segwild.uuid if scene is not None else None
+        known = {each.segwild.uuid for each in scenes.all_scenes()}
         wanted = self.filter_name.lower()
         layer = context.view_layer.objects
         flags = [
             self.bitflag_filter_item
-            if uuid is not None
-            and ob.segwild.scene_uuid == uuid
+            if (ob.segwild.scene_uuid not in known if scene is None else ob.segwild.scene_uuid == scene.segwild.uuid)
             and ob.segwild.kind in scenes.SPLAT_KINDS
             and wanted in ob.name.lower()
             and layer.get(ob.name) == ob
@@ -69,11 +72,12 @@ class SEGWILD_PT_objects(bpy.types.Panel):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return scenes.active(context) is not None
+        return scenes.anything(context)
 
     def draw(self, context: bpy.types.Context) -> None:
         layout, scene = self.layout, scenes.active(context)
-        light, rows = context.window_manager.segwild_light, min(8, max(3, len(scenes.splat_objects(scene)) + 1))
+        count = len(scenes.splat_objects(scene)) if scene is not None else 0
+        light, rows = context.window_manager.segwild_light, min(8, max(3, count + 1))
         layout.template_list("SEGWILD_UL_objects", "", bpy.data, "objects", light, "object_index", rows=rows)
         row = layout.row(align=True)
         row.operator("segwild.show_all", icon="HIDE_OFF")
@@ -93,7 +97,7 @@ class SEGWILD_PT_objects(bpy.types.Panel):
             column = body.column(align=True)
             for operator in ("recover_rows", "apply_transform", "origin_to_centre"):
                 column.operator(f"segwild.{operator}")
-            if scene.library is not None:
+            if scene is not None and scene.library is not None:
                 body.label(text="A linked scene cannot be edited", icon="LINKED")
 
 

@@ -33,7 +33,9 @@ class SEGWILD_PT_scene(_Panel):
             row.label(text=scene.name.removeprefix("SegWild "), icon="OUTLINER_OB_POINTCLOUD")
             count = sum(len(ob.data.points) for ob in scenes.splat_objects(scene))
             row.label(text=f"{count:,} splats")
-        layout.operator("segwild.import_workspace", text="Import Scene…", icon="IMPORT")
+        column = layout.column(align=True)
+        column.operator("segwild.import_workspace", text="Import Scene…", icon="IMPORT")
+        column.operator("segwild.import_ply", text="Import Splats (.ply)…", icon="IMPORT")
         if scene is not None:  # else the whole panels are in sight
             header, body = layout.panel("segwild_workspace", default_closed=True)
             header.label(text="Workspace")
@@ -126,10 +128,10 @@ class SEGWILD_PT_select(_Panel):
         layout, state = self.layout, context.window_manager.segwild
         row = layout.row()
         row.scale_y = 1.4
-        on = prompts.running()
-        row.operator(
-            "segwild.prompt", text="Clicking…" if on else "Select Object", icon="RESTRICT_SELECT_OFF", depress=on
-        )
+        if prompts.running():
+            row.operator("segwild.end_prompt", text="Clicking…", icon="RESTRICT_SELECT_OFF", depress=True)
+        else:
+            row.operator("segwild.prompt", icon="RESTRICT_SELECT_OFF")
         layout.row(align=True).prop(state, "prompt_mode", expand=True)
         if state.prompt_mode == "BRUSH":
             layout.prop(state, "brush_px")

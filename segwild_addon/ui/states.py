@@ -32,6 +32,13 @@ VERBS = {
     "render": "Rendering",
 }
 
+# What a failure of the environment is called, and the button that installs, where it is no failed installation.
+FAILURES = {
+    "wrong-version": ("Versions Do Not Match", "Update…"),
+    "no-backend": ("No SegWild in This Python", "Install…"),
+    "no-python": ("This Python Does Not Work", "Install…"),
+}
+
 # Where the backend's advice is for its command line.
 HINTS = {"objects-exist": "Dissolve all objects first, or make a new scene in another workspace."}
 
@@ -45,7 +52,6 @@ class Shown:
     lines: tuple[str, ...] = ()  # sentences; wrapped when drawn
     bar: float | None = None  # 0..1; None: no bar
     bar_text: str = ""
-    tail: tuple[str, ...] = ()  # of a log
     buttons: tuple[Button, ...] = ()
     alert: bool = False
 
@@ -56,7 +62,6 @@ def backend(
     *,
     online: bool,
     remote: bool,
-    device: str = "",
     scene: bool = True,  # whether there is one, or photos for one
 ) -> Shown:
     """`environment`: which backend is installed. `link`: what the one of the present scene does; None: never begun.
@@ -64,16 +69,15 @@ def backend(
     A backend on another machine needs no installation here.
     """
     if (link is not None and link.state != "stopped") or remote:
-        return _linked(link, remote=remote, device=device)
+        return _linked(link, remote=remote)
     if environment.state == "installing":
         return _installing(environment)
     if environment.state == "failed":
-        version = environment.code == "wrong-version"
-        title = "Versions Do Not Match" if version else "Installation Failed"
-        first = ("segwild.install_backend", "Update…" if version else "Try Again…", "FILE_REFRESH")
         if environment.code == "online-off":
             return _online_off()
         lines = tuple(filter(None, (environment.sentence, environment.hint)))
+        title, again = FAILURES.get(environment.code, ("Installation Failed", "Try Again…"))
+        first = ("segwild.install_backend", again, "FILE_REFRESH")
         return Shown("ERROR", title, lines, buttons=(first, USE, LOG, COPY), alert=True)
     if environment.state == "absent":
         lines = (ALONE, "Training and clicking on objects need it.")
@@ -108,13 +112,12 @@ def _installing(status: Status) -> Shown:
     return Shown("IMPORT", "Installing", (status.sentence,), min(1.0, bar), text, buttons=(CANCEL_INSTALL,))
 
 
-def _linked(link: Status | None, *, remote: bool, device: str) -> Shown:
+def _linked(link: Status | None, *, remote: bool) -> Shown:
     state = link.state if link is not None else "stopped"
     end = ("segwild.stop_backend", "Disconnect", "UNLINKED") if remote else STOP
     lines = tuple(filter(None, (link.sentence, link.hint))) if link is not None else ()
     if state == "running":
-        where = "Connected" if remote else "Running"
-        return Shown("LINKED", where, (device,) if device else (), buttons=(end,))
+        return Shown("LINKED", "Connected" if remote else "Running", buttons=(end,))
     if state == "starting":
         return Shown("SORTTIME", "Connecting…" if remote else "Starting…", lines, buttons=(end,))
     if state == "lost":

@@ -135,11 +135,6 @@ def of_region(region: Any, region_data: Any) -> View:
     return from_matrices(region_data.window_matrix, region_data.view_matrix, region.width, region.height)
 
 
-def pixel_of_mouse(region: Any, mouse_x: float, mouse_y: float) -> tuple[float, float]:
-    """Pixel position (u, v) of a mouse position in window coordinates, which count from the bottom."""
-    return mouse_x - region.x + 0.5, region.height - (mouse_y - region.y) - 0.5
-
-
 def of_camera(ob: Any, scene: Any, width: int | None = None, height: int | None = None) -> View:
     """What a camera object sees in a render of `scene`, or in a picture of another size.
 

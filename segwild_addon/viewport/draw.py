@@ -1,7 +1,7 @@
 """Splats in Blender's 3D views: one drawing handler, and whatever tells it what has changed.
 
-Blender without a window has nothing to draw into, and a Blender that draws splats itself needs no help: there,
-`enable` does nothing. Everything on the graphics card is let go of before another file is loaded.
+Blender without a window has nothing to draw into: there, `enable` does nothing. Everything on the graphics card is let
+go of before another file is loaded.
 """
 
 from __future__ import annotations

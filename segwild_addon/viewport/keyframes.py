@@ -1,4 +1,7 @@
-"""Light that is animated: Blender changes the values of a frame without telling, so they are compared after each."""
+"""Light that is animated: Blender changes the values without telling, so they are compared after each of its updates.
+
+An update follows every frame, and every edit of an F-curve or driver that acts on the present one.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +17,9 @@ _last: dict[str, tuple[Any, ...]] = {}  # by object uuid
 
 
 @persistent
-def _after_frame(*_: Any) -> None:
+def _after_update(*_: Any) -> None:
     for ob in bpy.data.objects:
-        facts = ob.segwild
-        if facts.kind not in scenes.SPLAT_KINDS or ob.animation_data is None:
+        if ob.animation_data is None or (facts := ob.segwild).kind not in scenes.SPLAT_KINDS:
             continue
         values = tuple(tuple(facts.tint) if name == "tint" else getattr(facts, name) for name in _ANIMATED)
         if _last.get(facts.uuid) != values:
@@ -26,9 +28,11 @@ def _after_frame(*_: Any) -> None:
 
 
 def register() -> None:
-    bpy.app.handlers.frame_change_post.append(_after_frame)
+    for handlers in (bpy.app.handlers.frame_change_post, bpy.app.handlers.depsgraph_update_post):
+        handlers.append(_after_update)
 
 
 def unregister() -> None:
-    bpy.app.handlers.frame_change_post.remove(_after_frame)
+    for handlers in (bpy.app.handlers.frame_change_post, bpy.app.handlers.depsgraph_update_post):
+        handlers.remove(_after_update)
     _last.clear()

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..data.placement import matrices
 from .camera import View
 
 BLUR = 0.3  # px², added to both variances
@@ -34,19 +35,6 @@ class Ellipses:
         return np.where(power <= 0.5 * EXTENT_MAX**2, np.exp(-np.maximum(power, 0)), 0.0)
 
 
-def rotation_matrices(quats: np.ndarray) -> np.ndarray:
-    """Unit quaternions (M, 4) wxyz into (M, 3, 3)."""
-    w, x, y, z = np.moveaxis(np.asarray(quats, np.float64), -1, 0)
-    return np.stack(
-        [
-            np.stack([1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)], -1),
-            np.stack([2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)], -1),
-            np.stack([2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)], -1),
-        ],
-        -2,
-    )
-
-
 def clamps(view: View) -> tuple[float, float, float, float]:
     """Lowest and highest x/z, lowest and highest y/z at which the projection's slope is taken."""
     return (
@@ -67,7 +55,7 @@ def project(
     """Rows in front of a perspective eye (z > 0) into ellipses; what lies behind it has no meaning."""
     cam_from_object = view.cam_from_world @ world_from_object
     x, y, z = (positions.astype(np.float64) @ cam_from_object[:3, :3].T + cam_from_object[:3, 3]).T
-    axes = cam_from_object[:3, :3] @ rotation_matrices(rotations) * scales[:, None, :].astype(np.float64)
+    axes = cam_from_object[:3, :3] @ matrices(rotations.astype(np.float64)) * scales[:, None, :].astype(np.float64)
     if view.orthographic:
         rows_u, rows_v = view.fx * axes[:, 0], view.fy * axes[:, 1]
         centres = np.stack([view.fx * x + view.cx, view.fy * y + view.cy], -1)

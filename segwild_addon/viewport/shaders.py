@@ -26,7 +26,7 @@ OBJECT_TEXELS = 11
 HARMONIC_TEXELS = {0: 0, 1: 1, 2: 3, 3: 4}  # of a degree
 DISPLAY_GAMMA = 2.2  # of what a drawing handler writes until it is on the screen (measured)
 
-# std140: four floats each. `buffers.view_block` fills it.
+# std140: four floats each. `painting.view_block` fills it.
 VIEW_BLOCK = """
 struct SegwildView {
   vec4 focal;      /* fx, fy, cx, cy in pixels */
@@ -94,7 +94,7 @@ void main() {
   vec4 centre = texelFetch(centres, cell(2 * row), 0);
   vec4 extent = texelFetch(centres, cell(2 * row + 1), 0);
   int slot = int(extent.w);
-  vec4 shown = texelFetch(objects, ivec2(7, slot), 0);  /* opacity, degree, tinted, - */
+  vec4 shown = texelFetch(objects, ivec2(7, slot), 0);  /* opacity, degree, -, - */
   float opacity = centre.w * shown.x;
   if (opacity < 1.0 / 255.0) return;
   vec4 to_x = texelFetch(objects, ivec2(0, slot), 0);

@@ -279,6 +279,48 @@ def test_the_sidebar_shows_every_state(blender: Driver, workspace: Path, scene: 
     no_traceback(blender)
 
 
+def test_choices_in_the_sidebar_are_steps_of_undo(imported: Driver) -> None:
+    """A photo and a row of the list are chosen through the window manager, of which Blender's undo knows nothing."""
+    facts = """
+        active = bpy.context.view_layer.objects.active
+        result = [active.segwild.kind, active.segwild.look_a, active.location.x]
+    """
+    imported.run("""
+        thumbnails = addon('ui.thumbnails')
+        known, thumbnails.photos = thumbnails.photos, lambda workspace: ('photo-0', 'photo-1')
+        bpy.context.view_layer.objects.active.location.x = 1
+        bpy.ops.ed.undo_push(message='Move')
+        bpy.context.window_manager.segwild_light.photo_a = 'photo-1'
+    """)
+    try:
+        assert imported.run(facts) == ["REST", "photo-1", 1]
+        imported.run("bpy.ops.ed.undo()")
+        assert imported.run(facts) == ["REST", "", 1]
+        imported.run("bpy.ops.ed.redo()")
+        assert imported.run(facts) == ["REST", "photo-1", 1]
+    finally:
+        imported.run("thumbnails.photos = known")
+    imported.run("""
+        root = next(ob for ob in bpy.data.objects if ob.segwild.kind == 'ROOT')
+        bpy.context.window_manager.segwild_light.object_index = bpy.data.objects.find(root.name)
+    """)
+    assert imported.run(facts)[0] == "ROOT"
+    imported.run("bpy.ops.ed.undo()")
+    assert imported.run(facts) == ["REST", "photo-1", 1]
+    no_traceback(imported)
+
+
+def test_the_pressed_button_ends_clicking(imported: Driver) -> None:
+    imported.run("bpy.ops.segwild.prompt('INVOKE_DEFAULT')")
+    imported.click(*screen_of(imported, RED))
+    imported.until("result = len(bpy.context.scene.segwild.prompts) == 1")
+    imported.run("bpy.ops.segwild.end_prompt()")
+    imported.until("result = not addon('viewport.prompts').running()")
+    assert imported.run("result = len(bpy.context.scene.segwild.prompts)") == 1  # to be made an object by its button
+    imported.run("bpy.ops.segwild.clear_prompts()")
+    no_traceback(imported)
+
+
 def open_sidebar(blender: Driver) -> None:
     blender.run("bpy.context.space_data.show_region_ui = True")
     blender.until("result = max(region.width for region in bpy.context.area.regions if region.type == 'UI') > 50")

@@ -81,6 +81,20 @@ def test_what_is_gone_meanwhile_is_not_cut(made: SimpleNamespace, blender: Any) 
     assert not {1, 2} & set(made.splats.read_ids(made.scenes.rest(made.scene)))
 
 
+@pytest.mark.parametrize("how", ["deleted", "taken back"])
+def test_what_is_no_longer_being_cleaned_is_no_longer_said_to_be(made: SimpleNamespace, blender: Any, how: str) -> None:
+    status = blender.context.window_manager.segwild
+    made.cleaning.clean(made.ob)
+    made.until(lambda: made.cleaning._asked)
+    assert status.status.startswith("Cleaning the edges of lamp")
+    if how == "deleted":
+        blender.data.objects.remove(made.ob)
+    else:
+        made.cleaning.restore(made.ob)
+    made.until(lambda: not made.cleaning._asked and not made.cleaning._wanted)
+    assert status.status == ""
+
+
 def test_restoring_before_the_answer_leaves_the_object_whole(made: SimpleNamespace) -> None:
     made.cleaning.clean(made.ob)
     assert made.cleaning.busy(made.ob)

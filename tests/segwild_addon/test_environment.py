@@ -79,6 +79,21 @@ def test_an_earlier_look_that_ends_later_does_not_count(environment: Any, preten
 
 
 @pytest.mark.skipif(os.name != "posix", reason="a script stands in for Python")
+def test_a_look_that_ends_during_an_installation_does_not_count(
+    environment: Any, pretend_python: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "wheels").mkdir()
+    (tmp_path / "wheels" / "any.whl").write_bytes(b"")
+    slow = script(tmp_path / "slow", "import time; time.sleep(5)")
+    late = script(tmp_path / "late", "import time; time.sleep(0.5)\n" + pretend_python.read_text().partition("\n")[2])
+    environment.look(str(late), tmp_path)
+    environment.install(tmp_path / "made", build="cpu", base=str(slow), wheels=tmp_path / "wheels")
+    until(lambda: not environment._threads[0].is_alive())
+    until(lambda: environment.session._posted.empty())
+    assert environment.status().state == "installing"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a script stands in for Python")
 def test_one_on_the_path_is_found(
     environment: Any, pretend_python: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -64,6 +64,19 @@ def test_without_its_workspace_a_look_is_missing_and_said(blender: Any, make_wor
     assert "is not there" in sentence
 
 
+def test_without_its_scene_a_look_is_missing_and_said(blender: Any, make_workspace: Make) -> None:
+    """As with an object that came into the file as an asset."""
+    ob = scenes.rest(finished(scenes.importing(make_workspace()[0], [].append)))
+    ob.segwild.look_a, ob.segwild.scene_uuid = "photo-0", "elsewhere"
+    with pytest.raises(InputError, match="not in this file"):
+        light.settings(ob)
+    drawn, sentence = light.look_or_neutral(ob, splats.read_ids(ob))
+    assert drawn.changes_nothing
+    assert "Bake" in sentence
+    light.reset(ob)
+    assert light.light(ob, splats.read_ids(ob)).changes_nothing
+
+
 def test_a_workspace_that_was_moved_is_chosen_again(blender: Any, make_workspace: Make) -> None:
     path, _ = make_workspace()
     scene = finished(scenes.importing(path, [].append))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 pytest.importorskip("bpy", reason="bpy is not installed; tests/README.md says how to run these tests")
 
 from segwild_addon.data import scenes, segments, splats
+from segwild_addon.operators import objects
 
 Make = Callable[..., tuple[Path, dict[str, np.ndarray]]]
 SEGMENTS = {"fountain": (np.arange(10, 30), 0.9), "statue": (np.arange(30, 40), 0.6)}
@@ -96,6 +98,16 @@ def test_assets_are_marked(blender: Any, scene: Any) -> None:
     select(blender, "statue")
     blender.ops.segwild.mark_asset()
     assert blender.data.objects["statue"].asset_data.description == "10 Gaussian splats"
+
+
+def test_an_asset_in_the_light_of_a_photo_needs_a_bake(blender: Any, scene: Any) -> None:
+    statue = blender.data.objects["statue"]
+    select(blender, "statue")
+    operator = SimpleNamespace()
+    for photo, advised in (("", False), ("photo-0", True)):
+        statue.segwild.look_a = photo
+        said = objects.SEGWILD_OT_mark_asset.work(operator, blender.context)
+        assert (objects.TO_BAKE in said) == advised
 
 
 def test_looks_are_set_for_the_scene_or_what_is_selected(blender: Any, scene: Any) -> None:

@@ -68,6 +68,9 @@ def test_the_table_of_states() -> None:
         "segwild.copy_report",
     ]
     assert "The disk is full." in shown(failed).lines
+    no_backend = Status("failed", "This Python has no SegWild: /a.", "Choose another, or install one.", "no-backend")
+    assert shown(no_backend).title == "No SegWild in This Python"
+    assert shown(no_backend).buttons[0][1] == "Install…"  # nothing has been tried
     assert buttons(shown(STOPPED)) == ["segwild.start_backend", "segwild.connect_backend"]
     nothing_to_do = states.backend(STOPPED, None, online=True, remote=False, scene=False)
     assert nothing_to_do.title == "Ready"

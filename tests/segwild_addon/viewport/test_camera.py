@@ -135,14 +135,6 @@ def test_another_size_of_picture_scales_the_lens(blender):
     np.testing.assert_allclose(pixels(half, points)[0], pixels(view, points)[0] * (2, 3))
 
 
-def test_the_mouse_counts_from_below():
-    class Region:
-        x, y, width, height = 100, 40, 300, 200
-
-    assert camera.pixel_of_mouse(Region, 100, 40 + 199) == (0.5, 0.5)
-    assert camera.pixel_of_mouse(Region, 110, 40) == (10.5, 199.5)
-
-
 def test_panoramic_cameras_are_refused(blender):
     ob = random_camera(blender, np.random.default_rng(0))
     ob.data.type = "PANO"
