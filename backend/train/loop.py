@@ -55,7 +55,8 @@ class Training:
         self.device = device  # where pictures are drawn and rows are kept; a checkpoint continues on any
         self.workspace, self.config, self.views, self.progress = workspace, config, views, progress
         used = [photo.as_captured() for photo in workspace.used_photos()]
-        self.photos: list[Photo] = [photo for photo in used if photo.name in set(views.names)]
+        chosen = set(views.names)
+        self.photos: list[Photo] = [photo for photo in used if photo.name in chosen]
         self.extent = float(workspace.scene().get("extent", 1.0))
         self.similarity = Similarity()
         self.cameras = density.with_nearest(self.photos, workspace)
@@ -294,7 +295,11 @@ class Training:
             self.poses.restore(found.poses)
 
     def _finish(self) -> None:
-        """Freeze the row order and write the artefacts; the Gaussians last, because they say it is done."""
+        """Freeze the row order and write the artefacts; the Gaussians last, because they say it is done.
+
+        What an earlier training left is taken back first. A kill in between leaves a scene that has no Gaussians and
+        a training that goes on from here, never looks of one training beside the Gaussians of another.
+        """
         workspace = self.workspace
         drop = density.useless(self.rows, self.config.density, extent=self.extent, cameras=self.cameras)
         sound = torch.stack(
@@ -303,11 +308,13 @@ class Training:
         keep = (~drop & sound.all(0)).nonzero()[:, 0]
         if not len(keep):
             raise self._diverged("no Gaussian is left")
+        self._save_checkpoint()
+        workspace.forget("train", "evaluate")
+        workspace.splats.unlink(missing_ok=True)
         final = {name: value.detach()[keep].cpu() for name, value in self.rows.values.items()}
         shared = {name: value.detach().cpu() for name, value in self.shared.values.items()}
         Appearance.of(self.views.names, self.config.appearance, shared, final).save(workspace)
-        if self.config.transients:
-            self._write_masks()
+        self._write_masks()
         self._write_cameras()
         Gaussians(**{name: final[name].numpy() for name in FIELDS}).save(workspace.splats)
         workspace.checkpoint.unlink(missing_ok=True)
@@ -328,16 +335,23 @@ class Training:
             self.workspace.write_photos(after)
 
     def _write_masks(self) -> None:
-        suspicious = []
-        for name in self.views.names:
+        """What was judged transient in each photo; masks of an earlier training go."""
+        folder, suspicious = self.workspace.root / "transients", []
+        names = self.views.names if self.config.transients else []
+        for name in names:
             camera = self.views.cameras[name]
             mask = self.transients.mask(name, (camera.height, camera.width))
-            write_picture(self.workspace.root / "transients" / f"{name}.png", np.where(mask, 255, 0).astype(np.uint8))
+            write_picture(folder / f"{name}.png", np.where(mask, 255, 0).astype(np.uint8))
             if mask.mean() > SUSPICIOUS_SHARE:
                 suspicious.append(name)
+        written = {f"{name}.png" for name in names}
+        for path in list(folder.glob("*.png")):
+            if path.name not in written:
+                path.unlink()
         if suspicious:
             self.progress.warn(
                 "mostly-transient",
-                "More than half of these photos could not be explained and was ignored.",
+                f"In each of these photos more than {SUSPICIOUS_SHARE:.0%} of the pixels could not be explained and "
+                "were ignored.",
                 suspicious,
             )

@@ -171,6 +171,63 @@ def test_a_training_of_before_there_were_kinds_of_appearance_is_not_repeated(tmp
     assert made.splats.stat().st_mtime_ns != stamp
 
 
+class Killed(BaseException):
+    """Nothing in the backend handles it."""
+
+
+def test_a_kill_while_a_retraining_finishes_mixes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, made = workspace(tmp_path / "whole"), workspace(tmp_path / "w")
+    train.run(short(workspace=whole.root, iterations=30), Quiet())
+    train.run(short(workspace=made.root, iterations=20, cap=450), Quiet())
+    made.record("evaluate", result={"psnr": 20.0})
+    write = loop.write_picture
+
+    def killed(path: Path, pixels: np.ndarray) -> None:
+        raise Killed
+
+    monkeypatch.setattr(loop, "write_picture", killed)
+    with pytest.raises(Killed):
+        train.run(short(workspace=made.root, iterations=30), Quiet())
+    assert not made.splats.exists()  # the new looks are there, with other rows
+    assert made.made("train") is None
+    assert made.made("evaluate") is None
+    monkeypatch.setattr(loop, "write_picture", write)
+    monkeypatch.setattr(Training, "_one_step", killed)  # all steps were done
+    progress = Quiet()
+    train.run(short(workspace=made.root, iterations=30), progress)
+    assert not progress.warnings
+    for name in ("splats/base.safetensors", "appearance.safetensors"):
+        first, second = read_arrays(whole.root / name)[0], read_arrays(made.root / name)[0]
+        assert all(np.array_equal(array, second[key]) for key, array in first.items())
+    assert not made.checkpoint.exists()
+
+
+def test_another_training_takes_back_masks_and_scores_of_the_one_before(tmp_path: Path) -> None:
+    made = workspace(tmp_path / "w")
+    train.run(short(workspace=made.root, iterations=12), Quiet())
+    made.record("evaluate", result={"psnr": 20.0})
+    folder = made.root / "transients"
+    write_picture(folder / "of another split.png", np.full((48, 64), 255, np.uint8))
+    assert train.run(short(workspace=made.root, iterations=12), Quiet())
+    assert made.made("evaluate") is not None  # nothing was trained
+    train.run(short(workspace=made.root, iterations=13), Quiet())
+    assert sorted(path.stem for path in folder.iterdir()) == ["p0", "p1", "p2", "p3", "p4"]
+    assert made.made("evaluate") is None
+    train.run(short(workspace=made.root, iterations=13, transients=False), Quiet())
+    assert not list(folder.iterdir())
+
+
+def test_photos_that_are_mostly_ignored_are_named(tmp_path: Path) -> None:
+    made, progress = workspace(tmp_path / "w"), Quiet()
+    training = Training(made, configured(short()), Views(made, made.used_photos(), 64), progress)
+    for name, share in (("p1", 0.5), ("p3", 0.75)):
+        training.transients.memory[name] = np.repeat(np.arange(16) < 16 * share, 12).reshape(16, 12).T.astype("f4")
+    training._write_masks()
+    (warning,) = progress.warnings
+    assert (warning.code, warning.items) == ("mostly-transient", ("p3",))
+    assert "more than 60% of the pixels" in warning.sentence
+
+
 def test_a_damaged_or_foreign_checkpoint_is_a_warning(tmp_path: Path) -> None:
     made = workspace(tmp_path / "w")
     made.checkpoint.parent.mkdir(parents=True)
