@@ -75,7 +75,7 @@ class Training:
         self.poses = None
         if config.poses is not None:
             self.poses = Poses.of(self.photos, workspace.photos(), points, config.poses)
-        self.identity = identity(config, views.names, len(points.positions))
+        self.identity = identity(config, views.names, len(points.positions), views.masks_digest)
 
     # The loop.
 

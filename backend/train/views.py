@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,6 +63,7 @@ class Views:
         self.names = [photo.name for photo in photos]
         self.cameras = {photo.name: photo.camera.fitted(long_side) for photo in photos if photo.camera is not None}
         self._workspace, self._find_candidates, self._cache_bytes = workspace, candidates, cache_bytes
+        self.masks_digest = masks_digest(masks, self.names)
         self._points = _seen_points(workspace, set(self.names))
         self._ignored = {photo.name: _ignored(workspace, photo, masks, self.cameras[photo.name]) for photo in photos}
         self._sky: dict[str, _Bits | None] = {}
@@ -168,6 +170,16 @@ def _candidates(found: np.ndarray, camera: Camera) -> _Bits | None:
     if not found.any():
         return None
     return _Bits.of(ndimage.distance_transform_edt(~found) <= CANDIDATES_REACH_PX)
+
+
+def masks_digest(masks: Path | None, names: Sequence[str]) -> str | None:
+    """Changes when the file of any photo's mask does; None without any. Contents are not read."""
+    files = [] if masks is None else [file for name in names if (file := masks / f"{name}.png").exists()]
+    digest = hashlib.blake2b(digest_size=12)
+    for file in files:
+        status = file.stat()
+        digest.update(f"{file.name}\0{status.st_size}\0{status.st_mtime_ns}\n".encode(errors="surrogateescape"))
+    return digest.hexdigest() if files else None
 
 
 def _ignored(workspace: Workspace, photo: Photo, masks: Path | None, camera: Camera) -> _Bits | None:

@@ -270,6 +270,44 @@ def test_a_masked_stripe_is_not_learned(tmp_path: Path) -> None:
     assert reds[1] < 0.4 * reds[0]
 
 
+def test_other_masks_make_another_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "CHECKPOINT_SECS", -1.0)
+    made, masks = workspace(tmp_path / "w"), tmp_path / "masks"
+
+    def trained(progress: Quiet) -> bool:
+        """Whether anything was done."""
+        before = made.splats.stat().st_mtime_ns if made.splats.exists() else None
+        train.run(short(workspace=made.root, iterations=12, masks=masks), progress)
+        return made.splats.stat().st_mtime_ns != before
+
+    def masked(name: str, columns: int) -> None:
+        write_picture(masks / f"{name}.png", np.tile(np.where(np.arange(64) < columns, 0, 255).astype("u1"), (48, 1)))
+
+    with pytest.raises(Cancelled):
+        train.run(short(workspace=made.root, iterations=12), StopAt(6))
+    masked("p1", 20)
+    progress = Quiet()
+    assert trained(progress)
+    assert [warning.code for warning in progress.warnings] == ["checkpoint-of-another-training"]
+    masked("nobody", 20)
+    assert not trained(Quiet())
+    scene = made.scene()
+    del scene["made"]["train"]["settings"]["mask_files"]  # of before files were looked at
+    made.update_scene(made=scene["made"])
+    assert not trained(Quiet())
+    train.run(short(workspace=made.root, iterations=12, masks=masks, restart=True), Quiet())
+    masked("p1", 28)
+    assert trained(Quiet())
+    masked("p2", 28)
+    assert trained(Quiet())
+    (masks / "p1.png").unlink()
+    with pytest.raises(Cancelled):
+        train.run(short(workspace=made.root, iterations=12, masks=masks), StopAt(6))
+    progress = Quiet()
+    assert trained(progress)
+    assert not progress.warnings  # it went on
+
+
 def test_numbers_that_make_no_sense_are_refused() -> None:
     for options in ({"iterations": 3}, {"cap": 1}, {"long_side": 5}):
         with pytest.raises(InputError):
