@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -304,6 +305,20 @@ def test_work_cut_short_continues(colmap: Path, room: Room, tmp_path: Path) -> N
     assert run(Capture(room.folder, tmp_path / "out"), progress)["photos"] == 6
     assert "Placing cameras" not in progress.phases  # they were found before the second stop
     assert not (tmp_path / "out" / ".capture").exists()
+
+
+def test_photos_whose_names_are_no_text_are_used(room: Room, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    shutil.copytree(room.folder, photos)
+    file = os.fsdecode(b"vue \xe9.jpg")
+    try:
+        (photos / "view3.jpg").rename(photos / file)
+    except OSError:
+        pytest.skip("needs a file system that keeps names as bytes")
+    assert run(Capture(photos, tmp_path / "out"), Quiet())["photos"] == 6
+    photo = Workspace.open(tmp_path / "out").photo("vue \ufffd")
+    assert photo.file == file
+    assert (tmp_path / "out" / "photos" / "vue \ufffd.jpg").exists()
 
 
 def test_too_little_is_said_in_one_sentence(tmp_path: Path, room: Room) -> None:
