@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -93,7 +93,7 @@ class Views:
         return view
 
     def _decoded(self, name: str) -> View:
-        camera = self.cameras[name]
+        camera = replace(self.cameras[name])  # one of its own: what others keep for it goes when the view does
         pixels = resized(read_picture(self._workspace.picture_file(name)), camera.width, camera.height)
         if name not in self._sky:
             sky = _sky(pixels, camera, self._points[name])
