@@ -309,8 +309,8 @@ class Training:
         if not len(keep):
             raise self._diverged("no Gaussian is left")
         self._save_checkpoint()
-        workspace.forget("train", "evaluate")
         workspace.splats.unlink(missing_ok=True)
+        workspace.forget("train", "evaluate")
         final = {name: value.detach()[keep].cpu() for name, value in self.rows.values.items()}
         shared = {name: value.detach().cpu() for name, value in self.shared.values.items()}
         Appearance.of(self.views.names, self.config.appearance, shared, final).save(workspace)

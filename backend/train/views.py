@@ -64,7 +64,8 @@ class Views:
         self.cameras = {photo.name: photo.camera.fitted(long_side) for photo in photos if photo.camera is not None}
         self._workspace, self._find_candidates, self._cache_bytes = workspace, candidates, cache_bytes
         self.masks_digest = masks_digest(masks, self.names)
-        self._points = _seen_points(workspace, set(self.names))
+        seen = workspace.points().by_photo(workspace.photos())
+        self._points = {name: seen[name] for name in self.names}
         self._ignored = {photo.name: _ignored(workspace, photo, masks, self.cameras[photo.name]) for photo in photos}
         self._sky: dict[str, _Bits | None] = {}
         self._candidates: dict[str, _Bits | None] = {}
@@ -142,18 +143,6 @@ def _mask_resized(mask: np.ndarray | None, camera: Camera) -> np.ndarray | None:
         return None
     shares = resized(np.repeat(mask[..., None], 3, 2).astype(np.uint8) * 255, camera.width, camera.height)
     return shares[..., 0] > 127
-
-
-def _seen_points(workspace: Workspace, names: set[str]) -> dict[str, np.ndarray]:
-    """(M, 3) float32 sparse points that each of the photos sees, scene frame."""
-    points, photos = workspace.points(), workspace.photos()
-    order = np.argsort(points.seen_photo, kind="stable")
-    edges = np.searchsorted(points.seen_photo[order], np.arange(len(photos) + 1))
-    return {
-        photo.name: points.positions[points.seen_point[order[edges[row] : edges[row + 1]]]]
-        for row, photo in enumerate(photos)
-        if photo.name in names
-    }
 
 
 def _sky(pixels: np.ndarray, camera: Camera, points: np.ndarray) -> np.ndarray | None:
