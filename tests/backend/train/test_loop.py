@@ -180,26 +180,41 @@ def test_a_kill_while_a_retraining_finishes_mixes_nothing(tmp_path: Path, monkey
     train.run(short(workspace=whole.root, iterations=30), Quiet())
     train.run(short(workspace=made.root, iterations=20, cap=450), Quiet())
     made.record("evaluate", result={"psnr": 20.0})
-    write = loop.write_picture
+    before = {path: path.read_bytes() for path in (made.splats, made.appearance, made.root / "scene.json")}
+    finish = {"write_picture": loop.write_picture, "take_name": loop.take_name}
 
-    def killed(path: Path, pixels: np.ndarray) -> None:
-        raise Killed
+    def killed(name: str, call: int) -> None:
+        """At that call of what writes a mask, or gives a file its name."""
+        left = iter(range(call))
 
-    monkeypatch.setattr(loop, "write_picture", killed)
-    with pytest.raises(Killed):
-        train.run(short(workspace=made.root, iterations=30), Quiet())
-    assert not made.splats.exists()  # the new looks are there, with other rows
-    assert made.made("train") is None
-    assert made.made("evaluate") is None
-    monkeypatch.setattr(loop, "write_picture", write)
-    monkeypatch.setattr(Training, "_one_step", killed)  # all steps were done
+        def counted(*arguments: Any) -> None:
+            if next(left, None) is None:
+                raise Killed
+            finish[name](*arguments)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(loop, name, counted)
+            with pytest.raises(Killed):
+                train.run(short(workspace=made.root, iterations=30), Quiet())
+
+    killed("write_picture", 2)
+    assert all(path.read_bytes() == content for path, content in before.items())
+    monkeypatch.delattr(Training, "_one_step")  # all steps were done
+    for call in (1, *range(7)):  # the old Gaussians go first; then looks, five masks, Gaussians
+        killed("take_name", call)
+        assert not made.splats.exists()
+        assert made.made("train") is None
+        assert made.made("evaluate") is None
+    write_picture(made.root / ".trained" / "transients" / "p9.png", np.zeros((4, 4), np.uint8))  # nobody cleaned up
     progress = Quiet()
     train.run(short(workspace=made.root, iterations=30), progress)
     assert not progress.warnings
+    assert not (made.root / "transients" / "p9.png").exists()
     for name in ("splats/base.safetensors", "appearance.safetensors"):
         first, second = read_arrays(whole.root / name)[0], read_arrays(made.root / name)[0]
         assert all(np.array_equal(array, second[key]) for key, array in first.items())
     assert not made.checkpoint.exists()
+    assert not (made.root / ".trained").exists()
 
 
 def test_another_training_takes_back_masks_and_scores_of_the_one_before(tmp_path: Path) -> None:
@@ -215,6 +230,7 @@ def test_another_training_takes_back_masks_and_scores_of_the_one_before(tmp_path
     assert made.made("evaluate") is None
     train.run(short(workspace=made.root, iterations=13, transients=False), Quiet())
     assert not list(folder.iterdir())
+    assert not (made.root / ".trained").exists()
 
 
 def test_photos_that_are_mostly_ignored_are_named(tmp_path: Path) -> None:
@@ -222,7 +238,7 @@ def test_photos_that_are_mostly_ignored_are_named(tmp_path: Path) -> None:
     training = Training(made, configured(short()), Views(made, made.used_photos(), 64), progress)
     for name, share in (("p1", 0.5), ("p3", 0.75)):
         training.transients.memory[name] = np.repeat(np.arange(16) < 16 * share, 12).reshape(16, 12).T.astype("f4")
-    training._write_masks()
+    training._write_masks(made)
     (warning,) = progress.warnings
     assert (warning.code, warning.items) == ("mostly-transient", ("p3",))
     assert "more than 60% of the pixels" in warning.sentence
