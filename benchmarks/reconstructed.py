@@ -31,7 +31,7 @@ from backend.train.config import PRESETS, PoseRefinement, TrainConfig, sampled
 from backend.train.evaluate import left_half_scores, shown
 from backend.train.fit import Fit
 from backend.train.loop import Training
-from backend.train.metrics import psnr, right_half
+from backend.train.metrics import left_half, psnr, right_half
 from backend.train.soundness import soundness
 from backend.train.views import Views, in_picture
 from benchmarks.truth import neutral_scores, without_passers
@@ -119,10 +119,9 @@ def _coarse(training: Training, held: Sequence[Photo]) -> float:
         assert photo.camera is not None  # used photos have one
         camera = photo.camera.fitted(COURSE_SIDE)
         picture = resized(read_picture(training.workspace.picture_file(photo.name)), camera.width, camera.height)
-        truth = picture.astype(np.float32) / 255
-        embedding = fit.embedding(camera, truth, camera.width - camera.width // 2)
+        embedding = fit.embedding(camera, picture, left_half(picture).shape[1])
         image = shown(scene, looks, camera, embedding).clip(0, 1)
-        found.append(psnr(right_half(image), right_half(truth)))
+        found.append(psnr(right_half(image), right_half(picture.astype(np.float32) / 255)))
     return float(np.mean(found))
 
 

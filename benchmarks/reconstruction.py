@@ -30,7 +30,14 @@ from benchmarks.reconstructed import Case
 from segwild_addon.protocol.requests import Capture
 
 RESULTS = ROOT / "benchmarks" / "results" / "reconstruction.jsonl"
-PROTOCOL = {"id": "left-half", "version": 1, "size": "full", "fit_steps": 128}
+PROTOCOL = {
+    "id": "left-half",
+    "version": 1,
+    "size": "full",  # of the render that is scored
+    "fit_size": "training",
+    "fit_steps": 128,
+    "fit_mask": "frame",
+}
 VARIANTS: dict[str, dict[str, Any]] = {
     "none": {"appearance.rank": 0, "own_sky_rate": 0.0, "transients": False},  # one light, everything explained
     "masked": {"appearance.rank": 0, "own_sky_rate": 0.0},  # one light, passers-by ignored

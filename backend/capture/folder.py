@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +17,7 @@ FOREIGN_SUFFIXES = {".heic", ".heif", ".cr2", ".cr3", ".nef", ".arw", ".dng", ".
 VIDEO_SUFFIXES = {".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mts", ".3gp", ".wmv"}
 SMALLEST_LONG_SIDE = 256  # pixels
 LARGEST_LONG_SIDE = 3200  # pixels of a workspace's pictures; more never reaches the training
+_NO_TEXT = re.compile(r"[\ud800-\udfff]")  # what stands in Python for bytes of a file's name that are no UTF-8
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class Offered:
 
     path: Path
     file: str  # relative to the photo folder, with forward slashes
-    name: str  # unique
+    name: str  # unique; bytes of the file's name that are no text are replaced, because COLMAP and others keep none
     width: int = 0  # pixels, upright; 0 if it could not be read
     height: int = 0
     excluded: str = ""  # why it is left out
@@ -84,6 +86,7 @@ def named(files: Iterable[Path], folder: Path) -> list[Offered]:
     photos alike. Names that differ only in case count as one: some file systems cannot keep both.
     """
     taken: set[str] = set()
+    readable: set[str] = set()
     offered = []
     for path in files:
         relative = path.relative_to(folder)
@@ -96,6 +99,10 @@ def named(files: Iterable[Path], folder: Path) -> list[Offered]:
             while name.casefold() in taken:
                 name += "_"
         taken.add(name.casefold())
+        name = _NO_TEXT.sub("\ufffd", name)
+        while name.casefold() in readable:
+            name += "_"
+        readable.add(name.casefold())
         offered.append(Offered(path, relative.as_posix(), name, excluded=excluded))
     return offered
 

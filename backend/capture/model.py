@@ -26,7 +26,7 @@ def export(
     the mean reprojection error. Raises ValueError with a sentence for a model of panoramas.
     """
     reconstruction = pycolmap.Reconstruction(model)
-    by_name = {image.name: image for image in reconstruction.images.values() if image.has_pose}
+    by_name = {_name(image): image for image in reconstruction.images.values() if image.has_pose}
     left_out: dict[str, str] = {}
     placed: list[tuple[dict[str, Any], pycolmap.Image, Pinhole]] = []
     for photo in photos:
@@ -57,6 +57,14 @@ def export(
     ]
     error = reconstruction.compute_mean_reprojection_error() if reconstruction.num_points3D() else 0.0
     return {"left_out": left_out, "scaled": scaled, "mean_reprojection_error_px": float(error)}
+
+
+def _name(image: pycolmap.Image) -> str | None:
+    """None for a name that is no UTF-8, which pycolmap cannot tell: that photo alone goes without a camera."""
+    try:
+        return image.name
+    except UnicodeDecodeError:
+        return None
 
 
 def _size_trouble(camera: pycolmap.Camera, photo_size: list[int]) -> str:

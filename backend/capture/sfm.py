@@ -57,11 +57,17 @@ def find_cameras(
 
 
 def export_model(
-    model: Path, photos: list[dict[str, Any]], work: Path, progress: Progress, *, time_limit_secs: float
+    model: Path,
+    photos: list[dict[str, Any]],
+    work: Path,
+    progress: Progress,
+    *,
+    time_limit_secs: float,
+    found: bool = False,  # the model is from `find_cameras`, nobody gave it
 ) -> dict[str, Any]:
     """Write `work`/solution.npz and `work`/cameras/ from a COLMAP model: see `backend.capture.model.export`.
 
-    Raises InputError if the model is damaged or of panoramas.
+    Raises InputError if a model that was given is damaged or of panoramas, SetupError if one that was found fails.
     """
     job = {
         "model": str(model),
@@ -74,6 +80,12 @@ def export_model(
     except SetupError as error:
         if error.code != "sfm-failed":
             raise
+        if found:
+            raise SetupError(
+                "sfm-failed",
+                f"Cameras were found but could not be kept ({error.hint or 'the program that writes them stopped'}).",
+                "Run it again; if it fails alike, report it with this sentence.",
+            ) from error
         if error.hint == "panorama":
             raise InputError(
                 "panorama",

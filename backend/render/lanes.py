@@ -143,14 +143,6 @@ def lane(typing, value, index):
 
 
 @intrinsic
-def with_lane(typing, value, index, one):
-    """The same lanes but for one."""
-    return _operation(
-        _lanes, (_lanes, types.int64, types.float32), lambda builder, v, i, x: builder.insert_element(v, x, i)
-    )
-
-
-@intrinsic
 def total(typing, value):
     """The sum of all lanes, added by halves: a fixed order."""
 

@@ -34,14 +34,6 @@ class Camera:
         return self.cam_from_world[2, :3].copy()
 
     @property
-    def world_from_cam(self) -> np.ndarray:
-        """(4, 4) float64."""
-        inverse = np.eye(4)
-        inverse[:3, :3] = self.cam_from_world[:3, :3].T
-        inverse[:3, 3] = self.centre
-        return inverse
-
-    @property
     def intrinsics(self) -> np.ndarray:
         """(3, 3) float64, pixels from camera rays."""
         return np.array([[self.fx, 0.0, self.cx], [0.0, self.fy, self.cy], [0.0, 0.0, 1.0]])

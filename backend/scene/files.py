@@ -44,7 +44,7 @@ def written_whole(path: Path) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         temporary.chmod(0o666 & ~_umask())
-        _take_name(temporary, path)
+        take_name(temporary, path)
     except OSError as error:
         raise disk_trouble(error, path) from error
     finally:
@@ -52,7 +52,7 @@ def written_whole(path: Path) -> Iterator[BinaryIO]:
             temporary.unlink(missing_ok=True)
 
 
-def _take_name(temporary: Path, path: Path) -> None:
+def take_name(temporary: Path, path: Path) -> None:
     """Rename. Windows replaces no file that someone reads: there readers are given a moment."""
     deadline = time.monotonic() + _READING_SECS
     while True:

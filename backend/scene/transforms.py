@@ -25,14 +25,6 @@ class Similarity:
     def inverse(self) -> Similarity:
         return Similarity(1 / self.scale, self.rotation.T.copy(), -(self.rotation.T @ self.translation) / self.scale)
 
-    def compose(self, first: Similarity) -> Similarity:
-        """The similarity that applies `first`, then this one."""
-        return Similarity(
-            self.scale * first.scale,
-            self.rotation @ first.rotation,
-            self.scale * (self.rotation @ first.translation) + self.translation,
-        )
-
     def points(self, points: np.ndarray) -> np.ndarray:
         """Points (..., 3) from frame a into frame b, float64."""
         return self.scale * (points @ self.rotation.T) + self.translation

@@ -20,9 +20,10 @@ renders/ exports/ report/
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +52,15 @@ class SparsePoints:
     tracks: np.ndarray  # (M,) int32, number of photos that see the point
     seen_point: np.ndarray  # (S,) int32, observations: index of the point ...
     seen_photo: np.ndarray  # (S,) int32, ... and row in photos.json of the photo that sees it
+
+    def by_photo(self, photos: Sequence[Photo]) -> dict[str, np.ndarray]:
+        """The positions (K, 3) of the points that each photo sees, by its name; `photos` are all of photos.json."""
+        order = np.argsort(self.seen_photo, kind="stable")
+        edges = np.searchsorted(self.seen_photo[order], np.arange(len(photos) + 1))
+        return {
+            photo.name: self.positions[self.seen_point[order[edges[row] : edges[row + 1]]]]
+            for row, photo in enumerate(photos)
+        }
 
 
 class Workspace:
@@ -141,9 +151,9 @@ class Workspace:
         """What `record` noted for a stage, or None if it never finished."""
         return self.scene().get("made", {}).get(stage)
 
-    def forget(self, *stages: str) -> None:
-        """Take back what `record` noted: what a changed input makes stale."""
-        with self.changing():
+    def forget(self, *stages: str, within: bool = False) -> None:
+        """Take back what `record` noted: what a changed input makes stale. `within`: the caller is `changing` more."""
+        with contextlib.nullcontext() if within else self.changing():
             scene = self.scene()
             made = {stage: facts for stage, facts in scene.get("made", {}).items() if stage not in stages}
             write_json(self.root / "scene.json", scene | {"made": made})

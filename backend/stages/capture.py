@@ -122,7 +122,7 @@ def _captured(
         }
         for photo in usable
     ]
-    report = export_model(model, table, work, progress, time_limit_secs=EXPORT_LIMIT_SECS)
+    report = export_model(model, table, work, progress, time_limit_secs=EXPORT_LIMIT_SECS, found=offered.model is None)
     if report["scaled"]:
         progress.warn(
             "cameras-scaled",

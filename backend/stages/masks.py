@@ -66,17 +66,17 @@ def _known(workspace: Workspace, segmenter: str, photo: str, stamp: dict[str, st
 def _depths(workspace: Workspace, photos: list[Photo]) -> tuple[dict[str, Camera], dict[str, float]]:
     """Cameras, and mean depths of the sparse points they see, by name; of all points where a photo has none."""
     cameras = {photo.name: photo.camera for photo in photos if photo.camera is not None}
-    positions, seen = np.zeros((0, 3)), {}
+    positions = np.zeros((0, 3))
+    seen: dict[str, np.ndarray] = {}
     if (workspace.root / "cameras" / "points.safetensors").exists():
         points = workspace.points()
         positions = points.positions.astype(np.float64)
-        rows = {photo.name: row for row, photo in enumerate(workspace.photos())}
-        seen = {name: points.seen_point[points.seen_photo == rows[name]] for name in cameras}
+        seen = points.by_photo(workspace.photos())
     if not len(positions):
         positions = workspace.gaussians().means.astype(np.float64)
     depths = {}
     for name, camera in cameras.items():
-        own = positions[seen[name]] if len(seen.get(name, ())) else positions
+        own = seen[name].astype(np.float64) if len(seen.get(name, ())) else positions
         ahead = camera.project(own)[1]
         depths[name] = float(ahead[ahead > 0].mean()) if (ahead > 0).any() else 0.0
     return cameras, depths

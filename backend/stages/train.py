@@ -12,7 +12,7 @@ from backend.render import chosen_engine
 from backend.scene import Workspace
 from backend.train.config import PRESETS, Candidates, configured
 from backend.train.loop import Training
-from backend.train.views import Views
+from backend.train.views import Views, masks_digest
 from segwild_addon.protocol.errors import InputError
 from segwild_addon.protocol.requests import Train
 
@@ -32,12 +32,17 @@ def run(request: Train, progress: Progress) -> dict[str, Any]:
     if request.people is not None:
         people = People(workspace, request.people, engine)
         config = replace(config, candidates=Candidates(people.digest, request.people_mode))
-    settings = asdict(config) | {"masks": str(request.masks) if request.masks else None}
+    masks = {
+        "masks": str(request.masks) if request.masks else None,
+        "mask_files": masks_digest(request.masks, [photo.name for photo in photos]),
+    }
+    settings = asdict(config) | masks
     done = workspace.made("train")
+    # Earlier trainings noted the folder alone: what lay in it is taken to be what lies there now.
     if (
         done is not None
         and workspace.splats.exists()
-        and _completed(done["settings"], settings) == settings
+        and _completed({"mask_files": masks["mask_files"]} | done["settings"], settings) == settings
         and not request.restart
     ):
         return done["result"]

@@ -6,8 +6,8 @@ other skies than dusk, and one that belongs to the photo alone, because clouds h
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -20,6 +20,10 @@ from backend.train.relighting import light_numbers
 SKY_BASES = 9
 SKY_NUMBERS = 3 * SKY_BASES  # of a photo's own sky
 SKY_STEP = 8  # the sky is evaluated on every 8th pixel and interpolated
+
+# The harmonics of a camera's sky by device, as long as the camera lives: with a photo that a training has decoded, with
+# the steps that fit a look. A camera that has moved is another one.
+_BASES: WeakKeyDictionary[Camera, dict[str, Tensor]] = WeakKeyDictionary()
 
 
 def initial_skies(photos: int, numbers: int, *, own_sky: bool = True) -> dict[str, Tensor]:
@@ -34,7 +38,10 @@ def initial_skies(photos: int, numbers: int, *, own_sky: bool = True) -> dict[st
 def coarse_sky(camera: Camera, shared: Mapping[str, Tensor], look: Tensor | None) -> Tensor:
     """The sky behind everything in cells of about SKY_STEP pixels: (rows, columns, 3), about 0..1, differentiable."""
     coefficients = shared["sky"]
-    basis = _sky_basis(camera, str(coefficients.device))
+    device = str(coefficients.device)
+    known = _BASES.setdefault(camera, {})
+    if device not in known:
+        known[device] = _sky_basis(camera, device)
     embedding = light_numbers(look, shared)
     if embedding is not None:
         coefficients = coefficients + torch.tensordot(embedding, shared["sky_response"], 1)
@@ -42,10 +49,9 @@ def coarse_sky(camera: Camera, shared: Mapping[str, Tensor], look: Tensor | None
     if own is not None and len(own):
         coefficients = coefficients + own.reshape(SKY_BASES, 3)
     # Not clamped: a sky that has become too bright must feel the gradient that darkens it.
-    return basis @ coefficients + 0.5
+    return known[device] @ coefficients + 0.5
 
 
-@functools.lru_cache(maxsize=64)  # a training asks for the same cameras again and again
 def _sky_basis(camera: Camera, device: str) -> Tensor:
     """(rows, columns, SKY_BASES): the harmonics in the directions of the coarse sky's cells."""
     columns = max(2, -(-camera.width // SKY_STEP) + 1)

@@ -22,9 +22,9 @@ from backend.train.transients import Transients
 from segwild_addon.protocol.errors import SegWildError
 
 
-def identity(config: TrainConfig, names: Sequence[str], points: int) -> str:
-    """What a checkpoint must share with a training to continue it: settings, photos, number of sparse points."""
-    text = json.dumps([asdict(config), list(names), points], sort_keys=True)
+def identity(config: TrainConfig, names: Sequence[str], points: int, masks: str | None = None) -> str:
+    """What a checkpoint must share with a training to continue it: settings, photos, number of sparse points, masks."""
+    text = json.dumps([asdict(config), list(names), points, *filter(None, [masks])], sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 

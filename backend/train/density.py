@@ -113,12 +113,11 @@ def useless(rows: Parameters, policy: Density, *, extent: float, cameras: list[t
 
 def with_nearest(photos: list[Photo], workspace: Workspace) -> list[tuple[Camera, float]]:
     """Each photo's camera with the 1 % quantile of the depths of the sparse points it sees."""
-    points, rows = workspace.points(), {photo.name: row for row, photo in enumerate(workspace.photos())}
+    seen = workspace.points().by_photo(workspace.photos())
     result = []
     for photo in photos:
         assert photo.camera is not None
-        own = points.positions[points.seen_point[points.seen_photo == rows[photo.name]]]
-        depths = photo.camera.project(own.astype(float))[1]
+        depths = photo.camera.project(seen[photo.name].astype(float))[1]
         depths = depths[depths > 0]
         if len(depths) >= 10:
             result.append((photo.camera, float(np.quantile(depths, 0.01))))

@@ -1,8 +1,8 @@
 """Held-out photos into scores: fit the left half, score the right.
 
 The strict Photo Tourism protocol: the scene is frozen, only the photo's embedding is found, on the left
-half of its pixels; the right half of the full-size render is compared, both quantised to 8 bits. Without
-looks there is nothing to fit and the neutral render is scored.
+half of its pixels, at the size of the training and without a frame around it; the right half of the full-size
+render is compared, both quantised to 8 bits. Without looks there is nothing to fit and the neutral render is scored.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from backend.render import seen_by
 from backend.scene import Camera, Gaussians, Photo, Workspace
 from backend.train.appearance import Appearance
 from backend.train.fit import FIT_STEPS, Fit
-from backend.train.metrics import psnr, quantised, right_half, ssim
+from backend.train.metrics import left_half, psnr, quantised, right_half, ssim
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,8 @@ def left_half_scores(
         embedding = torch.zeros(0)
         if appearance is not None:
             camera = photo.camera.fitted(fit_long_side)
-            small = resized(picture, camera.width, camera.height).astype(np.float32) / 255
-            columns = camera.width - camera.width // 2
+            small = resized(picture, camera.width, camera.height)
+            columns = left_half(small).shape[1]
             embedding = Fit(gaussians, appearance, engine).embedding(camera, small, columns, progress.advance)
         else:
             progress.advance()

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from backend.capture.borders import frame_mask
 from backend.capture.pictures import read_picture, resized
 from backend.render import seen_by
 from backend.render.harmonics import colors_from_sh
@@ -36,11 +37,11 @@ class Fit:
     def embedding(
         self,
         camera: Camera,
-        photo: np.ndarray,  # (H, W, 3) float32 at the camera's size
+        photo: np.ndarray,  # (H, W, 3) uint8 at the camera's size
         columns: int,  # only the first so many columns are looked at
         step_done: Callable[[], None] = lambda: None,
     ) -> Tensor:
-        """(R + S,), a look (see `appearance`), by Adam steps from neutral."""
+        """(R + S,), a look (see `appearance`), by Adam steps from neutral. A frame around the photo does not count."""
         shared = self.appearance.shared
         rank = self.appearance.kind.numbers
         light, sky_numbers = (
@@ -53,7 +54,9 @@ class Fit:
         alpha = torch.from_numpy(seen.alpha())
         rows = torch.from_numpy(seen.rows)
         basis = _Colors(self.gaussians, self.appearance, rows, camera, self.engine)
-        target = torch.from_numpy(np.ascontiguousarray(photo[:, :columns]))
+        target = torch.from_numpy(photo[:, :columns].astype(np.float32) / 255)
+        frame = frame_mask(photo)
+        ignored = None if frame is None else torch.from_numpy(np.ascontiguousarray(frame[:, :columns]))
         optimiser = torch.optim.Adam([{"params": [light], "lr": FIT_RATE}, {"params": [sky_numbers], "lr": SKY_RATE}])
         for _ in range(self.steps):
             optimiser.zero_grad()
@@ -65,7 +68,11 @@ class Fit:
             # The sky is evaluated for the whole picture and cropped: same grid as the render that is scored.
             sky = sky_picture(camera, shared, embedding)[:, :columns]
             image = splats + (1 - alpha)[..., None] * sky
+            if ignored is not None:
+                image = torch.where(ignored[..., None], target, image)  # as in `losses.photometric`
             loss = 0.8 * (image - target).abs().mean() + 0.2 * (1 - self.similarity(image, target))
+            if ignored is not None:
+                loss = loss / (1 - ignored.float().mean()).clamp_min(1e-3)
             loss = loss + SKY_PULL * sky_numbers.square().sum()
             loss.backward()
             if colors.requires_grad:  # else the look has a sky of its own alone
@@ -100,4 +107,4 @@ def look_of(
     assert photo.camera is not None  # callers pass used photos
     camera = photo.camera.fitted(long_side)
     picture = resized(read_picture(workspace.picture_file(photo.name)), camera.width, camera.height)
-    return fit.embedding(camera, picture.astype(np.float32) / 255, camera.width, step_done)
+    return fit.embedding(camera, picture, camera.width, step_done)

@@ -7,6 +7,7 @@ checkpoint, so that a training that was stopped and resumed equals one that was 
 from __future__ import annotations
 
 import math
+import shutil
 import time
 from collections.abc import Mapping
 
@@ -18,6 +19,7 @@ from backend.capture.pictures import write_picture
 from backend.progress import Progress
 from backend.render import Rendered, rasterize
 from backend.scene import Camera, Gaussians, Photo, Workspace
+from backend.scene.files import disk_trouble, take_name
 from backend.scene.gaussians import FIELDS
 from backend.train import capped, density
 from backend.train.appearance import Appearance, initial_shared
@@ -55,7 +57,8 @@ class Training:
         self.device = device  # where pictures are drawn and rows are kept; a checkpoint continues on any
         self.workspace, self.config, self.views, self.progress = workspace, config, views, progress
         used = [photo.as_captured() for photo in workspace.used_photos()]
-        self.photos: list[Photo] = [photo for photo in used if photo.name in set(views.names)]
+        chosen = set(views.names)
+        self.photos: list[Photo] = [photo for photo in used if photo.name in chosen]
         self.extent = float(workspace.scene().get("extent", 1.0))
         self.similarity = Similarity()
         self.cameras = density.with_nearest(self.photos, workspace)
@@ -74,7 +77,7 @@ class Training:
         self.poses = None
         if config.poses is not None:
             self.poses = Poses.of(self.photos, workspace.photos(), points, config.poses)
-        self.identity = identity(config, views.names, len(points.positions))
+        self.identity = identity(config, views.names, len(points.positions), views.masks_digest)
 
     # The loop.
 
@@ -294,9 +297,9 @@ class Training:
             self.poses.restore(found.poses)
 
     def _finish(self) -> None:
-        """Freeze the row order and write the artefacts; the Gaussians last, because they say it is done.
+        """Freeze the row order and write the artefacts, beside those of an earlier training until all are whole.
 
-        Raises InputError if somebody made objects of the old Gaussians meanwhile, and then writes a checkpoint alone.
+        Raises InputError if somebody made objects of the old Gaussians meanwhile, and then keeps a checkpoint alone.
         """
         workspace = self.workspace
         self._refuse_objects()
@@ -307,15 +310,21 @@ class Training:
         keep = (~drop & sound.all(0)).nonzero()[:, 0]
         if not len(keep):
             raise self._diverged("no Gaussian is left")
+        self._save_checkpoint()
         final = {name: value.detach()[keep].cpu() for name, value in self.rows.values.items()}
         shared = {name: value.detach().cpu() for name, value in self.shared.values.items()}
-        if self.config.transients:
-            self._write_masks()
-        with workspace.changing():  # no object can be made in between
-            self._refuse_objects()
-            Appearance.of(self.views.names, self.config.appearance, shared, final).save(workspace)
-            self._write_cameras()
-            Gaussians(**{name: final[name].numpy() for name in FIELDS}).save(workspace.splats)
+        made = Workspace(workspace.root / ".trained")
+        shutil.rmtree(made.root, ignore_errors=True)  # of a finish that was killed
+        try:
+            Appearance.of(self.views.names, self.config.appearance, shared, final).save(made)
+            self._write_masks(made)
+            self._write_cameras(made)
+            Gaussians(**{name: final[name].numpy() for name in FIELDS}).save(made.splats)
+            with workspace.changing():  # no object can be made in between
+                self._refuse_objects()
+                self._take_over(made)
+        finally:
+            shutil.rmtree(made.root, ignore_errors=True)
         workspace.checkpoint.unlink(missing_ok=True)
 
     def _refuse_objects(self) -> None:
@@ -329,7 +338,27 @@ class Training:
                 "(without --restart), which ends at once. Or keep them and train in a new workspace.",
             )
 
-    def _write_cameras(self) -> None:
+    def _take_over(self, made: Workspace) -> None:
+        """Give the artefacts their names, after taking back those of an earlier training; the Gaussians last.
+
+        A kill in between leaves a scene without Gaussians and a checkpoint that ends at once, never looks of one
+        training beside the Gaussians of another. Nothing but the note in scene.json needs room on the disk.
+        """
+        workspace = self.workspace
+        workspace.forget("train", "evaluate", within=True)
+        files = [path.relative_to(made.root) for path in made.root.rglob("*") if path.is_file()]
+        try:
+            if workspace.splats.exists():
+                take_name(workspace.splats, made.root / "before.safetensors")  # which waits for readers
+            for path in list((workspace.root / "transients").glob("*.png")):
+                path.unlink()
+            for file in sorted(files, key=lambda file: made.root / file == made.splats):
+                (workspace.root / file).parent.mkdir(parents=True, exist_ok=True)
+                take_name(made.root / file, workspace.root / file)
+        except OSError as error:
+            raise disk_trouble(error, workspace.root) from error
+
+    def _write_cameras(self, made: Workspace) -> None:
         """Photos get the cameras that the Gaussians were trained with; where the capture found them stays noted."""
         before = self.workspace.photos()
         after = [photo.as_captured() for photo in before]
@@ -342,19 +371,21 @@ class Training:
                 for photo in after
             ]
         if [photo.to_json() for photo in before] != [photo.to_json() for photo in after]:
-            self.workspace.write_photos(after)
+            made.write_photos(after)
 
-    def _write_masks(self) -> None:
+    def _write_masks(self, made: Workspace) -> None:
+        """What was judged transient in each photo."""
         suspicious = []
-        for name in self.views.names:
+        for name in self.views.names if self.config.transients else ():
             camera = self.views.cameras[name]
             mask = self.transients.mask(name, (camera.height, camera.width))
-            write_picture(self.workspace.root / "transients" / f"{name}.png", np.where(mask, 255, 0).astype(np.uint8))
+            write_picture(made.root / "transients" / f"{name}.png", np.where(mask, 255, 0).astype(np.uint8))
             if mask.mean() > SUSPICIOUS_SHARE:
                 suspicious.append(name)
         if suspicious:
             self.progress.warn(
                 "mostly-transient",
-                "More than half of these photos could not be explained and was ignored.",
+                f"In each of these photos more than {SUSPICIOUS_SHARE:.0%} of the pixels could not be explained and "
+                "were ignored.",
                 suspicious,
             )

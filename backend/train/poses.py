@@ -57,13 +57,11 @@ class Poses:
         cls, photos: Sequence[Photo], all_photos: Sequence[Photo], points: SparsePoints, policy: PoseRefinement
     ) -> Poses:
         """Of the photos of a training; a photo's depth is the median of the sparse points it sees."""
-        rows = {photo.name: row for row, photo in enumerate(all_photos)}
+        seen = points.by_photo(all_photos)
         cameras = {photo.name: photo.camera for photo in photos if photo.camera is not None}
         depths: dict[str, float] = {}
         for name, camera in cameras.items():
-            own = camera.project(
-                points.positions[points.seen_point[points.seen_photo == rows[name]]].astype(np.float64)
-            )[1]
+            own = camera.project(seen[name].astype(np.float64))[1]
             if (own > 0).any():
                 depths[name] = float(np.median(own[own > 0]))
         usual = float(np.median(list(depths.values()))) if depths else 1.0

@@ -14,8 +14,8 @@ f32 = np.float32
 
 
 @njit(cache=True, error_model="numpy")
-def _neighbours(count, cells):
-    """The two cells beside each of `count` pixels, and the weight of the second, as torch interpolates."""
+def neighbours(count, cells):
+    """The two cells beside each of `count` pixels, and the weight of the second: bilinear, as torch interpolates."""
     low, high = np.empty(count, np.int64), np.empty(count, np.int64)
     weight = np.empty(count, f32)
     for i in range(count):
@@ -31,8 +31,8 @@ def _over(image, alpha, sky):
     """image + (1 − alpha)·sky for a sky (rows, columns, 3)."""
     height, width, _ = image.shape
     out = np.empty_like(image)
-    top, bottom, down = _neighbours(height, sky.shape[0])
-    left, right, across = _neighbours(width, sky.shape[1])
+    top, bottom, down = neighbours(height, sky.shape[0])
+    left, right, across = neighbours(width, sky.shape[1])
     for y in prange(height):
         line = np.empty((sky.shape[1], 3), f32)
         for x in range(sky.shape[1]):
@@ -53,8 +53,8 @@ def _pull_back(v_out, alpha, sky):
     columns = sky.shape[1]
     v_alpha = np.empty((height, width), f32)
     lines = np.zeros((height, columns, 3), f32)
-    top, bottom, down = _neighbours(height, sky.shape[0])
-    left, right, across = _neighbours(width, columns)
+    top, bottom, down = neighbours(height, sky.shape[0])
+    left, right, across = neighbours(width, columns)
     for y in prange(height):
         line = np.empty((columns, 3), f32)
         for x in range(columns):

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from backend.render import Threads
 from backend.train import on_device
+from backend.train.sky import neighbours
 
 SHARE_MAX = 0.4  # of a photo that is explained worst
 RESIDUAL_MIN = 0.09  # mean absolute difference per channel, colours in 0..1
@@ -251,23 +252,11 @@ def _shares(found, rows, columns):
     return shares
 
 
-@njit(cache=True)
-def _neighbours(count, cells):
-    """The two cells beside each of `count` places, and the weight of the second: bilinear, edges repeated."""
-    low, high, weight = np.empty(count, np.int64), np.empty(count, np.int64), np.empty(count, np.float32)
-    for i in range(count):
-        place = min(max((i + 0.5) * cells / count - 0.5, 0.0), cells - 1.0)
-        low[i] = int(place)
-        high[i] = min(low[i] + 1, cells - 1)
-        weight[i] = place - low[i]
-    return low, high, weight
-
-
 @njit(parallel=True, cache=True)
 def _enlarged(memory, rows, columns):
     """Where memory (h, w) float32, interpolated at (rows, columns), is above one half: bool."""
-    top, bottom, down = _neighbours(rows, memory.shape[0])
-    left, right, across = _neighbours(columns, memory.shape[1])
+    top, bottom, down = neighbours(rows, memory.shape[0])
+    left, right, across = neighbours(columns, memory.shape[1])
     above = np.empty((rows, columns), np.bool_)
     for y in prange(rows):
         line = np.empty(memory.shape[1], np.float32)

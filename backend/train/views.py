@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -62,7 +63,9 @@ class Views:
         self.names = [photo.name for photo in photos]
         self.cameras = {photo.name: photo.camera.fitted(long_side) for photo in photos if photo.camera is not None}
         self._workspace, self._find_candidates, self._cache_bytes = workspace, candidates, cache_bytes
-        self._points = _seen_points(workspace, set(self.names))
+        self.masks_digest = masks_digest(masks, self.names)
+        seen = workspace.points().by_photo(workspace.photos())
+        self._points = {name: seen[name] for name in self.names}
         self._ignored = {photo.name: _ignored(workspace, photo, masks, self.cameras[photo.name]) for photo in photos}
         self._sky: dict[str, _Bits | None] = {}
         self._candidates: dict[str, _Bits | None] = {}
@@ -91,7 +94,7 @@ class Views:
         return view
 
     def _decoded(self, name: str) -> View:
-        camera = self.cameras[name]
+        camera = replace(self.cameras[name])  # one of its own: what others keep for it goes when the view does
         pixels = resized(read_picture(self._workspace.picture_file(name)), camera.width, camera.height)
         if name not in self._sky:
             sky = _sky(pixels, camera, self._points[name])
@@ -142,18 +145,6 @@ def _mask_resized(mask: np.ndarray | None, camera: Camera) -> np.ndarray | None:
     return shares[..., 0] > 127
 
 
-def _seen_points(workspace: Workspace, names: set[str]) -> dict[str, np.ndarray]:
-    """(M, 3) float32 sparse points that each of the photos sees, scene frame."""
-    points, photos = workspace.points(), workspace.photos()
-    order = np.argsort(points.seen_photo, kind="stable")
-    edges = np.searchsorted(points.seen_photo[order], np.arange(len(photos) + 1))
-    return {
-        photo.name: points.positions[points.seen_point[order[edges[row] : edges[row + 1]]]]
-        for row, photo in enumerate(photos)
-        if photo.name in names
-    }
-
-
 def _sky(pixels: np.ndarray, camera: Camera, points: np.ndarray) -> np.ndarray | None:
     """(H, W) bool at the view's size; None if there is none."""
     small = camera.fitted(plain_sky.LONG_SIDE)
@@ -168,6 +159,16 @@ def _candidates(found: np.ndarray, camera: Camera) -> _Bits | None:
     if not found.any():
         return None
     return _Bits.of(ndimage.distance_transform_edt(~found) <= CANDIDATES_REACH_PX)
+
+
+def masks_digest(masks: Path | None, names: Sequence[str]) -> str | None:
+    """Changes when the file of any photo's mask does; None without any. Contents are not read."""
+    files = [] if masks is None else [file for name in names if (file := masks / f"{name}.png").exists()]
+    digest = hashlib.blake2b(digest_size=12)
+    for file in files:
+        status = file.stat()
+        digest.update(f"{file.name}\0{status.st_size}\0{status.st_mtime_ns}\n".encode(errors="surrogateescape"))
+    return digest.hexdigest() if files else None
 
 
 def _ignored(workspace: Workspace, photo: Photo, masks: Path | None, camera: Camera) -> _Bits | None:

@@ -74,6 +74,20 @@ def test_names_are_unique_stems() -> None:
     assert offered[-1].file == "right/b.jpg"
 
 
+def test_names_that_are_no_text_become_text_and_stay_apart() -> None:
+    root = Path("photos")
+    files = [root / name for name in ("caf\udce8.jpg", "caf\udce9.jpg", "caf\udce9.png", "caf\u00e9.jpg", "\ud800.jpg")]
+    offered = named(files, root)
+    assert [(photo.name, bool(photo.excluded)) for photo in offered] == [
+        ("caf\ufffd", False),
+        ("caf\ufffd_", False),
+        ("caf\ufffd.png", True),
+        ("caf\u00e9", False),
+        ("\ufffd", False),
+    ]
+    assert [photo.file for photo in offered] == [path.name for path in files]
+
+
 def test_unusable_photos_are_left_out_with_reasons(tmp_path: Path) -> None:
     write_picture(tmp_path / "a.png", noise(0))
     write_picture(tmp_path / "b.png", noise(0))

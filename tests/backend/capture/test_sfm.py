@@ -149,6 +149,21 @@ def test_models_that_cannot_be_used_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         export_model(garbage, photos, tmp_path / "work", Quiet(), time_limit_secs=60)
     assert caught.value.code == "model-damaged"
+    with pytest.raises(SetupError, match="Cameras were found but could not be kept") as failed:
+        export_model(garbage, photos, tmp_path / "work", Quiet(), time_limit_secs=60, found=True)
+    assert "COLMAP" not in failed.value.hint
+
+
+def test_a_name_that_is_no_text_costs_its_own_photo_alone(tmp_path: Path) -> None:
+    model = text_model(tmp_path / "model", "1 PINHOLE 800 400 500 500 400 200")
+    lines = "1 1 0 0 0 0 0 0 1 caf\udce9.jpg\n\n2 1 0 0 0 1 0 0 1 b.jpg\n\n"
+    (model / "images.txt").write_bytes(lines.encode(errors="surrogateescape"))
+    photos = [
+        {"image": image, "name": name, "photo_size": [800, 400], "working_size": [800, 400]}
+        for image, name in (("caf\udce9.jpg", "caf\ufffd"), ("b.jpg", "b"))
+    ]
+    report = export_model(model, photos, tmp_path / "work", Quiet(), time_limit_secs=60)
+    assert list(report["left_out"]) == ["caf\ufffd"]
 
 
 def test_the_child_never_loads_pillow() -> None:

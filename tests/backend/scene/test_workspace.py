@@ -224,6 +224,15 @@ def test_points_come_back(workspace: Workspace) -> None:
     refusal_of("file-damaged", workspace.points)
 
 
+def test_each_photo_has_the_points_that_it_sees() -> None:
+    positions = np.arange(12, dtype=np.float32).reshape(4, 3)
+    seen_point, seen_photo = np.array([3, 0, 2, 0, 1], np.int32), np.array([2, 0, 2, 2, 0], np.int32)
+    none = np.zeros(4, np.float32)
+    points = SparsePoints(positions, np.zeros((4, 3), np.uint8), none, none.astype(np.int32), seen_point, seen_photo)
+    found = points.by_photo([Photo(name, f"{name}.jpg", 64, 48) for name in "abcd"])
+    assert {name: own[:, 0].tolist() for name, own in found.items()} == {"a": [0, 3], "b": [], "c": [9, 6, 0], "d": []}
+
+
 def test_gaussians_before_and_after_training(workspace: Workspace) -> None:
     refusal = refusal_of("no-splats-yet", workspace.gaussians)
     assert "segwild train" in refusal.hint

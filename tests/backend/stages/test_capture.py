@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -314,6 +315,20 @@ def test_a_misspelt_name_is_told_before_the_work(room: Room, tmp_path: Path) -> 
         run(Capture(room.folder, tmp_path / "out", test=("view0", "veiw1")), progress)
     assert not progress.phases
     assert not (tmp_path / "out").exists()
+
+
+def test_photos_whose_names_are_no_text_are_used(room: Room, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    shutil.copytree(room.folder, photos)
+    file = os.fsdecode(b"vue \xe9.jpg")
+    try:
+        (photos / "view3.jpg").rename(photos / file)
+    except OSError:
+        pytest.skip("needs a file system that keeps names as bytes")
+    assert run(Capture(photos, tmp_path / "out"), Quiet())["photos"] == 6
+    photo = Workspace.open(tmp_path / "out").photo("vue \ufffd")
+    assert photo.file == file
+    assert (tmp_path / "out" / "photos" / "vue \ufffd.jpg").exists()
 
 
 def test_too_little_is_said_in_one_sentence(tmp_path: Path, room: Room) -> None:

@@ -192,6 +192,24 @@ def test_the_look_of_a_photo_that_was_not_trained_on_is_learned(lit_blobs) -> No
         appearance.run(SetLook(root, learn=("a4", "zz")), Quiet())
 
 
+def test_bars_around_a_photo_have_no_part_in_its_look(lit_blobs) -> None:
+    workspace = lit_blobs.workspace
+    shown, photo = Shown.open(workspace), workspace.photo("a4")
+    seen = draw(shown.baked(Look("a0")), photo.camera, shown.sky(photo.camera, Look("a0")))[0]
+    seen = seen + np.random.default_rng(0).integers(0, 8, seen.shape, dtype=np.uint8)
+    inside = slice(seen.shape[0] // 5, -(seen.shape[0] // 5))
+    letterboxed = np.zeros_like(seen)
+    letterboxed[inside] = seen[inside]
+    off = []
+    for picture in (seen, letterboxed):
+        write_picture(workspace.picture_file("a4"), picture)
+        appearance.run(SetLook(workspace.root, learn=("a4",)), Quiet())
+        again = Shown.open(workspace)
+        found = draw(again.baked(Look("a4")), photo.camera, again.sky(photo.camera, Look("a4")))[0]
+        off.append(float(np.abs(found.astype(float) - seen)[inside].mean()))
+    assert off[1] < 1.2 * off[0] + 1
+
+
 def test_export_holds_exactly_the_object_in_its_look(lit_blobs, tmp_path) -> None:
     file = tmp_path / "red.ply"
     export.run(Export(lit_blobs.workspace.root, file, object="red", look="a0"), Quiet())

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from backend.scene.cameras import looking_at
+from backend.train import backdrop
 from backend.train.appearance import Appearance, Look, initial_shared
 from backend.train.backdrop import SKY_BASES, coarse_sky
 from backend.train.mlp import MlpAppearance
@@ -52,3 +55,17 @@ def test_what_skies_have_in_common_is_the_neutral_sky(rank: int) -> None:
     none = LinearAppearance(0)
     without = Appearance.of(("a", "b"), none, initial_shared(none, 2, 0, own_sky=False), none.initial_rows(5))
     assert without.names == ()
+
+
+def test_directions_are_computed_once_for_each_camera_and_go_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    compute = backdrop._sky_basis
+    monkeypatch.setattr(backdrop, "_sky_basis", lambda *arguments: asked.append(0) or compute(*arguments))
+    shared = initial_shared(LINEAR, 2, 0)
+    before = len(backdrop._BASES)
+    cameras = [replace(VIEW, fx=40.0 + number) for number in range(100)]
+    first, second = ([coarse_sky(camera, shared, None) for camera in cameras] for _ in range(2))
+    assert len(asked) == len(cameras)
+    assert all(torch.equal(one, other) for one, other in zip(first, second, strict=True))
+    del cameras
+    assert len(backdrop._BASES) == before

@@ -172,6 +172,79 @@ def test_a_training_of_before_there_were_kinds_of_appearance_is_not_repeated(tmp
     assert made.splats.stat().st_mtime_ns != stamp
 
 
+class Killed(BaseException):
+    """Nothing in the backend handles it."""
+
+
+def test_a_kill_while_a_retraining_finishes_mixes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, made = workspace(tmp_path / "whole"), workspace(tmp_path / "w")
+    train.run(short(workspace=whole.root, iterations=30), Quiet())
+    train.run(short(workspace=made.root, iterations=20, cap=450), Quiet())
+    made.record("evaluate", result={"psnr": 20.0})
+    before = {path: path.read_bytes() for path in (made.splats, made.appearance, made.root / "scene.json")}
+    finish = {"write_picture": loop.write_picture, "take_name": loop.take_name}
+
+    def killed(name: str, call: int) -> None:
+        """At that call of what writes a mask, or gives a file its name."""
+        left = iter(range(call))
+
+        def counted(*arguments: Any) -> None:
+            if next(left, None) is None:
+                raise Killed
+            finish[name](*arguments)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(loop, name, counted)
+            with pytest.raises(Killed):
+                train.run(short(workspace=made.root, iterations=30), Quiet())
+
+    killed("write_picture", 2)
+    assert all(path.read_bytes() == content for path, content in before.items())
+    monkeypatch.delattr(Training, "_one_step")  # all steps were done
+    for call in (1, *range(7)):  # the old Gaussians go first; then looks, five masks, Gaussians
+        killed("take_name", call)
+        assert not made.splats.exists()
+        assert made.made("train") is None
+        assert made.made("evaluate") is None
+    write_picture(made.root / ".trained" / "transients" / "p9.png", np.zeros((4, 4), np.uint8))  # nobody cleaned up
+    progress = Quiet()
+    train.run(short(workspace=made.root, iterations=30), progress)
+    assert not progress.warnings
+    assert not (made.root / "transients" / "p9.png").exists()
+    for name in ("splats/base.safetensors", "appearance.safetensors"):
+        first, second = read_arrays(whole.root / name)[0], read_arrays(made.root / name)[0]
+        assert all(np.array_equal(array, second[key]) for key, array in first.items())
+    assert not made.checkpoint.exists()
+    assert not (made.root / ".trained").exists()
+
+
+def test_another_training_takes_back_masks_and_scores_of_the_one_before(tmp_path: Path) -> None:
+    made = workspace(tmp_path / "w")
+    train.run(short(workspace=made.root, iterations=12), Quiet())
+    made.record("evaluate", result={"psnr": 20.0})
+    folder = made.root / "transients"
+    write_picture(folder / "of another split.png", np.full((48, 64), 255, np.uint8))
+    assert train.run(short(workspace=made.root, iterations=12), Quiet())
+    assert made.made("evaluate") is not None  # nothing was trained
+    train.run(short(workspace=made.root, iterations=13), Quiet())
+    assert sorted(path.stem for path in folder.iterdir()) == ["p0", "p1", "p2", "p3", "p4"]
+    assert made.made("evaluate") is None
+    train.run(short(workspace=made.root, iterations=13, transients=False), Quiet())
+    assert not list(folder.iterdir())
+    assert not (made.root / ".trained").exists()
+
+
+def test_photos_that_are_mostly_ignored_are_named(tmp_path: Path) -> None:
+    made, progress = workspace(tmp_path / "w"), Quiet()
+    training = Training(made, configured(short()), Views(made, made.used_photos(), 64), progress)
+    for name, share in (("p1", 0.5), ("p3", 0.75)):
+        training.transients.memory[name] = np.repeat(np.arange(16) < 16 * share, 12).reshape(16, 12).T.astype("f4")
+    training._write_masks(made)
+    (warning,) = progress.warnings
+    assert (warning.code, warning.items) == ("mostly-transient", ("p3",))
+    assert "more than 60% of the pixels" in warning.sentence
+
+
 def test_a_damaged_or_foreign_checkpoint_is_a_warning(tmp_path: Path) -> None:
     made = workspace(tmp_path / "w")
     made.checkpoint.parent.mkdir(parents=True)
@@ -247,6 +320,44 @@ def test_a_masked_stripe_is_not_learned(tmp_path: Path) -> None:
         color = 0.28209479 * scene.sh0[:, 0] + 0.5
         reds.append(float(((color[:, 0] - color[:, 1]) * scene.opacities).mean()))
     assert reds[1] < 0.4 * reds[0]
+
+
+def test_other_masks_make_another_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "CHECKPOINT_SECS", -1.0)
+    made, masks = workspace(tmp_path / "w"), tmp_path / "masks"
+
+    def trained(progress: Quiet) -> bool:
+        """Whether anything was done."""
+        before = made.splats.stat().st_mtime_ns if made.splats.exists() else None
+        train.run(short(workspace=made.root, iterations=12, masks=masks), progress)
+        return made.splats.stat().st_mtime_ns != before
+
+    def masked(name: str, columns: int) -> None:
+        write_picture(masks / f"{name}.png", np.tile(np.where(np.arange(64) < columns, 0, 255).astype("u1"), (48, 1)))
+
+    with pytest.raises(Cancelled):
+        train.run(short(workspace=made.root, iterations=12), StopAt(6))
+    masked("p1", 20)
+    progress = Quiet()
+    assert trained(progress)
+    assert [warning.code for warning in progress.warnings] == ["checkpoint-of-another-training"]
+    masked("nobody", 20)
+    assert not trained(Quiet())
+    scene = made.scene()
+    del scene["made"]["train"]["settings"]["mask_files"]  # of before files were looked at
+    made.update_scene(made=scene["made"])
+    assert not trained(Quiet())
+    train.run(short(workspace=made.root, iterations=12, masks=masks, restart=True), Quiet())
+    masked("p1", 28)
+    assert trained(Quiet())
+    masked("p2", 28)
+    assert trained(Quiet())
+    (masks / "p1.png").unlink()
+    with pytest.raises(Cancelled):
+        train.run(short(workspace=made.root, iterations=12, masks=masks), StopAt(6))
+    progress = Quiet()
+    assert trained(progress)
+    assert not progress.warnings  # it went on
 
 
 def test_numbers_that_make_no_sense_are_refused() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,10 @@ def test_a_small_cache_gives_the_same_pictures_and_stays_small(tmp_path: Path, m
     assert np.array_equal(large.view("p1").ignored, np.tile(np.arange(64) < 32, (48, 1)))
     assert len(read) > 2 * 3 * 5  # the small one decoded again what had gone
     assert large.view("p0") is large.view("p0")
+    gone = weakref.ref(small.view("p4").camera)
+    for name in small.names[:4]:
+        small.view(name)
+    assert gone() is None  # and with it what a sky keeps for it
 
 
 def test_a_missing_picture_is_said_before_the_training(tmp_path: Path) -> None:
