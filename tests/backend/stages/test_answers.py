@@ -41,7 +41,7 @@ def test_what_marks_choose_is_what_is_kept(blobs, photos: bool) -> None:
     assert np.array_equal(opened(blobs, kept.rows), rows)
     item = objects.find(blobs.workspace, "frog")
     assert np.array_equal(item.rows, rows)
-    assert {votes.kind for votes in item.evidence} == {"region", "seed"}
+    assert {votes.kind for votes in objects.evidence(blobs.workspace, item)} == {"region", "seed"}
 
 
 def test_preparing_draws_what_the_first_click_would_compile(blobs, monkeypatch: pytest.MonkeyPatch) -> None:
