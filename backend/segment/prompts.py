@@ -11,6 +11,7 @@ import numpy as np
 
 from backend.capture.pictures import read_mask
 from backend.scene import Camera, Photo, Workspace
+from backend.scene.lenses import Lens
 from segwild_addon.protocol.errors import InputError
 
 _ROWS_AT_ONCE = 256  # positions of a whole large photo are hundreds of megabytes
@@ -121,8 +122,11 @@ def _numbers(parts: Sequence[str], text: str, what: str, hint: str) -> list[floa
 
 def in_picture_pixels(points: np.ndarray, workspace: Workspace, photo: Photo) -> np.ndarray:
     """Photo pixels (..., 2) to pixels of its undistorted picture; some may fall outside."""
+    return _through(workspace.lens(photo), points, photo)
+
+
+def _through(lens: Lens | None, points: np.ndarray, photo: Photo) -> np.ndarray:
     assert photo.camera is not None  # callers pass used photos
-    lens = workspace.lens(photo)
     if lens is not None:
         return lens.to_picture(points).astype(float)
     return points * (photo.camera.width / photo.width, photo.camera.height / photo.height)
@@ -136,10 +140,11 @@ def on_photo(mask: np.ndarray, workspace: Workspace, photo: Photo, camera: Camer
     assert photo.camera is not None
     ratio = np.array([camera.width / photo.camera.width, camera.height / photo.camera.height])
     result = np.zeros((photo.height, photo.width), bool)
+    lens = workspace.lens(photo)
     for first in range(0, photo.height, _ROWS_AT_ONCE):
         y, x = np.mgrid[first : min(first + _ROWS_AT_ONCE, photo.height), : photo.width] + 0.5
         with np.errstate(invalid="ignore"):
-            places = np.floor(in_picture_pixels(np.stack([x, y], -1), workspace, photo) * ratio)
+            places = np.floor(_through(lens, np.stack([x, y], -1), photo) * ratio)
         inside = ((places >= 0) & (places < (camera.width, camera.height))).all(-1)  # NaN is outside
         columns, rows = places[inside].astype(int).T
         result[first : first + len(y)][inside] = mask[rows, columns]

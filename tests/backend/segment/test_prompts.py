@@ -10,7 +10,7 @@ import pytest
 from backend.capture.pictures import write_picture
 from backend.scene import Photo
 from backend.scene.lenses import Lens
-from backend.segment.prompts import Box, Clicks, Mask, on_photo, prompt_of
+from backend.segment.prompts import _ROWS_AT_ONCE, Box, Clicks, Mask, on_photo, prompt_of
 from backend.train.views import in_picture
 from segwild_addon.protocol.errors import InputError
 
@@ -102,3 +102,11 @@ def test_a_lens_shows_less_than_the_photo(blobs) -> None:
     half[:, : width // 2] = True
     drawn = on_photo(half, blobs.workspace, photo, photo.camera)
     assert (in_picture(drawn, blobs.workspace, photo, photo.camera) != half).mean() < 0.01
+
+
+def test_the_way_back_to_a_photo_reads_its_lens_once(blobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    photo, asked = blobs.photo("a0"), []
+    assert photo.height > _ROWS_AT_ONCE
+    monkeypatch.setattr(blobs.workspace, "lens", lambda of: asked.append(of.name))
+    on_photo(blobs.mask(blobs.red)[::2, ::2], blobs.workspace, photo, photo.camera)
+    assert asked == ["a0"]
