@@ -20,7 +20,7 @@ from backend.segment.meant import LONG_SIDE as PICTURE_SIDE
 from backend.segment.meant import Meant
 from backend.segment.posterior import mask_votes, posterior
 from backend.segment.prepared import Prepared, Selection
-from backend.segment.prompts import Box, Clicks, Mask, Prompt, in_picture_pixels
+from backend.segment.prompts import Box, Clicks, Mask, Prompt, in_picture_pixels, shown_box, shown_clicks
 from backend.segment.seeds import Seeds, contributors, seeds_at
 from backend.train.views import in_picture
 from segwild_addon.protocol.errors import InputError
@@ -74,12 +74,15 @@ class Selector:
         return self._boxed(prompt)
 
     def prompts(self, clicks: Clicks) -> list[Prompted]:
-        """The clicks as parts of a draft, which photos and marks may share."""
+        """The clicks as parts of a draft, which photos and marks may share.
+
+        Raises InputError for a click where the photo's picture shows nothing.
+        """
         name = self.photo.name
         points, positive = clicks.points.tolist(), clicks.positive.tolist()
         looked_at = self.camera.fitted(PICTURE_SIDE)
         scale = (looked_at.width / self.camera.width, looked_at.height / self.camera.height)
-        places = self._on_picture(clicks.points) * scale
+        places = shown_clicks(self._on_picture(clicks.points), self.camera) * scale
         return [
             Prompted(
                 (name, *point, sign),
@@ -99,11 +102,14 @@ class Selector:
         shares = (np.arange(_BOX_POINTS) + 1) / (_BOX_POINTS + 1)
         x, y = np.meshgrid(box.left + shares * (box.right - box.left), box.top + shares * (box.bottom - box.top))
         corners = np.array([[box.left, box.top], [box.right, box.bottom]])
-        wanted = self._on_picture(corners).ravel()
+        wanted = shown_box(self._on_picture(corners), self.camera).ravel()
         mass = self.seen.mass()
         pixels, _ = self.camera.project(self.scene.means.astype(np.float64))
         best, best_fit = None, 0.0
-        for start in np.stack([x.ravel(), y.ravel()], -1):
+        starts = np.stack([x.ravel(), y.ravel()], -1)
+        places = self._on_picture(starts)
+        shown = ((places >= 0) & (places <= (self.camera.width, self.camera.height))).all(1)
+        for start in starts[shown]:
             found = self._seeds_of(start[None])
             seeds = np.zeros(len(self.scene))
             seeds[found.rows] = found.weights
