@@ -6,7 +6,7 @@ Gaussians. Does not own what features are used for: selections are made in `segm
 
 from backend.features.fingerprint import splat_hash
 from backend.features.lift import Lifted, lift
-from backend.features.neutral import Neutral, neutral_colors
+from backend.features.neutral import Neutral
 from backend.features.pca import principal_colors
 
-__all__ = ["Lifted", "Neutral", "lift", "neutral_colors", "principal_colors", "splat_hash"]
+__all__ = ["Lifted", "Neutral", "lift", "principal_colors", "splat_hash"]

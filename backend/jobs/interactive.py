@@ -237,6 +237,8 @@ class _Desk:
         except SegWildError as error:
             reply = told(error)
         except MemoryError:
+            traceback.print_exc()  # by which the service knows what it was
+            sys.stderr.flush()
             os._exit(71)  # what is held is too much: begin anew with nothing
         except Exception as error:
             traceback.print_exc()

@@ -183,11 +183,15 @@ def let_go(array: np.ndarray) -> None:
         mapped.madvise(mmap.MADV_DONTNEED)
 
 
-def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """Arrays by name, and the metadata. Raises InputError if the file is missing or damaged."""
+def read_arrays(path: Path, *wanted: str) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Arrays by name, and the metadata. Raises InputError if the file is missing or damaged.
+
+    With names, only those arrays that are there, and nothing else of the file is read.
+    """
     try:
         with safe_open(path, framework="numpy") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+            names = [name for name in file.keys() if not wanted or name in wanted]  # noqa: SIM118
+            return {name: file.get_tensor(name) for name in names}, dict(file.metadata() or {})
     except FileNotFoundError as error:
         raise InputError("file-missing", f"A file is missing: {path}.") from error
     except (SafetensorError, OSError, ValueError, TypeError, AttributeError) as error:  # the last two: foreign dtypes

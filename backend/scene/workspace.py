@@ -227,17 +227,11 @@ class Workspace:
         path = self.root / "cameras" / "lenses.safetensors"
         if not path.exists() or photo.camera is None:
             return None
-        arrays, _ = read_arrays(path)
-        if f"{photo.name}/picture_from_photo" not in arrays:
+        there, back = f"{photo.name}/picture_from_photo", f"{photo.name}/photo_from_picture"
+        arrays, _ = read_arrays(path, there, back)  # of a thousand photos, all are hundreds of megabytes
+        if there not in arrays:
             return None
-        return Lens(
-            photo.width,
-            photo.height,
-            photo.camera.width,
-            photo.camera.height,
-            arrays[f"{photo.name}/picture_from_photo"],
-            arrays[f"{photo.name}/photo_from_picture"],
-        )
+        return Lens(photo.width, photo.height, photo.camera.width, photo.camera.height, arrays[there], arrays[back])
 
     def write_lenses(self, lenses: dict[str, Lens]) -> None:
         arrays = {}

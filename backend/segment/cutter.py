@@ -224,19 +224,25 @@ class _Witness:
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Which parts cross the outline (M,) bool, and the planes that divide them: normals (M, 3), offsets (M,)."""
         prints = Footprints.of(parts, self.outline.camera)
+        # Few rows are near the edge, and a ray in every direction is much memory: only those are looked at.
+        near = np.flatnonzero(self.sees[places] & self.outline.in_reach(prints))
+        prints = prints.take(near)
         crossings = self.outline.crossings(prints)
         with np.errstate(invalid="ignore"):
-            normals, offsets = self.outline.planes(crossings)
-        found = crossings.found & np.isfinite(offsets)
-        normals, offsets = np.where(found[:, None], normals, (0.0, 0.0, 1.0)), np.where(found, offsets, 0.0)
-        outer = halves(parts, normals, offsets)[1]
-        shown = self._in_front(Footprints.of(outer, self.outline.camera), self._margin[places])
+            planes = self.outline.planes(crossings)
+        found = crossings.found & np.isfinite(planes[1])
+        normals, offsets = np.tile((0.0, 0.0, 1.0), (len(parts), 1)), np.zeros(len(parts))
+        normals[near[found]], offsets[near[found]] = planes[0][found], planes[1][found]
+        outer = halves(parts.take(near), normals[near], offsets[near])[1]
+        shown = self._in_front(Footprints.of(outer, self.outline.camera), self._margin[places[near]])
         share = self.outline.shares(prints)
         leaks = (share < 1 - settings.leak) & (share > settings.leak)
         reach = 2 * np.sqrt(np.einsum("mi,mij,mj->m", crossings.normals, prints.covariances, crossings.normals))
         with np.errstate(invalid="ignore"):
             far = reach - ((prints.pixels - crossings.pixels) * crossings.normals).sum(1) > settings.sticks_px
-        return self.sees[places] & found & shown & leaks & far, normals, offsets
+        crosses = np.zeros(len(parts), bool)
+        crosses[near] = found & shown & leaks & far
+        return crosses, normals, offsets
 
     def beyond(self, whole: Moments, settings: Cutting) -> np.ndarray:
         """(M,) bool: rows of which all that is seen is outside, or which are outside where nothing would hide them."""

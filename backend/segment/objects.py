@@ -10,8 +10,11 @@ from __future__ import annotations
 
 import colorsys
 import difflib
+import io
 import zipfile
-from collections.abc import Mapping, Sequence
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -40,7 +43,6 @@ class Object:
     color: tuple[float, float, float]  # RGB in 0..1, for outlines and lists
     parent: int = 0
     look: dict[str, Any] | None = None  # fields of a Look; None: the scene's
-    evidence: tuple[Votes, ...] = field(default=(), repr=False)
     masks: Mapping[str, np.ndarray] = field(default_factory=dict, repr=False)  # drawn: photo -> (H, W) bool, as taken
 
 
@@ -48,6 +50,23 @@ def load(workspace: Workspace) -> list[Object]:
     """All objects, by id. Raises InputError if the files are damaged or belong to other Gaussians."""
     table = _table(workspace)
     return [_object(workspace, row) for row in table["objects"]]
+
+
+def evidence(workspace: Workspace, item: Object) -> tuple[Votes, ...]:
+    """The votes behind an object's rows: about 12 bytes for every row of the scene that each piece spoke about.
+
+    Raises InputError if the object is gone or its file damaged.
+    """
+    with _opened(workspace, item.id, item.name) as arrays:
+        return tuple(
+            Votes(
+                str(kind),
+                str(view),
+                *(arrays[f"votes{number}.{name}"] for name in _VOTE_ARRAYS),
+                float(arrays[f"votes{number}.mask_mass"]),
+            )
+            for number, (kind, view) in enumerate(zip(arrays["kinds"], arrays["views"], strict=True))
+        )
 
 
 def names(workspace: Workspace) -> dict[int, str]:
@@ -88,16 +107,18 @@ def save(
     if not len(rows):
         raise InputError("empty-object", f"Nothing was selected for {name!r}.", "Click on the object itself.")
     kept = np.clip(np.asarray(probability)[rows], 0, 1).astype(np.float32)
+    drawn = dict(masks or {})
+    packed = _packed(rows, kept, evidence, drawn)  # seconds for many votes, and others wait for the lock
     with workspace.changing():
         table = _table(workspace)
         known = {row["name"]: row for row in table["objects"]}
         entry = known.get(name)
         if entry is None:
             entry = {"id": table["next_id"], "name": name, "parent": 0, "color": _color(table["next_id"]), "look": None}
-        _write_rows(workspace, entry["id"], rows, kept, evidence, masks or {})
+        _write_rows(workspace, entry["id"], packed)
         if name not in known:
             _write(workspace, {**table, "next_id": table["next_id"] + 1, "objects": [*table["objects"], entry]})
-        return _object(workspace, entry)
+        return _of(entry, rows, kept, drawn)
 
 
 def delete(workspace: Workspace, *wanted: str) -> None:
@@ -148,9 +169,9 @@ def merge(workspace: Workspace, into: str, *others: str) -> Object:
             places = np.searchsorted(rows, part.rows)
             probability[places] = np.maximum(probability[places], part.probability)
         # Votes of different objects speak about different things: a union has no evidence of its own.
-        _write_rows(workspace, target.id, rows, probability, (), {})
+        _write_rows(workspace, target.id, _packed(rows, probability, (), {}))
         _delete(workspace, [part.name for part in parts[1:]])
-        return replace(target, rows=rows, probability=probability, evidence=(), masks={})
+        return replace(target, rows=rows, probability=probability, masks={})
 
 
 def set_look(workspace: Workspace, name: str, look: dict[str, Any] | None) -> None:
@@ -234,14 +255,10 @@ def _color(id_: int) -> list[float]:
 _VOTE_ARRAYS = ("rows", "inside", "outside", "mass")
 
 
-def _write_rows(
-    workspace: Workspace,
-    id_: int,
-    rows: np.ndarray,
-    probability: np.ndarray,
-    evidence: Sequence[Votes],
-    masks: Mapping[str, np.ndarray],
-) -> None:
+def _packed(
+    rows: np.ndarray, probability: np.ndarray, evidence: Sequence[Votes], masks: Mapping[str, np.ndarray]
+) -> bytes:
+    """The file of an object's rows."""
     arrays: dict[str, np.ndarray] = {"rows": rows.astype(np.uint32), "probability": probability}
     for number, votes in enumerate(evidence):
         arrays |= {f"votes{number}.{name}": getattr(votes, name) for name in _VOTE_ARRAYS}
@@ -252,38 +269,44 @@ def _write_rows(
     for number, mask in enumerate(masks.values()):
         arrays[f"mask{number}"] = np.packbits(mask, axis=1)
         arrays[f"mask{number}.width"] = np.int64(mask.shape[1])
+    file = io.BytesIO()
+    np.savez_compressed(file, **arrays)
+    return file.getvalue()
+
+
+def _write_rows(workspace: Workspace, id_: int, packed: bytes) -> None:
     with written_whole(rows_file(workspace, id_)) as file:
-        np.savez_compressed(file, **arrays)
+        file.write(packed)
     cut_file(workspace, id_).unlink(missing_ok=True)  # of the rows it had before
 
 
-def _object(workspace: Workspace, entry: dict[str, Any]) -> Object:
-    path = rows_file(workspace, entry["id"])
+@contextmanager
+def _opened(workspace: Workspace, id_: int, name: str) -> Iterator[Mapping[str, np.ndarray]]:
+    """The arrays of an object's file, each read when it is asked for. Raises InputError if it cannot be."""
+    path = rows_file(workspace, id_)
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            evidence = tuple(
-                Votes(
-                    str(kind),
-                    str(view),
-                    *(arrays[f"votes{number}.{name}"] for name in _VOTE_ARRAYS),
-                    float(arrays[f"votes{number}.mask_mass"]),
-                )
-                for number, (kind, view) in enumerate(zip(arrays["kinds"], arrays["views"], strict=True))
-            )
-            rows, probability = arrays["rows"].astype(np.int64), arrays["probability"]
-            drawn = arrays.get("masks", ())  # older files have none
-            masks = {
-                str(view): np.unpackbits(arrays[f"mask{n}"], axis=1, count=int(arrays[f"mask{n}.width"])).astype(bool)
-                for n, view in enumerate(drawn)
-            }
+            yield arrays
     except FileNotFoundError as error:
-        raise _lost(entry["name"], "missing", path) from error
-    except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
-        raise _lost(entry["name"], "damaged", path) from error
+        raise _lost(name, "missing", path) from error
+    except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+        raise _lost(name, "damaged", path) from error
+
+
+def _object(workspace: Workspace, entry: dict[str, Any]) -> Object:
+    with _opened(workspace, entry["id"], entry["name"]) as arrays:
+        drawn = arrays.get("masks", ())  # older files have none
+        masks = {
+            str(view): np.unpackbits(arrays[f"mask{n}"], axis=1, count=int(arrays[f"mask{n}.width"])).astype(bool)
+            for n, view in enumerate(drawn)
+        }
+        rows, probability = arrays["rows"].astype(np.int64), arrays["probability"]
+    return _of(entry, rows, probability, masks)
+
+
+def _of(entry: dict[str, Any], rows: np.ndarray, probability: np.ndarray, masks: Mapping[str, np.ndarray]) -> Object:
     r, g, b = entry["color"]
-    return Object(
-        entry["id"], entry["name"], rows, probability, (r, g, b), entry["parent"], entry["look"], evidence, masks
-    )
+    return Object(entry["id"], entry["name"], rows, probability, (r, g, b), entry["parent"], entry["look"], masks)
 
 
 def _lost(name: str, what: str, path: Path) -> InputError:

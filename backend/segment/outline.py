@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
 from functools import cached_property
 
 import numpy as np
@@ -16,7 +17,9 @@ _NEAR = 0.01  # world units
 _SMOOTH_PX = 1.0  # deviation of the blur before normals are taken
 _RAYS = 24  # directions in which the edge is looked for around a centre
 _RAY_REACH, _RAY_STEPS = 2.6, 27  # deviations
+_GRID_PX = 2.0  # distances between pixels differ from those on their grid by less, along any way across the edge
 _RINGS, _SPOKES = 8, 12  # of the points that weigh an ellipse
+_ROWS_AT_ONCE = 4096  # the rays of one row take 30 kB
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +49,12 @@ class Footprints:
         along = np.einsum("i,mij,j->m", rotation[2], whole.covariances, rotation[2])
         pixels = np.where((z > _NEAR)[:, None], pixels, np.nan)
         return cls(pixels, z, projection, covariances, np.sqrt(np.maximum(along, 0)))
+
+    def __len__(self) -> int:
+        return len(self.depths)
+
+    def take(self, places: np.ndarray | slice) -> Footprints:
+        return Footprints(*(getattr(self, field.name)[places] for field in fields(self)))
 
     @cached_property
     def long_axes(self) -> tuple[np.ndarray, np.ndarray]:
@@ -136,6 +145,9 @@ class Outline:
     def shares(self, seen: Footprints) -> np.ndarray:
         """(M,) 0..1: of each ellipse's mass, how much projects into the mask. Beyond the picture is unknown and
         left out; 0.5 where nothing is known."""
+        return np.concatenate([self._shares(some) for some in _blocks(seen)])
+
+    def _shares(self, seen: Footprints) -> np.ndarray:
         rings = np.sqrt(-2 * np.log1p(-(np.arange(_RINGS) + 0.5) / _RINGS))  # each holds the same mass
         turns = (np.arange(_SPOKES) + 0.5 * (np.arange(_RINGS)[:, None] % 2)) * (2 * np.pi / _SPOKES)
         points = (rings[:, None, None] * np.stack([np.cos(turns), np.sin(turns)], -1)).reshape(-1, 2)
@@ -174,8 +186,19 @@ class Outline:
         end = np.where(none, 0.0, np.minimum(t[np.clip(high, 0, count - 1)] + step / 2, REACH))
         return Run(start, end, ends, centre)
 
+    def in_reach(self, seen: Footprints) -> np.ndarray:
+        """(M,) bool: the centres shown from which `crossings` may find the edge. It finds none from any other."""
+        with np.errstate(invalid="ignore"):
+            reach = _RAY_REACH * np.sqrt(np.maximum(seen.long_axes[0], 0)) + _GRID_PX
+            return self.known(seen.pixels) & (np.abs(self.depths_at(seen.pixels)) <= reach)
+
     def crossings(self, seen: Footprints) -> Crossings:
         """The point of the edge that is nearest to each centre, measured in the ellipse's own deviations."""
+        parts = [self._crossings(some) for some in _blocks(seen)]
+        names = [field.name for field in fields(Crossings)]
+        return Crossings(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+
+    def _crossings(self, seen: Footprints) -> Crossings:
         turns = np.arange(_RAYS) * (2 * np.pi / _RAYS)
         rays = np.einsum("kj,mij->mki", np.stack([np.cos(turns), np.sin(turns)], -1), _roots(seen.covariances))
         radii = np.linspace(0, _RAY_REACH, _RAY_STEPS)
@@ -210,6 +233,12 @@ class Outline:
         plane = line @ matrix
         length = np.linalg.norm(plane[:, :3], axis=1)
         return plane[:, :3] / length[:, None], -plane[:, 3] / length
+
+
+def _blocks(seen: Footprints) -> Iterator[Footprints]:
+    """All rows, some at a time; one empty block of none."""
+    for first in range(0, max(len(seen), 1), _ROWS_AT_ONCE):
+        yield seen.take(slice(first, first + _ROWS_AT_ONCE))
 
 
 def _carried_out(inside: np.ndarray, known: np.ndarray, middle: int) -> np.ndarray:

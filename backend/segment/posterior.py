@@ -23,6 +23,7 @@ FULL_MASS_PX = 2.0  # a Gaussian that fills this much of a view gets the view's 
 _WHOLLY_SEEN = 0.1  # of a row's light: one that shows less shines through what stands before it, and says less
 _EDGE_PX = 3.0  # masks are less sure this close to their edge ...
 _EDGE_LEAST = 0.2  # ... but never mute
+_POINTING = ("seed", "features", "labels")  # kinds
 _BEYOND_VOTES = 0.5  # against what a mask's view does not see, away from the mask
 
 
@@ -149,6 +150,13 @@ def feature_votes(
     rows = np.flatnonzero(seen)
     counted = np.rint(UNIT * np.stack([inside, outside])[:, rows]).astype(np.uint16)
     return Votes(kind, view, rows.astype(np.uint32), *counted, np.zeros(len(rows), np.float32))
+
+
+def pointed_at(count: int, evidence: Sequence[Votes]) -> np.ndarray:
+    """(count,) bool: rows that were chosen by themselves, clicked or labelled or for their looks, and not by what a
+    picture shows where they are."""
+    counts = posterior(count, [votes for votes in evidence if votes.kind in _POINTING])
+    return counts.inside - PRIOR_FOR > counts.outside - PRIOR_AGAINST
 
 
 def edge_weight(mask: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ from backend.scene import Camera, Gaussians, Workspace
 from backend.segment.graph import SceneGraph, scene_graph
 from backend.segment.ground import find_ground
 from backend.segment.meant import Answer, Meant
-from backend.segment.posterior import UNIT, Votes, best_threshold, mask_votes, posterior, seed_votes
+from backend.segment.posterior import UNIT, Votes, best_threshold, mask_votes, pointed_at, posterior, seed_votes
 from backend.segment.refine import Followers, Refinement, banded, walked, without_strays
 from backend.segment.region import STANDS_APART, Walks
 from segwild_addon.protocol.errors import InputError
@@ -138,5 +138,5 @@ class Prepared:
         probability, known = walked(counts, self.walks)
         probability = self.followers.filled(probability, known)
         chosen = banded(probability, threshold, self.graph, self.refinement)
-        chosen = without_strays(chosen, self.scene)
+        chosen = without_strays(chosen, self.scene, pointed_at(len(chosen), evidence))
         return Selection(chosen, probability, threshold, tuple(evidence))

@@ -11,8 +11,11 @@ import numpy as np
 
 from backend.capture.pictures import read_mask
 from backend.scene import Camera, Photo, Workspace
+from backend.scene.lenses import Lens
 from segwild_addon.protocol.errors import InputError
 
+_BESIDE_PX = 3  # of a picture: a click this far beyond it means its rim ...
+_RIM_PX = 1e-3  # ... which is the last of it
 _ROWS_AT_ONCE = 256  # positions of a whole large photo are hundreds of megabytes
 _CLICK_HINT = "Write X,Y,+ on the object or X,Y,- beside it, in pixels of the photo as taken."
 _BOX_HINT = "Write X0,Y0,X1,Y1 in pixels of the photo as taken."
@@ -121,8 +124,44 @@ def _numbers(parts: Sequence[str], text: str, what: str, hint: str) -> list[floa
 
 def in_picture_pixels(points: np.ndarray, workspace: Workspace, photo: Photo) -> np.ndarray:
     """Photo pixels (..., 2) to pixels of its undistorted picture; some may fall outside."""
+    return _through(workspace.lens(photo), points, photo)
+
+
+def shown_clicks(points: np.ndarray, camera: Camera) -> np.ndarray:
+    """Clicks (K, 2) in pixels of a camera of a photo's picture, those close beside it on its rim.
+
+    Raises InputError if the picture, which may be smaller than the photo as taken, does not show one of them.
+    """
+    x, y = points.T
+    inside = (
+        (x >= -_BESIDE_PX) & (x <= camera.width + _BESIDE_PX) & (y >= -_BESIDE_PX) & (y <= camera.height + _BESIDE_PX)
+    )
+    if not inside.all():  # so is NaN
+        raise InputError(
+            "click-outside",
+            "A click lies outside the part of the photo that the scene uses.",
+            "Click nearer to the middle of the photo, or on another photo.",
+        )
+    return np.clip(points, 0, (camera.width - _RIM_PX, camera.height - _RIM_PX))
+
+
+def shown_box(corners: np.ndarray, camera: Camera) -> np.ndarray:
+    """(2, 2) left top and right bottom of a box in pixels of a camera of a photo's picture, cut to the picture.
+
+    Raises InputError if that shows nothing of it.
+    """
+    cut = np.clip(corners, 0, (camera.width, camera.height))
+    if not (cut[1] > cut[0]).all():
+        raise InputError(
+            "bad-box",
+            "The box lies outside the part of the photo that the scene uses.",
+            "Draw it nearer to the middle of the photo, or on another photo.",
+        )
+    return cut
+
+
+def _through(lens: Lens | None, points: np.ndarray, photo: Photo) -> np.ndarray:
     assert photo.camera is not None  # callers pass used photos
-    lens = workspace.lens(photo)
     if lens is not None:
         return lens.to_picture(points).astype(float)
     return points * (photo.camera.width / photo.width, photo.camera.height / photo.height)
@@ -136,10 +175,11 @@ def on_photo(mask: np.ndarray, workspace: Workspace, photo: Photo, camera: Camer
     assert photo.camera is not None
     ratio = np.array([camera.width / photo.camera.width, camera.height / photo.camera.height])
     result = np.zeros((photo.height, photo.width), bool)
+    lens = workspace.lens(photo)
     for first in range(0, photo.height, _ROWS_AT_ONCE):
         y, x = np.mgrid[first : min(first + _ROWS_AT_ONCE, photo.height), : photo.width] + 0.5
         with np.errstate(invalid="ignore"):
-            places = np.floor(in_picture_pixels(np.stack([x, y], -1), workspace, photo) * ratio)
+            places = np.floor(_through(lens, np.stack([x, y], -1), photo) * ratio)
         inside = ((places >= 0) & (places < (camera.width, camera.height))).all(-1)  # NaN is outside
         columns, rows = places[inside].astype(int).T
         result[first : first + len(y)][inside] = mask[rows, columns]

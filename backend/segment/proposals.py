@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.cluster import HDBSCAN
 
 from backend.segment.graph import SceneGraph
-from backend.segment.shaping import LEAST_PART, components
+from backend.segment.shaping import LEAST_PART, components_of
 
 SAMPLE_SHARE = 0.02
 SAMPLE_LEAST, SAMPLE_MOST = 2_000, 10_000
@@ -41,8 +41,8 @@ def proposals(
         cosines = _unit(features[part]) @ centres.T
         owner[part] = np.where(cosines.max(1) > _ALIKE, cosines.argmax(1), -1)
     owner[sample[labels >= 0]] = labels[labels >= 0]
-    parts = [part for label in range(count) for part in components(owner == label, means, graph)]
-    return sorted((part for part in parts if len(part) >= LEAST_PART), key=lambda part: (-len(part), part[0]))
+    parts = (part for part in components_of(owner, means, graph) if len(part) >= LEAST_PART)
+    return sorted(parts, key=lambda part: (-len(part), part[0]))
 
 
 def _unit(features: np.ndarray) -> np.ndarray:

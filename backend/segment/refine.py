@@ -83,14 +83,23 @@ class Followers:
         return result
 
 
-def without_strays(chosen: np.ndarray, scene: Gaussians) -> np.ndarray:
-    """(N,) bool without rows absurdly far from the rest: haze that a mask shone through."""
+def without_strays(chosen: np.ndarray, scene: Gaussians, pointed: np.ndarray) -> np.ndarray:
+    """(N,) bool without rows absurdly far from the rest: haze that a mask shone through.
+
+    `pointed` (N,) bool are rows that somebody chose by themselves, by a click or a look. They stay wherever they are,
+    and what was chosen around them.
+    """
     points = scene.means[chosen].astype(np.float64)
     if len(points) < 20:
         return chosen
     distances = np.linalg.norm(points - np.median(points, axis=0), axis=1)
+    reach = _STRAY * np.quantile(distances, 0.95)
+    near = distances <= reach
+    away, own = np.flatnonzero(~near), ~near & pointed[chosen]
+    if own.any():
+        near[away] = cKDTree(points[own]).query(points[away])[0] <= reach
     kept = chosen.copy()
-    kept[chosen] = distances <= _STRAY * np.quantile(distances, 0.95)
+    kept[chosen] = near
     return kept
 
 

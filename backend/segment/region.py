@@ -31,6 +31,7 @@ STANDS_APART = 2e-3  # cut per volume below which a region needs no picture to b
 _SOLID = 0.5  # opacity of rows that walkers may stand on; less: haze bridges what stands apart
 _NEIGHBOURS = 12  # fewer: thin poles fall to pieces; more: gaps are bridged
 _TOUCH = 0.3  # of the squared deviations between two rows: ends of long rows that touch are near
+_FLATTEST = 1e-4  # of a row's largest deviation
 _UNLIKE = 1.5  # deviations of a feature: a difference this large weakens a tie to 0.6; less: colours part objects
 _UNLIKE_CONTESTED = 0.7  # a person says what is beside the object where things touch: there colours tell them apart
 _AT_GROUND = 0.003  # factor on ties between the ground and what stands on it
@@ -194,8 +195,10 @@ class _Ties:
 def _deviations(scene: Gaussians, rows: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """(E,) float64 squared distance between pairs of the rows, in deviations of the two together."""
     axes = matrices_from_quats(scene.quats[rows].astype(np.float64))
-    scaled = axes * np.maximum(scene.scales[rows].astype(np.float64), 1e-9)[:, None]
+    scales = scene.scales[rows].astype(np.float64)
+    # Splats may be flat: of a plane's, alike turned, the sum of two squares would be singular, or rounded below 0.
+    scaled = axes * np.maximum(scales, np.maximum(_FLATTEST * scales.max(1, keepdims=True), 1e-9))[:, None]
     covariances = scaled @ scaled.transpose(0, 2, 1)
     between = (scene.means[rows[first]] - scene.means[rows[second]]).astype(np.float64)
     solved = np.linalg.solve(covariances[first] + covariances[second], between[..., None])[..., 0]
-    return (between * solved).sum(1)
+    return np.maximum((between * solved).sum(1), 0)

@@ -7,6 +7,7 @@ Either way votes become a posterior, rows without votes follow their neighbours,
 
 from __future__ import annotations
 
+import weakref
 from functools import cached_property, partial
 
 import numpy as np
@@ -20,7 +21,7 @@ from backend.segment.meant import LONG_SIDE as PICTURE_SIDE
 from backend.segment.meant import Meant
 from backend.segment.posterior import mask_votes, posterior
 from backend.segment.prepared import Prepared, Selection
-from backend.segment.prompts import Box, Clicks, Mask, Prompt, in_picture_pixels
+from backend.segment.prompts import Box, Clicks, Mask, Prompt, in_picture_pixels, shown_box, shown_clicks
 from backend.segment.seeds import Seeds, contributors, seeds_at
 from backend.train.views import in_picture
 from segwild_addon.protocol.errors import InputError
@@ -28,6 +29,32 @@ from segwild_addon.protocol.errors import InputError
 LONG_SIDE = 640  # pixels of the views that vote
 _BOX_POINTS = 5  # per side: where walks start in a box
 _BOX_TAIL = 0.02  # of a region's visible weight may lie beyond each side of its extent
+
+
+class _Reached:
+    """A selector for those who may outlive it: the one that was there, or one like it, made when it has gone.
+
+    Views are tens of megabytes, and a draft remembers prompts on any number of photos.
+    """
+
+    def __init__(self, selector: Selector) -> None:
+        self._known = weakref.ref(selector)
+        self._made = partial(
+            Selector, selector.prepared, selector.workspace, selector.photo, carrying=selector.carrying
+        )
+
+    def seeds(self, clicks: np.ndarray) -> Seeds:
+        return self._selector()._seeds_of(clicks)
+
+    def meant(self) -> Meant:
+        return self._selector().meant
+
+    def _selector(self) -> Selector:
+        selector = self._known()
+        if selector is None:
+            selector = self._made()
+            self._known = weakref.ref(selector)
+        return selector
 
 
 class Selector:
@@ -74,19 +101,23 @@ class Selector:
         return self._boxed(prompt)
 
     def prompts(self, clicks: Clicks) -> list[Prompted]:
-        """The clicks as parts of a draft, which photos and marks may share."""
+        """The clicks as parts of a draft, which photos and marks may share. They do not keep this view.
+
+        Raises InputError for a click where the photo's picture shows nothing.
+        """
         name = self.photo.name
         points, positive = clicks.points.tolist(), clicks.positive.tolist()
         looked_at = self.camera.fitted(PICTURE_SIDE)
         scale = (looked_at.width / self.camera.width, looked_at.height / self.camera.height)
-        places = self._on_picture(clicks.points) * scale
+        places = shown_clicks(self._on_picture(clicks.points), self.camera) * scale
+        reached = _Reached(self)
         return [
             Prompted(
                 (name, *point, sign),
                 sign,
                 name,
-                partial(self._seeds_of, np.array([point])),
-                Place(lambda: self.meant, *place),
+                partial(reached.seeds, np.array([point])),
+                Place(reached.meant, *place),
             )
             for point, sign, place in zip(points, positive, places.tolist(), strict=True)
         ]
@@ -99,11 +130,14 @@ class Selector:
         shares = (np.arange(_BOX_POINTS) + 1) / (_BOX_POINTS + 1)
         x, y = np.meshgrid(box.left + shares * (box.right - box.left), box.top + shares * (box.bottom - box.top))
         corners = np.array([[box.left, box.top], [box.right, box.bottom]])
-        wanted = self._on_picture(corners).ravel()
+        wanted = shown_box(self._on_picture(corners), self.camera).ravel()
         mass = self.seen.mass()
         pixels, _ = self.camera.project(self.scene.means.astype(np.float64))
         best, best_fit = None, 0.0
-        for start in np.stack([x.ravel(), y.ravel()], -1):
+        starts = np.stack([x.ravel(), y.ravel()], -1)
+        places = self._on_picture(starts)
+        shown = ((places >= 0) & (places <= (self.camera.width, self.camera.height))).all(1)
+        for start in starts[shown]:
             found = self._seeds_of(start[None])
             seeds = np.zeros(len(self.scene))
             seeds[found.rows] = found.weights

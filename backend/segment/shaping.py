@@ -38,13 +38,20 @@ def shrunk(chosen: np.ndarray, graph: SceneGraph, steps: int = 1) -> np.ndarray:
 
 def components(chosen: np.ndarray, means: np.ndarray, graph: SceneGraph) -> list[np.ndarray]:
     """Rows of each part that hangs together, (M,) int64 ascending, the largest part first."""
-    rows = np.flatnonzero(chosen)
-    place = np.full(len(chosen), -1)
+    return components_of(np.where(chosen, 0, -1), means, graph)
+
+
+def components_of(owner: np.ndarray, means: np.ndarray, graph: SceneGraph) -> list[np.ndarray]:
+    """The same of many sets at once: `owner` (N,) int says whose each row is, -1 for nobody's."""
+    rows = np.flatnonzero(owner >= 0)
+    place = np.full(len(owner), -1)
     place[rows] = np.arange(len(rows))
-    edges = graph.edges[chosen[graph.edges].all(1)]
+    first, second = owner[graph.edges].T
+    edges = graph.edges[(first >= 0) & (first == second)]
     apart = np.linalg.norm(means[edges[:, 0]].astype(np.float64) - means[edges[:, 1]], axis=1)
     edges = place[edges[apart <= _LINK * np.maximum(graph.spacing[edges].max(1), 1e-9)]]
     ties = coo_matrix((np.ones(len(edges), bool), edges.T), (len(rows), len(rows)))
     count, labels = connected_components(ties, directed=False)
     sizes = np.bincount(labels, minlength=count)
-    return [rows[labels == label] for label in np.argsort(-sizes, kind="stable")]
+    parts = np.split(rows[np.argsort(labels, kind="stable")], np.cumsum(sizes)[:-1])
+    return [parts[label] for label in np.argsort(-sizes, kind="stable")]

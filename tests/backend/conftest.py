@@ -23,6 +23,7 @@ from backend.render import Seen
 from backend.render.harmonics import C0
 from backend.scene import Camera, Gaussians, Photo, Workspace
 from backend.scene.cameras import looking_at
+from backend.scene.lenses import Lens
 from backend.scene.workspace import SparsePoints
 
 RED, BLUE, GROUND = 1, 2, 0
@@ -134,6 +135,18 @@ def blobs(tmp_path: Path, _blobs_master: tuple[Gaussians, np.ndarray]) -> Blobs:
         ]
     )
     return Blobs(workspace, scene, labels)
+
+
+def cropping(photo: Photo, share: float = 0.8) -> Lens:
+    """A lens whose picture shows the photo's middle, so much of each side."""
+    camera = photo.camera
+    assert camera is not None
+    y, x = np.meshgrid(np.linspace(0, 1, 33), np.linspace(0, 1, 33), indexing="ij")
+    rim = (1 - share) / 2
+    towards = np.stack([(x - rim) / share * camera.width, (y - rim) / share * camera.height], -1)
+    back = np.stack([(rim + share * x) * photo.width, (rim + share * y) * photo.height], -1)
+    grids = (towards.astype(np.float32), back.astype(np.float32))
+    return Lens(photo.width, photo.height, camera.width, camera.height, *grids)
 
 
 @pytest.fixture

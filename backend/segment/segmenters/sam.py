@@ -12,7 +12,7 @@ from backend.features import splat_hash
 from backend.features.neutral import Neutral
 from backend.features.sam import Embedding, Network, Predicted, embedded
 from backend.scene import Workspace
-from backend.segment.prompts import Box, Clicks, Mask, in_picture_pixels, on_photo
+from backend.segment.prompts import Box, Clicks, Mask, in_picture_pixels, on_photo, shown_box, shown_clicks
 from backend.segment.refine import log_odds
 from backend.segment.selection import Selector
 from backend.segment.suppression import boxes_of, distinct, packed
@@ -127,7 +127,7 @@ def mask_at(predicted: Predicted, scale: Scale) -> np.ndarray:
 def masked(sam: Sam, selector: Selector, prompt: Clicks | Box, scale: Scale) -> Mask:
     """Clicks, all of them together, or a box into the mask of the photo that the network means.
 
-    Raises InputError if it means nothing there.
+    Raises InputError if it means nothing there, or the photo's picture does not show where the prompt is.
     """
     photo, camera = selector.photo, selector.camera
     assert photo.camera is not None
@@ -136,12 +136,13 @@ def masked(sam: Sam, selector: Selector, prompt: Clicks | Box, scale: Scale) -> 
     def on_view(points: np.ndarray) -> np.ndarray:
         return in_picture_pixels(points, selector.workspace, photo) * ratio
 
-    embedding = sam.embed(photo.name, Neutral(selector.scene, camera))
+    # What the picture does not show is told before the network looks, which may take long.
     if isinstance(prompt, Clicks):
-        predicted = sam.predict(embedding, on_view(prompt.points), prompt.positive)
+        asked = (shown_clicks(on_view(prompt.points), camera), prompt.positive)
     else:
         corners = on_view(np.array([[prompt.left, prompt.top], [prompt.right, prompt.bottom]]))
-        predicted = sam.predict(embedding, None, None, corners.ravel())
+        asked = (None, None, shown_box(corners, camera).ravel())
+    predicted = sam.predict(sam.embed(photo.name, Neutral(selector.scene, camera)), *asked)
     pixels = on_photo(mask_at(predicted, scale), selector.workspace, photo, camera)
     if not pixels.any():
         raise InputError(

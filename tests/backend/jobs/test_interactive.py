@@ -15,9 +15,11 @@ from typing import Any
 
 import pytest
 
+from backend.children import Child
 from backend.jobs import interactive
 from backend.progress import Progress
 from segwild_addon.protocol import codec
+from segwild_addon.protocol.errors import ResourceError
 from segwild_addon.protocol.questions import Choose, Prepare
 from segwild_addon.protocol.values import Mark, Ready
 
@@ -154,4 +156,26 @@ def test_work_that_is_heard_of_is_not_silence(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(interactive, "Child", _Slow)
     asked = interactive.Interactive(tmp_path, tmp_path / "log")
     assert asked.ask(Prepare()) == READY
+    asked.stop()
+
+
+# The process itself, with answers that need too much.
+_FULL = """
+import sys, types
+class Answers:
+    def __init__(self, workspace): pass
+    def answer(self, question): raise MemoryError
+sys.modules["backend.stages.answers"] = types.SimpleNamespace(Answers=Answers)
+from backend.jobs import interactive
+interactive.main()
+"""
+
+
+def test_memory_that_ran_out_is_told_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "full.py").write_text(_FULL)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr(interactive, "Child", lambda _, log: Child("full", log))
+    asked = interactive.Interactive(tmp_path, tmp_path / "log")
+    with pytest.raises(ResourceError, match="Memory ran out"):
+        asked.ask(Choose((Mark((0.0, 0.0, 1.0), (0.0, 0.0, 0.0), 0.01),)))
     asked.stop()

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from backend.scene import Camera, Gaussians, Photo, Similarity, Workspace
+from backend.scene import Camera, Gaussians, Photo, Similarity, Workspace, files
 from backend.scene.files import write_arrays, write_json
 from backend.scene.lenses import Lens
 from backend.scene.workspace import FORMAT, SparsePoints
@@ -198,6 +201,29 @@ def test_lenses_are_found_by_photo(workspace: Workspace) -> None:
     assert lens.photo_from_picture.dtype == np.float32
     assert workspace.lens(PHOTOS[1]) is None
     assert workspace.lens(PHOTOS[2]) is None
+
+
+def test_a_lens_is_read_without_those_of_other_photos(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a thousand photos they are hundreds of megabytes, and every click asks."""
+    grids = np.random.default_rng(0).random((2, 5, 7, 2)).astype(np.float32)
+    workspace.write_lenses({name: Lens(82, 62, 80, 60, *grids) for name in ("fountain_1", "other", "another")})
+    asked = []
+
+    real = files.safe_open
+
+    @contextmanager
+    def recorded(path: Path, framework: str) -> Iterator[SimpleNamespace]:
+        with real(path, framework=framework) as file:
+
+            def get_tensor(name: str) -> np.ndarray:
+                asked.append(name)
+                return file.get_tensor(name)
+
+            yield SimpleNamespace(keys=file.keys, metadata=file.metadata, get_tensor=get_tensor)
+
+    monkeypatch.setattr(files, "safe_open", recorded)
+    assert workspace.lens(PHOTOS[0]) is not None
+    assert sorted(asked) == ["fountain_1/photo_from_picture", "fountain_1/picture_from_photo"]
 
 
 def test_a_capture_without_any_lens(workspace: Workspace) -> None:

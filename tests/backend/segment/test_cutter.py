@@ -86,6 +86,18 @@ def test_the_needles_go_and_the_ball_stays(spiky, outlines, mode) -> None:
         assert iou_after > ideal - 0.03
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_rows_far_from_the_edge_are_not_looked_at_and_nothing_changes(spiky, outlines, mode, monkeypatch) -> None:
+    scene, labels = spiky
+    made = cut(scene, labels == RED, outlines, Cutting(mode=mode))
+    monkeypatch.setattr(Outline, "in_reach", lambda outline, seen: np.ones(len(seen), bool))
+    all_looked_at = cut(scene, labels == RED, outlines, Cutting(mode=mode))
+    for name in FIELDS:
+        assert np.array_equal(getattr(made.parts, name), getattr(all_looked_at.parts, name))
+    for name in ("parents", "sides", "given", "dropped"):
+        assert np.array_equal(getattr(made, name), getattr(all_looked_at, name))
+
+
 def test_haze_around_the_ball_goes_and_the_ball_stays_as_wide(spiky, outlines) -> None:
     """Wide and thin, with few neighbours as wide: what counts is how far it reaches in the pictures."""
     scene, labels = spiky

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import zipfile
+
 import numpy as np
 import pytest
 
 from backend.scene import files
+from backend.scene.lock import locked
 from backend.segment import objects
 from backend.segment.posterior import seed_votes
 from segwild_addon.protocol.errors import InputError
@@ -26,8 +29,52 @@ def test_an_object_comes_back_as_it_was_saved(blobs) -> None:
     found = objects.find(blobs.workspace, "frog")
     assert (found.id, found.name, found.rows.tolist(), found.color) == (1, "frog", [4, 7], saved.color)
     assert found.probability == pytest.approx(probability[[4, 7]], rel=1e-6)
-    assert found.evidence[0].view == "a0"
-    assert np.array_equal(found.evidence[0].inside, evidence[0].inside)
+    (votes,) = objects.evidence(blobs.workspace, found)
+    assert (votes.kind, votes.view, votes.mask_mass) == ("seed", "a0", 0.0)
+    for name in ("rows", "inside", "outside", "mass"):
+        assert np.array_equal(getattr(votes, name), getattr(evidence[0], name))
+        assert getattr(votes, name).dtype == getattr(evidence[0], name).dtype
+
+
+def test_what_is_saved_is_what_is_found(blobs) -> None:
+    masks = {"a0": blobs.mask(blobs.red)}
+    sure = np.linspace(-1, 2, len(blobs.scene))
+    saved = objects.save(blobs.workspace, "frog", blobs.labels == blobs.red, sure, (), masks)
+    found = objects.find(blobs.workspace, "frog")
+    for name in ("rows", "probability"):
+        assert np.array_equal(getattr(saved, name), getattr(found, name))
+        assert getattr(saved, name).dtype == getattr(found, name).dtype
+    assert list(saved.masks) == list(found.masks) == ["a0"]
+    assert np.array_equal(found.masks["a0"], masks["a0"])
+    assert (saved.id, saved.name, saved.color, saved.look) == (found.id, found.name, found.color, found.look)
+
+
+def test_votes_are_read_by_who_asks_for_them_alone(blobs) -> None:
+    """Megabytes each: lists, pictures and exports do without."""
+    votes = seed_votes(np.arange(2000), inside=True)
+    objects.save(blobs.workspace, "frog", np.array([4]), np.ones(len(blobs.scene)), [votes])
+    path = objects.rows_file(blobs.workspace, 1)
+    with zipfile.ZipFile(path) as file:
+        member = file.getinfo("votes0.rows.npy")
+    damaged = bytearray(path.read_bytes())
+    first, end = member.header_offset + 100, member.header_offset + member.compress_size
+    damaged[first:end] = bytes(end - first)
+    path.write_bytes(damaged)
+    found = objects.find(blobs.workspace, "frog")
+    assert found.rows.tolist() == [4]
+    with pytest.raises(InputError, match="'frog' are damaged"):
+        objects.evidence(blobs.workspace, found)
+
+
+def test_others_may_change_the_scene_while_votes_are_packed(blobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = np.savez_compressed
+
+    def packing(file, **arrays) -> None:
+        with locked(blobs.workspace.root / ".scene.lock"):
+            real(file, **arrays)
+
+    monkeypatch.setattr(objects.np, "savez_compressed", packing)
+    assert save(blobs, "frog", [1]).id == 1
 
 
 def test_the_same_name_gets_new_rows_and_keeps_the_rest(blobs) -> None:

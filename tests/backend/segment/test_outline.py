@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import tracemalloc
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
 from scipy.special import ndtr
 
 from backend.scene.cameras import looking_at
-from backend.segment.outline import Footprints, Outline
+from backend.segment import outline as outlines
+from backend.segment.outline import Crossings, Footprints, Outline
 from backend.segment.split import Moments
 
 SIZE = 401
@@ -106,3 +108,49 @@ def test_what_is_behind_the_camera_or_out_of_the_picture_is_no_ellipse() -> None
     assert not outline.known(seen.pixels).any()
     assert not outline.crossings(seen).found.any()
     assert outline.shares(seen) == pytest.approx(0.5)
+
+
+def scattered(count: int) -> Moments:
+    """Needles and discs of all sizes and directions, in the picture and around it."""
+    random = np.random.default_rng(5)
+    axes = np.linalg.qr(random.normal(size=(count, 3, 3)))[0] * np.exp(random.uniform(-1, 4, (count, 1, 3))) * PX
+    return Moments(random.uniform(-0.7, 0.7, (count, 3)) * SIZE * PX, axes @ axes.transpose(0, 2, 1), np.ones(count))
+
+
+def islands() -> Outline:
+    """A mask of many small pieces with ragged rims, some of one pixel."""
+    random = np.random.default_rng(6)
+    coarse = np.kron(random.random((41, 41)) < 0.03, np.ones((10, 10), bool))[:SIZE, :SIZE]
+    return Outline("v", CAMERA, coarse ^ (random.random((SIZE, SIZE)) < 0.001), drawn=True)
+
+
+@pytest.mark.parametrize("outline", [half_plane(0.4, 20), half_plane(np.pi / 4, -60), islands()])
+def test_crossings_are_found_from_within_reach_alone(outline: Outline) -> None:
+    seen = Footprints.of(scattered(3000), CAMERA)
+    found, near = outline.crossings(seen).found, outline.in_reach(seen)
+    shown = outline.known(seen.pixels)
+    assert (found & shown).sum() > 100
+    assert near[found & shown].all()
+    assert (shown & ~near).any()
+
+
+def test_blocks_say_what_all_rows_at_once_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    outline, seen = islands(), Footprints.of(scattered(1000), CAMERA)
+    together, shares = outline.crossings(seen), outline.shares(seen)
+    monkeypatch.setattr(outlines, "_ROWS_AT_ONCE", 64)
+    apart = outline.crossings(seen)
+    for field in fields(Crossings):
+        assert np.array_equal(getattr(apart, field.name), getattr(together, field.name), equal_nan=True)
+    assert np.array_equal(outline.shares(seen), shares)
+
+
+def test_more_rows_take_little_more_memory() -> None:
+    outline, seen = half_plane(0.3, 5), Footprints.of(scattered(10_000), CAMERA)
+    outline.crossings(seen.take(slice(1)))  # what is made once
+    tracemalloc.start()
+    try:
+        outline.crossings(seen)
+        outline.shares(seen)
+        assert tracemalloc.get_traced_memory()[1] < 200 << 20  # all at once: 350
+    finally:
+        tracemalloc.stop()

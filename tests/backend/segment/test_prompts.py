@@ -9,10 +9,10 @@ import pytest
 
 from backend.capture.pictures import write_picture
 from backend.scene import Photo
-from backend.scene.lenses import Lens
-from backend.segment.prompts import Box, Clicks, Mask, on_photo, prompt_of
+from backend.segment.prompts import _ROWS_AT_ONCE, Box, Clicks, Mask, on_photo, prompt_of
 from backend.train.views import in_picture
 from segwild_addon.protocol.errors import InputError
+from tests.backend.conftest import cropping
 
 PHOTO = Photo("p", "p.jpg", 40, 30)
 
@@ -88,12 +88,7 @@ def test_a_lens_shows_less_than_the_photo(blobs) -> None:
     photo = blobs.photo("a0")
     assert photo.camera is not None
     width, height = photo.camera.width, photo.camera.height
-    y, x = np.meshgrid(np.linspace(0, 1, 33), np.linspace(0, 1, 33), indexing="ij")
-    # The picture shows the photo's middle, 80 % of each side.
-    towards = np.stack([(x - 0.1) / 0.8 * width, (y - 0.1) / 0.8 * height], -1).astype(np.float32)
-    back = np.stack([(0.1 + 0.8 * x) * photo.width, (0.1 + 0.8 * y) * photo.height], -1).astype(np.float32)
-    lens = Lens(photo.width, photo.height, width, height, towards, back)
-    blobs.workspace.write_lenses({"a0": lens})
+    blobs.workspace.write_lenses({"a0": cropping(photo)})
     drawn = on_photo(np.ones((height, width), bool), blobs.workspace, photo, photo.camera)
     assert drawn.mean() == pytest.approx(0.64, rel=0.02)
     assert drawn[photo.height // 2, photo.width // 2]
@@ -102,3 +97,11 @@ def test_a_lens_shows_less_than_the_photo(blobs) -> None:
     half[:, : width // 2] = True
     drawn = on_photo(half, blobs.workspace, photo, photo.camera)
     assert (in_picture(drawn, blobs.workspace, photo, photo.camera) != half).mean() < 0.01
+
+
+def test_the_way_back_to_a_photo_reads_its_lens_once(blobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    photo, asked = blobs.photo("a0"), []
+    assert photo.height > _ROWS_AT_ONCE
+    monkeypatch.setattr(blobs.workspace, "lens", lambda of: asked.append(of.name))
+    on_photo(blobs.mask(blobs.red)[::2, ::2], blobs.workspace, photo, photo.camera)
+    assert asked == ["a0"]

@@ -10,8 +10,10 @@ import pytest
 from backend.render.harmonics import C0
 from backend.scene import Gaussians
 from backend.scene.gaussians import concatenate
+from backend.scene.transforms import quats_from_matrices
 from backend.segment.ground import find_ground
-from backend.segment.region import Walks
+from backend.segment.region import Walks, _deviations
+from backend.segment.split import Moments
 
 
 def looks(scene: Gaussians) -> np.ndarray:
@@ -172,3 +174,38 @@ def test_ground_beside_an_object_is_not_what_was_clicked(blobs) -> None:
     region = walks.region([seeds(len(start), beside)])
     assert region is not None
     assert (blobs.labels[region.rows] == 0).mean() > 0.5
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("thin", [1e-13, 1e-9])
+def test_flat_splats_of_one_plane_can_be_walked_on(thin: float, seed: int) -> None:
+    """As other programs train them: two sizes and hardly a third, all turned as the wall is that they are of."""
+    x, y = (each.ravel() for each in np.meshgrid(np.linspace(-10, 10, 30), np.linspace(-10, 10, 30)))
+    random = np.random.default_rng(seed)
+    turn = np.linalg.qr(random.normal(size=(3, 3)))[0]
+    turn *= np.sign(np.linalg.det(turn))
+    quats = np.tile(quats_from_matrices(turn[None]).astype(np.float32), (x.size, 1))
+    walls = []
+    for away in (0.0, 30.0):
+        flat = np.stack([x, y, away + 1e-3 * random.normal(size=x.size)], 1)
+        walls.append(replace(rows(flat @ turn.T, (0.5, 0.5, thin), (0.5, 0.5, 0.5)), quats=quats))
+    scene = concatenate(walls)
+    apart = _deviations(scene, np.arange(len(scene)), np.arange(899), np.arange(1, 900))
+    assert np.isfinite(apart).all()
+    assert (apart >= 0).all()
+    region = Walks(scene, looks(scene), None).region([seeds(len(scene), np.array([450]))])
+    assert region is not None
+    assert 450 in region.rows
+    assert (region.rows < x.size).all()
+
+
+def test_rows_that_are_not_flat_are_as_far_apart_as_they_were(blobs) -> None:
+    random = np.random.default_rng(1)
+    sizes = np.exp(random.uniform(-6, -2, (len(blobs.scene), 3))).astype(np.float32)
+    scene = replace(blobs.scene, log_scales=np.log(sizes))
+    first, second = random.integers(0, len(scene), (2, 500))
+    covariances = Moments.of(scene, np.arange(len(scene))).covariances
+    between = (scene.means[first] - scene.means[second]).astype(np.float64)
+    solved = np.linalg.solve(covariances[first] + covariances[second], between[..., None])[..., 0]
+    found = _deviations(scene, np.arange(len(scene)), first, second)
+    assert found == pytest.approx((between * solved).sum(1), rel=1e-12)

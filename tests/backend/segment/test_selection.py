@@ -9,6 +9,7 @@ from backend.segment.prepared import Prepared
 from backend.segment.prompts import Box, Clicks, Mask
 from backend.segment.selection import Selector
 from segwild_addon.protocol.errors import InputError
+from tests.backend.conftest import cropping
 
 
 def selector(blobs) -> Selector:
@@ -57,3 +58,28 @@ def test_a_box_around_a_blob(blobs) -> None:
 def test_a_click_into_the_sky(blobs) -> None:
     with pytest.raises(InputError, match="no surface"):
         selector(blobs).select(clicks((200.0, 2.0)))
+
+
+def test_what_the_picture_does_not_show_of_a_photo_cannot_be_pointed_at(blobs) -> None:
+    """Pictures are undistorted, and the wider the lens the more of the photo's rim they lack."""
+    blobs.workspace.write_lenses({"a0": cropping(blobs.photo())})
+    prepared = selector(blobs)  # its photo has 400 x 300 pixels, of which the picture shows 40..360 x 30..270
+    for x, y in ((20.0, 150.0), (200.0, 295.0), (385.0, 150.0)):
+        with pytest.raises(InputError, match="outside the part of the photo"):
+            prepared.select(clicks((x, y)))
+    with pytest.raises(InputError, match="outside the part of the photo"):
+        prepared.select(clicks((200.0, 200.0), (20.0, 150.0), positive=(True, False)))
+    with pytest.raises(InputError, match="outside the part of the photo"):
+        prepared.select(Box(5, 5, 35, 290))
+    assert prepared.select(clicks((38.5, 190.0))).chosen.any()  # beside its rim, which is meant
+
+
+def test_no_walk_starts_where_a_box_leaves_the_picture(blobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clipped, such places would be the rim of the picture."""
+    blobs.workspace.write_lenses({"a0": cropping(blobs.photo(), 0.5)})
+    prepared, starts = selector(blobs), []
+    real = prepared._seeds_of
+    monkeypatch.setattr(prepared, "_seeds_of", lambda places: (starts.append(places[0]), real(places))[1])
+    assert prepared.select(Box(0, 0, 400, 300)).chosen.any()
+    assert len(starts) > 1
+    assert all(100 <= x <= 300 and 75 <= y <= 225 for x, y in starts)

@@ -7,7 +7,7 @@ import pytest
 
 from backend.scene import Gaussians
 from backend.segment.graph import scene_graph
-from backend.segment.shaping import components, grown, shrunk
+from backend.segment.shaping import components, components_of, grown, shrunk
 from tests.backend.conftest import blob_scene
 
 
@@ -56,6 +56,16 @@ def test_parts_are_all_there_largest_first(known, graph) -> None:
     assert (labels[parts[0]] == 1).all()
     assert (labels[parts[1]] == 2).all()
     assert np.array_equal(np.sort(np.concatenate(parts)), np.flatnonzero(both))
+
+
+def test_many_sets_fall_apart_as_each_alone(known, graph) -> None:
+    scene, _ = known
+    owner = np.random.default_rng(0).integers(-1, 3, len(scene.means))  # neighbours of several owners, and crumbs
+    alone = [part for number in range(3) for part in components(owner == number, scene.means, graph)]
+    together = components_of(owner, scene.means, graph)
+    assert len(together) > 100
+    assert [len(part) for part in together] == sorted((len(part) for part in together), reverse=True)
+    assert {tuple(part) for part in together} == {tuple(part) for part in alone}
 
 
 def test_nothing_has_no_parts(known, graph) -> None:

@@ -42,7 +42,7 @@ def test_what_marks_choose_is_what_is_kept(blobs, photos: bool) -> None:
     assert np.array_equal(opened(blobs, kept.rows), rows)
     item = objects.find(blobs.workspace, "frog")
     assert np.array_equal(item.rows, rows)
-    assert {votes.kind for votes in item.evidence} == {"region", "seed"}
+    assert {votes.kind for votes in objects.evidence(blobs.workspace, item)} == {"region", "seed"}
 
 
 class Heard(Quiet):

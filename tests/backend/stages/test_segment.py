@@ -157,7 +157,7 @@ def test_segment_anything_is_asked_from_other_sides(blobs, small_sam: Path, monk
     result = segment.run(request, Quiet())
     assert [step["used"] for step in result["orbit"]] == [True, True]
     found = objects.find(blobs.workspace, "red")
-    assert [votes.view for votes in found.evidence if votes.kind == "orbit"] == [
+    assert [votes.view for votes in objects.evidence(blobs.workspace, found) if votes.kind == "orbit"] == [
         step["view"] for step in result["orbit"]
     ]
     assert result["gaussians"] == len(found.rows)
@@ -179,7 +179,7 @@ def test_who_stops_a_look_around_has_the_object_of_that_moment(
     with pytest.raises(Cancelled):
         segment.run(request, Stops())
     found = objects.find(blobs.workspace, "red")
-    assert [votes.kind for votes in found.evidence].count("orbit") == 1
+    assert [votes.kind for votes in objects.evidence(blobs.workspace, found)].count("orbit") == 1
     assert cuts.load(blobs.workspace, found) is None
 
 
@@ -199,7 +199,7 @@ def test_features_make_an_object(blobs) -> None:
     found = objects.find(blobs.workspace, "red")
     assert result["gaussians"] == len(found.rows)
     assert blobs.iou(found.rows, blobs.red) > 0.85
-    assert [votes.kind for votes in found.evidence] == ["features", "seed", "seed"]
+    assert [votes.kind for votes in objects.evidence(blobs.workspace, found)] == ["features", "seed", "seed"]
     fewer = Segment(root, "red", "a0", points, segmenter="features", margin=1.9)
     assert segment.run(fewer, Quiet())["gaussians"] < result["gaussians"]
 

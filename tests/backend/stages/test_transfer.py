@@ -48,8 +48,8 @@ def test_labels_of_one_photo_become_objects_all_around(blobs, tmp_path: Path) ->
     for name, label in (("red ball", blobs.red), ("blue ball", blobs.blue), ("ground", 0)):
         found = objects.find(blobs.workspace, name)
         assert blobs.iou(found.rows, label) > 0.85
-        assert {votes.kind for votes in found.evidence} == {"labels"}
-        said = found.evidence[0]
+        (said,) = objects.evidence(blobs.workspace, found)
+        assert said.kind == "labels"
         assert (said.inside.astype(int) + said.outside).max() <= UNIT + 1
 
 

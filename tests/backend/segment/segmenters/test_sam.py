@@ -20,6 +20,7 @@ from backend.segment.segmenters.sam import Wanted
 from backend.segment.selection import Selector
 from backend.segment.suppression import unpacked
 from segwild_addon.protocol.errors import InputError
+from tests.backend.conftest import cropping
 
 
 def test_clicks_on_a_view(blobs, small_sam: Path) -> None:
@@ -120,3 +121,12 @@ def test_a_network_that_sees_nothing(blobs) -> None:
     selector = Selector(Prepared.of(blobs.workspace), blobs.workspace, blobs.photo("a0"))
     with pytest.raises(InputError, match="sees nothing"):
         masked(Blind(SimpleNamespace(), blobs.workspace), selector, Box(40, 20, 180, 120), "auto")
+
+
+def test_no_network_is_asked_about_what_the_picture_does_not_show(blobs) -> None:
+    blobs.workspace.write_lenses({"a0": cropping(blobs.photo())})
+    selector = Selector(Prepared.of(blobs.workspace), blobs.workspace, blobs.photo("a0"))
+    nobody = Sam(SimpleNamespace(), blobs.workspace)
+    for prompt in (Clicks(np.array([[20.0, 150]]), np.array([True])), Box(5, 5, 35, 290)):
+        with pytest.raises(InputError, match="outside the part of the photo"):
+            masked(nobody, selector, prompt, "auto")
