@@ -207,6 +207,7 @@ class SegwildStatus(bpy.types.PropertyGroup):
     )
     through: BoolProperty(name="Through", description="Box and brush also take what is hidden behind other splats")
     new_name: StringProperty(name="Name", description="Name of the object that is made", default="Object")
+    export_folder: StringProperty(description="Where the last export went", options={"SKIP_SAVE"})
 
 
 _CLASSES = (SegwildObject, SegwildCollection, SegwildPrompt, SegwildScene, SegwildStatus)

@@ -61,7 +61,8 @@ class SEGWILD_OT_export_ply(bpy.types.Operator, ExportHelper):
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         """The file browser, with the name of what is written in the folder of the last export."""
         if not self.properties.is_property_set("filepath"):  # what is there from the last time does not count as set
-            folder = Path(self.filepath or bpy.data.filepath).parent
+            # Blender remembers no settings of what ends later than its file browser.
+            folder = Path(context.window_manager.segwild.export_folder or Path(bpy.data.filepath).parent)
             self.filepath = str(folder / (self._name(context) + self.filename_ext))
         return super().invoke(context, event)
 
@@ -86,7 +87,7 @@ class SEGWILD_OT_export_ply(bpy.types.Operator, ExportHelper):
             self._taking = export.taking(objects, depsgraph, frame=self.frame, lit=self.lit)
             if not self.options.is_invoke or context.window is None or bpy.app.background:
                 self._taken = finished(self._taking)
-                return self._told(finished(self._writing()))
+                return self._told(context, finished(self._writing()))
         except SegWildError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
@@ -122,7 +123,7 @@ class SEGWILD_OT_export_ply(bpy.types.Operator, ExportHelper):
         if written is None:
             return {"RUNNING_MODAL"} if self._aside is None else {"PASS_THROUGH"}
         self._stop(context)
-        return self._told(written)
+        return self._told(context, written)
 
     def cancel(self, context: bpy.types.Context) -> None:
         if not hasattr(self, "_timer"):  # the file browser was left: nothing has begun
@@ -158,7 +159,8 @@ class SEGWILD_OT_export_ply(bpy.types.Operator, ExportHelper):
         if context.workspace is not None:
             context.workspace.status_text_set(None)
 
-    def _told(self, written: int) -> set[str]:
+    def _told(self, context: bpy.types.Context, written: int) -> set[str]:
+        context.window_manager.segwild.export_folder = str(self._path.parent)
         left_out = sum(len(each) for each in self._taken) - written
         if left_out:
             self.report({"WARNING"}, f"{left_out} splats are not finite and were not written.")
