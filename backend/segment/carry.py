@@ -23,6 +23,7 @@ from backend.segment.mincut import minimum_cut
 from backend.segment.posterior import Votes, mask_votes
 
 LONG_SIDE = 320  # pixels of the views a selection is carried to
+OFFERED = 3  # poses for each that is wanted: from behind, other things stand before what was selected
 
 
 @dataclass(frozen=True)
@@ -46,15 +47,17 @@ class Carrying:
 def carried_votes(
     scene: Gaussians,
     chosen: np.ndarray,  # (N,) bool
-    cameras: Sequence[tuple[str, Camera]],  # photos to carry to, their poses
+    cameras: Sequence[tuple[str, Camera]],  # photos to carry to, their poses, the most wanted first
     settings: Carrying,
     known: np.ndarray | None = None,  # (N,) bool, rows that the prompt itself spoke about; None: all
 ) -> list[Votes]:
-    """One vote per photo that shows enough of the selection; deterministic."""
-    votes = []
+    """One vote per photo that shows enough of the selection, of at most `settings.views`; deterministic."""
+    votes: list[Votes] = []
     known = np.ones(len(chosen), bool) if known is None else known
     channels = np.stack([chosen, known], 1).astype(np.float32)
     for name, camera in cameras:
+        if len(votes) == settings.views:
+            break
         view = Neutral(scene, camera.fitted(LONG_SIDE))
         share, heard = np.moveaxis(view.seen.render_channels(channels), -1, 0)
         if (share > 0.5).sum() < settings.least_px:
@@ -81,7 +84,10 @@ def spread_views(
     *,
     besides: Camera,  # the view the prompt was given in
 ) -> list[tuple[str, Camera]]:
-    """Up to `count` poses that have the selection in their frame, from directions as different as can be."""
+    """Up to `count` poses that have the selection in their frame, from directions as different as can be.
+
+    Fewer are the first of more. Whether something stands before the selection is not asked.
+    """
     centre = np.median(points, axis=0)
     facing = []
     for name, camera in cameras:

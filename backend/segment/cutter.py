@@ -25,7 +25,7 @@ from backend.render.harmonics import C0
 from backend.scene import Camera, Gaussians
 from backend.scene.gaussians import FIELDS, concatenate
 from backend.scene.transforms import matrices_from_quats
-from backend.segment.carry import Carrying, redrawn, spread_views
+from backend.segment.carry import OFFERED, Carrying, redrawn, spread_views
 from backend.segment.junk import needles
 from backend.segment.outline import Footprints, Outline
 from backend.segment.split import Moments, edged, halves, shortened, shrunk
@@ -88,7 +88,8 @@ def outlines_of(
     drawn: Sequence[Outline],
     settings: Cutting,
 ) -> list[Outline]:
-    """The drawn outlines, and those of the rendered selection in other photos, moved to edges of colour there.
+    """The drawn outlines, and those of the rendered selection in `settings.views` other photos that show it, moved to
+    edges of colour there.
 
     Needles have no word in that: where they reach is the question.
     """
@@ -102,10 +103,14 @@ def outlines_of(
     if not others:
         return result
     first = result[0].camera if result else others[0][1]
-    views = spread_views(others, points, settings.views, besides=first)
-    if not result and others[0][0] not in {name for name, _ in views}:
-        views = [others[0], *views]
+    views = spread_views(others, points, OFFERED * settings.views, besides=first)
+    most = len(result) + settings.views
+    if not result and others[0][0] not in {name for name, _ in views[: settings.views]}:
+        views = [others[0], *(view for view in views if view[0] != others[0][0])]
+        most += 1
     for name, camera in views:
+        if len(result) == most:
+            break
         view = Neutral(scene, camera.fitted(_LONG_SIDE))
         share = view.seen.render_channels(body.astype(np.float32)[:, None])[..., 0]
         if (share > 0.5).sum() < _LEAST_PX:

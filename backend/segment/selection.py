@@ -14,7 +14,7 @@ import numpy as np
 
 from backend.render import Seen
 from backend.scene import Camera, Photo, Workspace
-from backend.segment.carry import Carrying, carried_votes, spread_views
+from backend.segment.carry import OFFERED, Carrying, carried_votes, spread_views
 from backend.segment.draft import Place, Prompted, selected
 from backend.segment.framed import Framed
 from backend.segment.meant import LONG_SIDE as PICTURE_SIDE
@@ -176,7 +176,7 @@ class Selector:
             if photo.camera is not None and photo.name not in drawn
         ]
         points = self.scene.means[selection.chosen].astype(np.float64)
-        views = spread_views(others, points, self.carrying.views, besides=self.camera)
+        views = spread_views(others, points, OFFERED * self.carrying.views, besides=self.camera)
         known = posterior(len(self.scene), selection.evidence).voted
         votes = carried_votes(self.scene, selection.chosen, views, self.carrying, known)
         return self.prepared.decided([*selection.evidence, *votes]) if votes else selection

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,7 @@ from backend.render import Seen
 from backend.render.harmonics import C0
 from backend.scene import Camera, Gaussians, Photo, Workspace
 from backend.scene.cameras import looking_at
+from backend.scene.gaussians import concatenate
 from backend.scene.lenses import Lens
 from backend.scene.workspace import SparsePoints
 
@@ -147,6 +148,18 @@ def cropping(photo: Photo, share: float = 0.8) -> Lens:
     back = np.stack([(rim + share * x) * photo.width, (rim + share * y) * photo.height], -1)
     grids = (towards.astype(np.float32), back.astype(np.float32))
     return Lens(photo.width, photo.height, camera.width, camera.height, *grids)
+
+
+@pytest.fixture
+def walled(blobs: Blobs) -> Blobs:
+    """The same with a wall behind the blobs, which hides them from `a2`, `a3` and `a4`."""
+    x, z = (each.ravel() for each in np.meshgrid(np.linspace(-1.6, 1.6, 60), np.linspace(0, 1.6, 30)))
+    wall = blobs.scene.take(np.resize(np.flatnonzero(blobs.labels == GROUND), x.size))
+    flat = np.log(np.tile([0.05, 0.004, 0.05], (x.size, 1))).astype(np.float32)
+    means = np.stack([x, np.full(x.size, 0.45), z], 1).astype(np.float32)
+    scene = concatenate([blobs.scene, replace(wall, means=means, log_scales=flat)])
+    scene.save(blobs.workspace.splats)
+    return Blobs(blobs.workspace, scene, np.append(blobs.labels, np.full(x.size, GROUND)))
 
 
 @pytest.fixture

@@ -5,7 +5,10 @@ from __future__ import annotations
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from backend.segment.carry import Carrying, _mixture, redrawn, spread_views
+from backend.segment.carry import Carrying, _mixture, carried_votes, redrawn, spread_views
+from backend.segment.prepared import Prepared
+from backend.segment.prompts import Mask
+from backend.segment.selection import Selector
 
 
 def test_a_ragged_rim_moves_to_the_edge_of_the_colours() -> None:
@@ -56,3 +59,17 @@ def test_views_are_spread_around_the_selection(blobs) -> None:
     assert names[0] == "a3"  # opposite of a0
     assert len(set(names)) == 2
     assert spread_views(cameras, points + 50, 3, besides=cameras[0][1]) == []
+
+
+def test_photos_that_do_not_see_the_selection_are_replaced(walled) -> None:
+    """Of six photos around the ball three stand behind a wall, among them the first that is asked."""
+    selector = Selector(Prepared.of(walled.workspace), walled.workspace, walled.photo(), carrying=Carrying(views=2))
+    selection = selector.select(Mask(walled.mask(walled.red)))
+    carried = selector.carried(selection)
+    assert sorted(votes.view for votes in carried.evidence if votes.kind == "carried") == ["a1", "a5"]
+
+
+def test_no_more_photos_vote_than_were_wanted(blobs) -> None:
+    cameras = [(photo.name, photo.camera) for photo in blobs.workspace.used_photos()]
+    votes = carried_votes(blobs.scene, blobs.labels == blobs.red, cameras, Carrying(views=2))
+    assert [each.view for each in votes] == ["a0", "a1"]

@@ -200,6 +200,15 @@ def test_outlines_are_found_without_a_drawn_one(blobs) -> None:
         assert (metrics.iou(outline.mask, share[..., 0] > 0.5) or 0) > 0.85
 
 
+def test_photos_that_show_no_outline_are_replaced(walled) -> None:
+    photos = [(photo.name, photo.camera) for photo in walled.workspace.used_photos()]
+    drawn = Outline("a0", photos[0][1], walled.mask(walled.red)[::2, ::2], drawn=True)
+    spacing = scene_graph(walled.scene).spacing
+    found = outlines_of(walled.scene, walled.labels == RED, spacing, photos, [drawn], Cutting(views=2))
+    assert found[0] is drawn
+    assert sorted(outline.name for outline in found[1:]) == ["a1", "a5"]
+
+
 def test_guessed_outlines_hold_all_that_is_shown(blobs) -> None:
     """Half of the ball has the ground's colour: it stays."""
     photos = [(photo.name, photo.camera) for photo in blobs.workspace.used_photos()]
