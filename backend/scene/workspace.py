@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -52,6 +53,12 @@ class SparsePoints:
     tracks: np.ndarray  # (M,) int32, number of photos that see the point
     seen_point: np.ndarray  # (S,) int32, observations: index of the point ...
     seen_photo: np.ndarray  # (S,) int32, ... and row in photos.json of the photo that sees it
+
+    def spread(self) -> float:
+        """The radius around their median that holds 90 % of them; infinite if there are none."""
+        if not len(self.positions):
+            return math.inf
+        return float(np.quantile(np.linalg.norm(self.positions - np.median(self.positions, axis=0), axis=1), 0.9))
 
     def by_photo(self, photos: Sequence[Photo]) -> dict[str, np.ndarray]:
         """The positions (K, 3) of the points that each photo sees, by its name; `photos` are all of photos.json."""

@@ -24,7 +24,7 @@ class Adaptive:
     grow_from: float = 0.08  # fraction of the steps
     grow_until: float = 0.60
     growth_max: float = 1.3  # largest factor per event; more: faster, less selective
-    split_above: float = 0.01  # larger rows are split, smaller ones doubled; unit: scene extent
+    split_above: float = 0.01  # larger rows are split, smaller ones doubled; unit: what the sparse points span
     prune_below: float = 0.01  # opacity
     largest: float = 0.5  # rows wider than this are dropped; unit: scene extent
 

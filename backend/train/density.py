@@ -47,9 +47,12 @@ def event_interval(steps: int) -> int:
 
 
 def grow(
-    rows: Parameters, statistics: Statistics, policy: Adaptive, *, step: int, steps: int, extent: float, seed: int
+    rows: Parameters, statistics: Statistics, policy: Adaptive, *, step: int, steps: int, span: float, seed: int
 ) -> int:
-    """Multiply the rows that pull hardest, as many as the schedule asks for; returns how many were added."""
+    """Multiply the rows that pull hardest, as many as the schedule asks for; returns how many were added.
+
+    `span` is the radius of the sparse points, scene units: cameras may stand many times as far from what they show.
+    """
     count = len(rows)
     interval = event_interval(steps)
     left = max(1, math.ceil((policy.grow_until * steps - step) / interval))
@@ -61,7 +64,7 @@ def grow(
         return 0
     chosen = torch.topk(pull, wanted).indices.sort().values
     scales = rows["log_scales"].detach()[chosen].exp()
-    large = scales.amax(1) > policy.split_above * extent
+    large = scales.amax(1) > policy.split_above * span
     copies = {name: value.detach()[chosen].clone() for name, value in rows.values.items()}
 
     # A split row becomes two smaller ones, drawn from its own density; a small one is doubled in place.

@@ -67,6 +67,7 @@ class Training:
         self.smooth_loss = math.nan
         self.transients = Transients()
         points = workspace.points()
+        self.span = min(points.spread(), self.extent)
         first = initial(points, self.photos, cap=config.density.cap, sh_degree=config.sh_degree, seed=config.seed)
         self.rows = Parameters(self._there(first | config.appearance.initial_rows(len(first["means"]))))
         own_sky = config.own_sky_rate > 0
@@ -256,7 +257,7 @@ class Training:
                 policy,
                 step=done,
                 steps=config.steps,
-                extent=self.extent,
+                span=self.span,
                 seed=config.seed,
             )
         drop = density.useless(self.rows, policy, extent=self.extent, cameras=self.cameras)

@@ -259,6 +259,17 @@ def test_each_photo_has_the_points_that_it_sees() -> None:
     assert {name: own[:, 0].tolist() for name, own in found.items()} == {"a": [0, 3], "b": [], "c": [9, 6, 0], "d": []}
 
 
+def test_points_spread_as_far_as_most_of_them_lie() -> None:
+    def spread(*places: float) -> float:
+        none = np.zeros(len(places), np.float32)
+        positions = np.stack([none + 5, np.array(places, np.float32), none], 1).astype(np.float32)
+        few = none.astype(np.int32)
+        return SparsePoints(positions, np.zeros((len(places), 3), np.uint8), none, few, few[:0], few[:0]).spread()
+
+    assert spread(*range(11), *range(0, -11, -1), 900.0) == pytest.approx(10, abs=1)
+    assert spread() == np.inf
+
+
 def test_gaussians_before_and_after_training(workspace: Workspace) -> None:
     refusal = refusal_of("no-splats-yet", workspace.gaussians)
     assert "segwild train" in refusal.hint

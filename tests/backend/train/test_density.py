@@ -56,10 +56,28 @@ def changed(device: str) -> tuple[dict[str, torch.Tensor], torch.Tensor, int]:
     statistics = density.Statistics.empty(len(rows), device)
     visible = torch.arange(0, 50, 2).to(device)
     statistics.add(visible, torch.tensor(random.uniform(0, 1, (25, 2)), dtype=torch.float32).to(device), camera)
-    added = density.grow(rows, statistics, POLICY, step=20, steps=100, extent=1.0, seed=3)
+    added = density.grow(rows, statistics, POLICY, step=20, steps=100, span=1.0, seed=3)
     drop = density.useless(rows, POLICY, extent=1.0, cameras=[(camera, 3.0)])
     rows.take((~drop).nonzero()[:, 0])
     return {name: value.detach().cpu() for name, value in rows.values.items()}, drop.cpu(), added
+
+
+def test_rows_are_split_that_are_large_for_what_the_points_span() -> None:
+    for span, split in ((1.0, True), (100.0, False)):
+        rows = Parameters(
+            {
+                "means": torch.zeros(4, 3),
+                "quats": torch.tensor([[1.0, 0, 0, 0]]).repeat(4, 1),
+                "log_scales": torch.full((4, 3), float(np.log(0.1))),
+                "opacity_logits": torch.zeros(4),
+            }
+        )
+        statistics = density.Statistics(torch.ones(4), torch.ones(4))
+        added = density.grow(rows, statistics, Adaptive(cap=8), step=59, steps=100, span=span, seed=0)
+        assert added == 1
+        moved = rows["means"].detach().abs().amax(1) > 0
+        smaller = rows["log_scales"].detach()[:, 0] < np.log(0.099)
+        assert moved.sum() == smaller.sum() == (2 if split else 0)
 
 
 def test_growing_and_dropping_on_a_device_equal_those_on_the_cpu() -> None:
