@@ -38,7 +38,7 @@ class SEGWILD_PT_light(bpy.types.Panel):
         elif not thumbnails.photos(_workspace(context)):
             text(layout, context, "This scene has no light of photos. Grading below works all the same.")
         else:
-            row = layout.row()
+            row = layout.split(factor=0.5)
             for name, label, chosen in (("a", "Photo", facts.look_a), ("b", "Second photo", facts.look_b)):
                 column = row.column(align=True)
                 column.enabled = name == "a" or bool(facts.look_a)

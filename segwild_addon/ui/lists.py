@@ -29,6 +29,7 @@ class SEGWILD_UL_objects(bpy.types.UIList):
             swatch = row.row()
             swatch.ui_units_x = 0.8
             swatch.prop(item, "color", text="")
+            row.separator(factor=0.5)
             row.prop(item, "name", text="", emboss=False)
         else:
             row.label(text=rest_name(item), icon="OUTLINER_DATA_POINTCLOUD")

@@ -50,7 +50,7 @@ class Layout(SimpleNamespace):
     def row(self, **_: Any) -> Layout:
         return Layout(self)
 
-    column = box = row
+    column = box = split = row
 
     def _draws(self, *_: Any, **__: Any) -> None: ...
 
