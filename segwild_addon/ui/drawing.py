@@ -24,13 +24,16 @@ class SEGWILD_PT_drawing(bpy.types.Panel):
         layout.use_property_decorate = False
         layout.prop(settings, "highlight_color")
         layout.prop(settings, "half_resolution", text="Coarse While Moving")
-        layout.prop(settings, "budget", text="Splats While Moving")
+        whole = layout.column()
+        whole.use_property_split = False  # beside the field the label would be cut off
+        whole.prop(settings, "budget", text="Splats While Moving")
         column = layout.column(align=True)
         column.operator_context = "INVOKE_DEFAULT"
         photo = cameras.selected(context)
         column.operator("segwild.look_through", text=f"Look Through {photo or 'Photo…'}", icon="VIEW_CAMERA")
         column.operator("segwild.render", icon="RENDER_STILL")
         column.operator("segwild.render", text="Render Animation with Splats", icon="RENDER_ANIMATION").animation = True
+        column.operator_context = "INVOKE_REGION_WIN"  # the sidebar is no 3D view
         column.operator("segwild.viewport_image", icon="IMAGE_DATA")
 
 

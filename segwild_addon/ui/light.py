@@ -8,7 +8,7 @@ from bpy.props import EnumProperty, IntProperty
 from ..data import light, scenes
 from ..operators import appearance
 from . import thumbnails
-from .lists import index_get, index_set
+from .lists import index_get, index_set, rest_name
 from .panels import text
 
 ICONS_SCALE = 5.0
@@ -32,22 +32,22 @@ class SEGWILD_PT_light(bpy.types.Panel):
             text(layout, context, "Choose an object in the list above.")
             return
         facts, state = ob.segwild, context.window_manager.segwild_light
-        layout.label(text="Everything else" if facts.kind == "REST" else ob.name, icon="OUTLINER_OB_POINTCLOUD")
+        layout.label(text=rest_name(ob) if facts.kind == "REST" else ob.name, icon="OUTLINER_OB_POINTCLOUD")
         if scenes.scene_of(ob) is None:
             text(layout, context, "Its scene is not in this file, and so are no photos. Grading works all the same.")
         elif not thumbnails.photos(_workspace(context)):
             text(layout, context, "This scene has no light of photos. Grading below works all the same.")
         else:
-            row = layout.row()
+            row = layout.split(factor=0.5)
             for name, label, chosen in (("a", "Photo", facts.look_a), ("b", "Second photo", facts.look_b)):
                 column = row.column(align=True)
                 column.enabled = name == "a" or bool(facts.look_a)
-                column.label(text=label)
-                column.template_icon_view(state, f"photo_{name}", show_labels=True, scale=ICONS_SCALE, scale_popup=4.0)
-                line = column.row(align=True)
-                line.prop(state, f"photo_{name}", text="")
+                head = column.row(align=True)  # in the line of the name, the symbol would leave no room for that
+                head.label(text=label)
                 if chosen:
-                    line.operator("segwild.look_through", text="", icon="VIEW_CAMERA").photo = chosen
+                    head.operator("segwild.look_through", text="", icon="VIEW_CAMERA", emboss=False).photo = chosen
+                column.template_icon_view(state, f"photo_{name}", show_labels=True, scale=ICONS_SCALE, scale_popup=4.0)
+                column.prop(state, f"photo_{name}", text="")
                 column.active = bool(chosen) or name == "a"
             column = layout.column()
             column.use_property_split = True

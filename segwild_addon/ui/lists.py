@@ -29,9 +29,10 @@ class SEGWILD_UL_objects(bpy.types.UIList):
             swatch = row.row()
             swatch.ui_units_x = 0.8
             swatch.prop(item, "color", text="")
+            row.separator(factor=0.5)
             row.prop(item, "name", text="", emboss=False)
         else:
-            row.label(text="Everything else", icon="OUTLINER_DATA_POINTCLOUD")
+            row.label(text=rest_name(item), icon="OUTLINER_DATA_POINTCLOUD")
         count = row.row()
         count.alignment = "RIGHT"
         count.active = False
@@ -99,6 +100,13 @@ class SEGWILD_PT_objects(bpy.types.Panel):
                 column.operator(f"segwild.{operator}")
             if scene is not None and scene.library is not None:
                 body.label(text="A linked scene cannot be edited", icon="LINKED")
+
+
+def rest_name(rest: bpy.types.Object) -> str:
+    """What the rest of a scene is called."""
+    scene = scenes.scene_of(rest)
+    alone = scene is not None and len(scenes.splat_objects(scene)) == 1
+    return "Everything" if alone else "Everything else"
 
 
 def short(count: int) -> str:

@@ -104,7 +104,7 @@ class SEGWILD_PT_make(_Panel):
             header, body = layout.panel("segwild_passers_by", default_closed=True)
             header.label(text="Passers-By")
             if body is not None:
-                body.prop(settings, "people_weights", placeholder="found by difference alone")
+                body.prop(settings, "people_weights", text="Weights", placeholder="none")
             row = layout.row()
             row.scale_y = 1.4
             row.operator("segwild.make_scene", icon="PLAY")

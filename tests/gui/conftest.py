@@ -45,11 +45,13 @@ def running(folder: Path) -> Iterator[Driver]:
     yield from begun(folder)
 
 
-def begun(folder: Path, environment: dict[str, str] | None = None) -> Iterator[Driver]:
+def begun(
+    folder: Path, environment: dict[str, str] | None = None, window: tuple[str, ...] = WINDOW
+) -> Iterator[Driver]:
     """A Blender with its window and the extension, until it is let go of."""
     driver = Driver(folder)
     try:
-        driver.start(*WINDOW, env=environment)
+        driver.start(*window, env=environment)
         archive = _archive(folder)
         driver.run(f"""
             bpy.ops.extensions.package_install_files(
@@ -166,6 +168,10 @@ def imported(blender: Driver, workspace: Path) -> Driver:
 
 @pytest.fixture
 def service(workspace: Path) -> Iterator[dict[str, Any]]:
+    yield from serving(workspace)
+
+
+def serving(workspace: Path) -> Iterator[dict[str, Any]]:
     """The real backend of the workspace, outside Blender."""
     environment = os.environ | {"PYTHONPATH": str(SOURCE), "SEGWILD_TOKEN": "word"}
     process = subprocess.Popen(

@@ -74,3 +74,25 @@ def drag(blender: Driver, start: tuple[float, float], end: tuple[float, float]) 
         blender.drag_to(*(a + part_ * (b - a) for a, b in zip(start, end, strict=True)))
         time.sleep(0.05)
     blender.x("mouseup", "1")
+
+
+def open_sidebar(blender: Driver) -> None:
+    blender.run("bpy.context.space_data.show_region_ui = True")
+    blender.until("result = max(region.width for region in bpy.context.area.regions if region.type == 'UI') > 50")
+
+
+def open_tab(blender: Driver) -> None:
+    """Click on the tab SegWild: the last one that there is room for."""
+    x, top, bottom = blender.run("""
+        side = next(region for region in bpy.context.area.regions if region.type == 'UI')
+        height = bpy.context.window.height
+        result = [side.x + side.width - 12, height - side.y - side.height, height - side.y]
+    """)
+    for y in range(round(top) + 20, round(bottom) - 20, 25):
+        blender.click(x, y + above(blender))
+        if blender.run("""
+            side = next(region for region in bpy.context.area.regions if region.type == 'UI')
+            result = side.active_panel_category == 'SegWild'
+        """):
+            return
+    raise AssertionError("there is no tab SegWild")

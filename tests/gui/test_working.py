@@ -20,6 +20,8 @@ from .hands import (
     drag,
     names_in,
     no_traceback,
+    open_sidebar,
+    open_tab,
     picture,
     screen_of,
     selected,
@@ -321,11 +323,6 @@ def test_the_pressed_button_ends_clicking(imported: Driver) -> None:
     no_traceback(imported)
 
 
-def open_sidebar(blender: Driver) -> None:
-    blender.run("bpy.context.space_data.show_region_ui = True")
-    blender.until("result = max(region.width for region in bpy.context.area.regions if region.type == 'UI') > 50")
-
-
 STATES: dict[str, dict[str, str]] = {
     "absent": {"environment": "addon('client').ABSENT"},
     "installing": {
@@ -361,23 +358,6 @@ for _state in STATES.values():
     if "PRETEND" in _state.get("link", ""):
         _pretend = "type('Pretend', (), {'listening': False, 'news': __import__('queue').Queue()})()"
         _state["link"] = _state["link"].replace("PRETEND", _pretend)
-
-
-def open_tab(blender: Driver) -> None:
-    """Click on the tab SegWild: the last one that there is room for."""
-    x, top, bottom = blender.run("""
-        side = next(region for region in bpy.context.area.regions if region.type == 'UI')
-        height = bpy.context.window.height
-        result = [side.x + side.width - 12, height - side.y - side.height, height - side.y]
-    """)
-    for y in range(round(top) + 20, round(bottom) - 20, 25):
-        blender.click(x, y + above(blender))
-        if blender.run("""
-            side = next(region for region in bpy.context.area.regions if region.type == 'UI')
-            result = side.active_panel_category == 'SegWild'
-        """):
-            return
-    raise AssertionError("there is no tab SegWild")
 
 
 def test_blender_stays_alive_when_its_backend_is_killed_in_a_job(imported: Driver, workspace: Path) -> None:

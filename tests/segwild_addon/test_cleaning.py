@@ -95,6 +95,16 @@ def test_what_is_no_longer_being_cleaned_is_no_longer_said_to_be(made: SimpleNam
     assert status.status == ""
 
 
+def test_what_was_cleaned_is_told_for_a_while(
+    made: SimpleNamespace, blender: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(made.cleaning, "TOLD_SECS", 0.3)
+    made.cleaning.clean(made.ob)
+    status = blender.context.window_manager.segwild
+    made.until(lambda: "Cleaned" in status.status)
+    made.until(lambda: not status.status)
+
+
 def test_restoring_before_the_answer_leaves_the_object_whole(made: SimpleNamespace) -> None:
     made.cleaning.clean(made.ob)
     assert made.cleaning.busy(made.ob)

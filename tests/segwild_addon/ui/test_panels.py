@@ -28,12 +28,17 @@ class Layout(SimpleNamespace):
     """Takes the place of Blender's and keeps what is put into it: operators and labels, of parts too."""
 
     def __init__(self, whole: Layout | None = None) -> None:
-        super().__init__(shown=whole.shown if whole else [], icons=whole.icons if whole else {})
+        super().__init__(
+            shown=whole.shown if whole else [],
+            icons=whole.icons if whole else {},
+            contexts=whole.contexts if whole else {},
+            operator_context="INVOKE_DEFAULT",
+        )
 
     def operator(self, name: str, text: str = "", icon: str = "", **_: Any) -> SimpleNamespace:
         operator = SimpleNamespace()
         self.shown.append((name, text, operator))
-        self.icons[name] = icon
+        self.icons[name], self.contexts[name] = icon, self.operator_context
         return operator
 
     def label(self, text: str = "", **_: Any) -> None:
@@ -45,7 +50,7 @@ class Layout(SimpleNamespace):
     def row(self, **_: Any) -> Layout:
         return Layout(self)
 
-    column = box = row
+    column = box = split = row
 
     def _draws(self, *_: Any, **__: Any) -> None: ...
 
@@ -223,6 +228,17 @@ def test_objects_are_gathered_in_the_list(blender: Any, scene: Any) -> None:
         assert layout.icons["segwild.choose_object"] == box
 
 
+def test_the_rest_is_everything_where_there_is_nothing_else(blender: Any, scene: Any) -> None:
+    rest = scenes.rest(scene)
+    activate(rest)
+    assert "Everything else" in drawn("light").said
+    for ob in scenes.members(scene, "SEGMENT"):
+        blender.data.objects.remove(ob)
+    said = drawn("light").said
+    assert "Everything" in said
+    assert "Everything else" not in said
+
+
 def test_splats_of_other_programs_are_imported_from_the_sidebar(blender: Any) -> None:
     assert {"segwild.import_workspace", "segwild.import_ply"} <= set(drawn("scene").operators)
 
@@ -239,6 +255,11 @@ def test_the_pressed_button_ends_clicking(blender: Any, scene: Any, monkeypatch:
     event = SimpleNamespace(type="TIMER", value="NOTHING")
     assert prompts.SEGWILD_OT_prompt.modal(operator, blender.context, event) == {"CANCELLED"}
     assert operator.ended == [{"CANCELLED"}]
+
+
+def test_the_picture_of_the_view_is_asked_of_the_view(blender: Any, scene: Any) -> None:
+    """Of the sidebar, where the button is, there is none."""
+    assert drawn("drawing").contexts["segwild.viewport_image"] == "INVOKE_REGION_WIN"
 
 
 def test_a_photo_is_looked_through_from_the_sidebar(blender: Any, scene: Any) -> None:
