@@ -2,7 +2,7 @@
 
 import bpy
 
-from ..data import scenes
+from ..data import scenes, splats
 
 
 def index_get(self: bpy.types.PropertyGroup) -> int:
@@ -85,7 +85,9 @@ class SEGWILD_PT_objects(bpy.types.Panel):
         row.operator("segwild.join", text="Join", icon="SELECT_EXTEND")
         row = layout.row(align=True)
         row.operator("segwild.dissolve_object", text="Dissolve", icon="LOOP_BACK")
-        row.operator("object.delete", text="Delete", icon="TRASH").confirm = False
+        deleting = row.row(align=True)
+        deleting.enabled = any(splats.is_splat(ob) for ob in context.selected_objects)  # a cube is none of ours
+        deleting.operator("object.delete", text="Delete", icon="TRASH").confirm = False
         row = layout.row(align=True)
         row.operator("segwild.clean_edges", icon="MOD_EDGESPLIT")
         row.operator("segwild.restore_edges", text="", icon="LOOP_BACK")

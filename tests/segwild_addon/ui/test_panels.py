@@ -32,12 +32,14 @@ class Layout(SimpleNamespace):
             shown=whole.shown if whole else [],
             icons=whole.icons if whole else {},
             contexts=whole.contexts if whole else {},
+            enabled_for=whole.enabled_for if whole else {},
             operator_context="INVOKE_DEFAULT",
         )
 
     def operator(self, name: str, text: str = "", icon: str = "", **_: Any) -> SimpleNamespace:
         operator = SimpleNamespace()
         self.shown.append((name, text, operator))
+        self.enabled_for[name] = getattr(self, "enabled", True)
         self.icons[name], self.contexts[name] = icon, self.operator_context
         return operator
 
@@ -226,6 +228,14 @@ def test_objects_are_gathered_in_the_list(blender: Any, scene: Any) -> None:
         layout = Layout()
         lists.SEGWILD_UL_objects.draw_item(None, blender.context, layout, None, ob, 0, None, "")
         assert layout.icons["segwild.choose_object"] == box
+
+
+def test_what_is_none_of_ours_is_not_deleted_from_here(blender: Any, scene: Any) -> None:
+    cube = blender.data.objects.new("cube", None)
+    blender.context.scene.collection.objects.link(cube)
+    for ob, possible in ((cube, False), (blender.data.objects["statue"], True)):
+        activate(ob)
+        assert drawn("objects").enabled_for["object.delete"] is possible
 
 
 def test_the_rest_is_everything_where_there_is_nothing_else(blender: Any, scene: Any) -> None:
