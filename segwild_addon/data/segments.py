@@ -41,20 +41,32 @@ def spread(scene: bpy.types.Collection, ids: np.ndarray, holders: Collection[str
     that they have, and what these lack comes from one object alone, from the rest rather than from a segment.
     """
     objects = {ob.segwild.uuid: ob for ob in scenes.splat_objects(scene)}
-    found = {uuid: _among(objects[uuid], ids) for uuid in holders if uuid in objects}
+    found = {uuid: _among(splats.read_ids(objects[uuid]), ids) for uuid in holders if uuid in objects}
     left = ids[ids > 0]
     for own in found.values():
         left = left[~among(left, own)]
     for uuid, ob in sorted(objects.items(), key=lambda item: item[1].segwild.kind != "REST"):
         if uuid not in found and len(left):
-            found[uuid] = _among(ob, left)
+            found[uuid] = _among(splats.read_ids(ob), left)
             left = left[~among(left, found[uuid])]
     return {uuid: own for uuid, own in found.items() if len(own)}
 
 
-def _among(ob: bpy.types.Object, ids: np.ndarray) -> np.ndarray:
-    """(K,) int32, ascending, each once: those of the ids that the object has."""
-    own = splats.read_ids(ob)
+def shown(scene: bpy.types.Collection, ids: np.ndarray) -> dict[str, np.ndarray]:
+    """Which objects of the scene show these ids (M,): ids (K,) int32, ascending, by the uuid of each object.
+
+    All that have them, as copies and the parts of a divided row do. Objects that are hidden and rows that were erased
+    show nothing.
+    """
+    found = {}
+    for ob in scenes.splat_objects(scene):
+        if ob.visible_get():
+            found[ob.segwild.uuid] = _among(splats.read_ids(ob)[splats.column(ob, splats.ERASED) == 0], ids)
+    return {uuid: own for uuid, own in found.items() if len(own)}
+
+
+def _among(own: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """(K,) int32, ascending, each once: those of the ids that are among an object's own (N,)."""
     there = np.zeros(int(own.max(initial=0)) + 1, bool)  # sorting would take ten times as long
     there[own[among(own, ids)]] = True
     return np.flatnonzero(there).astype(np.int32)

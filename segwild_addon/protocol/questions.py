@@ -34,6 +34,13 @@ class Choose:
 
 
 @dataclass(frozen=True)
+class Junk:
+    """Which Gaussians are likely junk: floaters, needles, what hangs before a camera, what no photo shows?"""
+
+    strength: float = 0.5  # 0 finds the worst, 1 the most
+
+
+@dataclass(frozen=True)
 class Keep:
     """Make an object from exactly these rows, or from what marks choose; one of that name gets the new rows."""
 
@@ -76,6 +83,7 @@ ANSWERS: dict[type, type] = {
     Preview: Chosen,
     Prepare: Ready,
     Choose: Chosen,
+    Junk: Chosen,
     Keep: Kept,
     Drop: Named,
     Rename: Named,

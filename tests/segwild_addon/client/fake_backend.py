@@ -231,6 +231,8 @@ class _Handler(BaseHTTPRequestHandler):
             case "Choose":
                 self._marks(body.get("marks", []))
                 return self._chosen()
+            case "Junk":
+                return self._junk(body.get("strength", 0.5))
             case "Keep":
                 return self._keep(body)
             case "Cut":
@@ -305,6 +307,14 @@ class _Handler(BaseHTTPRequestHandler):
     def _chosen(self) -> dict[str, Any]:
         rows = self._rows([0b101] + [0] * (PACKED - 1))
         return {"kind": "Chosen", "count": 2, "gaussians": GAUSSIANS, "rows": rows, "time_secs": 0.1}
+
+    def _junk(self, strength: float) -> dict[str, Any]:
+        """Row 0 at most strengths; rows 0 to 2 from 0.75 on, none below 0.25."""
+        if not 0 <= strength <= 1:
+            raise _Refused(422, "bad-option", f"The strength is {strength:g}.")
+        bits = 0 if strength < 0.25 else 0b1 if strength < 0.75 else 0b111
+        rows = self._rows([bits] + [0] * (PACKED - 1))
+        return {"kind": "Chosen", "count": bits.bit_count(), "gaussians": GAUSSIANS, "rows": rows, "time_secs": 0.1}
 
     def _rows(self, packed: list[int]) -> dict[str, Any]:
         return self._handed_out("rows", bytes(packed), "|u1", [len(packed)])
