@@ -1,4 +1,4 @@
-"""Questions into answers, at once: what clicks would choose, likely junk, and objects kept, dropped and renamed.
+"""Questions into answers, at once: rows that clicks would choose, likely junk, rows grown or shrunk; objects changed.
 
 The questions of one process share an open scene, so that the second click costs a fraction of a second.
 """
@@ -25,10 +25,23 @@ from backend.segment.junk import checked_strength, suspected
 from backend.segment.marks import prompts_of
 from backend.segment.prompts import parsed_clicks
 from backend.segment.selection import Selector
+from backend.segment.shaping import MOST_STEPS, grown, shrunk
 from backend.stages.cutting import divided
 from backend.stages.opened import Opened
 from segwild_addon.protocol.errors import InputError
-from segwild_addon.protocol.questions import Choose, Cut, Drop, Junk, Keep, Prepare, Preview, Rename, Revert
+from segwild_addon.protocol.questions import (
+    Choose,
+    Cut,
+    Drop,
+    Grow,
+    Junk,
+    Keep,
+    Prepare,
+    Preview,
+    Rename,
+    Revert,
+    Shrink,
+)
 from segwild_addon.protocol.values import ArrayRef, Chosen, Divided, Kept, Mark, Named, Ready
 
 ROWS_KEPT = 16  # files of the newest answers
@@ -47,6 +60,8 @@ class Answers:
             Preview: self.preview,
             Choose: self.choose,
             Junk: self.junk,
+            Grow: self.reshape,
+            Shrink: self.reshape,
             Keep: self.keep,
             Drop: self.drop,
             Rename: self.rename,
@@ -108,6 +123,15 @@ class Answers:
         chosen = np.zeros(len(prepared.scene), bool)
         chosen[suspected(prepared.scene, prepared.suspicion(self.progress), strength=question.strength).rows] = True
         return self._answered(chosen, began)
+
+    def reshape(self, question: Grow | Shrink) -> Chosen:
+        began = time.monotonic()
+        if not 1 <= question.steps <= MOST_STEPS:
+            raise InputError("bad-option", f"The steps are {question.steps}.", f"Give a number from 1 to {MOST_STEPS}.")
+        prepared = self.opened.prepared
+        change = grown if isinstance(question, Grow) else shrunk
+        chosen = rows_of(question.rows, len(prepared.scene))
+        return self._answered(change(chosen, prepared.graph, question.steps), began)
 
     def keep(self, question: Keep) -> Kept:
         objects.checked_name(question.name)

@@ -34,34 +34,28 @@ def make(
     return make_of_rows(scene, name, picked(scene, spread(scene, ids)), label, color)
 
 
-def spread(scene: bpy.types.Collection, ids: np.ndarray, holders: Collection[str] = ()) -> dict[str, np.ndarray]:
+def spread(
+    scene: bpy.types.Collection, ids: np.ndarray, holders: Collection[str] = (), *, shown: bool = False
+) -> dict[str, np.ndarray]:
     """Which objects of the scene give these ids (M,): ids (K,) int32, ascending, by the uuid of each object.
 
     Copies have the same ids, and so have the parts of a divided row. Therefore the `holders` (uuids) give all of them
     that they have, and what these lack comes from one object alone, from the rest rather than from a segment.
+    `shown`: without objects that are hidden and rows that were erased.
     """
-    objects = {ob.segwild.uuid: ob for ob in scenes.splat_objects(scene)}
-    found = {uuid: _among(splats.read_ids(objects[uuid]), ids) for uuid in holders if uuid in objects}
+    objects = {ob.segwild.uuid: ob for ob in scenes.splat_objects(scene) if not shown or ob.visible_get()}
+
+    def own(ob: bpy.types.Object) -> np.ndarray:
+        return splats.read_ids(ob)[splats.column(ob, splats.ERASED) == 0] if shown else splats.read_ids(ob)
+
+    found = {uuid: _among(own(objects[uuid]), ids) for uuid in holders if uuid in objects}
     left = ids[ids > 0]
-    for own in found.values():
-        left = left[~among(left, own)]
+    for given in found.values():
+        left = left[~among(left, given)]
     for uuid, ob in sorted(objects.items(), key=lambda item: item[1].segwild.kind != "REST"):
         if uuid not in found and len(left):
-            found[uuid] = _among(splats.read_ids(ob), left)
+            found[uuid] = _among(own(ob), left)
             left = left[~among(left, found[uuid])]
-    return {uuid: own for uuid, own in found.items() if len(own)}
-
-
-def shown(scene: bpy.types.Collection, ids: np.ndarray) -> dict[str, np.ndarray]:
-    """Which objects of the scene show these ids (M,): ids (K,) int32, ascending, by the uuid of each object.
-
-    All that have them, as copies and the parts of a divided row do. Objects that are hidden and rows that were erased
-    show nothing.
-    """
-    found = {}
-    for ob in scenes.splat_objects(scene):
-        if ob.visible_get():
-            found[ob.segwild.uuid] = _among(splats.read_ids(ob)[splats.column(ob, splats.ERASED) == 0], ids)
     return {uuid: own for uuid, own in found.items() if len(own)}
 
 

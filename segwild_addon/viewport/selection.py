@@ -66,12 +66,12 @@ def add_click(hit: Any, positive: bool) -> None:
     _changed("Select: Click" if positive else "Select: Click Beside")
 
 
-def add_stroke(uuid: str, chosen: Mapping[str, np.ndarray], positive: bool) -> None:
+def add_stroke(uuid: str, chosen: Mapping[str, np.ndarray], positive: bool, message: str = "") -> None:
     """Add rows chosen by hand to the selection, or take them out: of each object by its uuid the ids (M,) int32."""
     bpy.context.scene.segwild.active_scene = uuid
     each = prompts().add()
     each.stroke, each.positive = _numbered(chosen), positive
-    _changed("Select: Add by Hand" if positive else "Select: Remove by Hand")
+    _changed(message or ("Select: Add by Hand" if positive else "Select: Remove by Hand"))
 
 
 def put_junk(uuid: str, chosen: Mapping[str, np.ndarray]) -> None:

@@ -15,10 +15,11 @@ from backend.progress import Quiet
 from backend.render import sums
 from backend.segment import cuts, junk, marks, meant, mincut, objects, patches, sweep
 from backend.segment.junk import find_junk
+from backend.segment.shaping import grown, shrunk
 from backend.stages import answers as stage
 from backend.stages.answers import Answers, rows_of
 from segwild_addon.protocol.errors import InputError
-from segwild_addon.protocol.questions import Choose, Cut, Junk, Keep, Prepare, Preview, Revert
+from segwild_addon.protocol.questions import Choose, Cut, Grow, Junk, Keep, Prepare, Preview, Revert, Shrink
 from segwild_addon.protocol.values import ArrayRef, Mark
 
 ON_RED = Mark((-0.45, -0.27, 0.28), (-0.6, -2.5, 0.5), 0.01)
@@ -245,3 +246,21 @@ def test_a_strength_that_makes_no_sense_is_refused_before_the_scene_is_loaded(bl
         with pytest.raises(InputError, match="strength"):
             answers.answer(Junk(strength))
     assert answers.opened._prepared is None
+
+
+def test_rows_are_grown_and_shrunk_along_the_graph_and_nothing_is_kept(blobs) -> None:
+    answers = Answers(blobs.workspace.root)
+    graph = answers.opened.prepared.graph
+    red = blobs.labels == blobs.red
+    half = red & (np.arange(len(red)) % 2 == 0)
+    for kind, change, bits in ((Grow, grown, half), (Shrink, shrunk, red)):
+        text = base64.b64encode(np.packbits(bits, bitorder="little")).decode()
+        for steps in (1, 2):
+            told = answers.answer(kind(text, steps))
+            expected = np.flatnonzero(change(bits, graph, steps))
+            assert np.array_equal(opened(blobs, told.rows), expected)
+            assert told.count == len(expected) != bits.sum()
+        for steps in (0, 101):
+            with pytest.raises(InputError, match="steps"):
+                answers.answer(kind(text, steps))
+    assert objects.names(blobs.workspace) == {}

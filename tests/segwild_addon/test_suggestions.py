@@ -1,4 +1,4 @@
-"""Likely junk that a backend finds is highlighted like a stroke, replaced by the next find, and never piles up."""
+"""What a backend suggests becomes a stroke: likely junk, replaced by the next find; a selection grown or shrunk."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ def searched(
         until(lambda: link.running)
 
     def find(strength: float) -> None:
-        from segwild_addon import junk
+        from segwild_addon import suggestions
 
         state.junk_strength = strength
         assert blender.ops.segwild.find_junk() == {"FINISHED"}
-        assert state.status == junk.SAYING
-        until(lambda: not junk.busy())
-        assert state.status != junk.SAYING
+        assert state.status == "Looking for likely junk …"
+        until(lambda: not suggestions.busy())
+        assert "Looking" not in state.status
 
     yield SimpleNamespace(
         selection=selection,
@@ -81,7 +81,7 @@ def test_a_find_is_a_step_of_the_selection_and_the_next_one_replaces_it(
     searched.connect()
     searched.find(0.5)
     assert searched.shown[-1] == [1]
-    assert "1 splat looks like junk" in searched.state.status
+    assert "1 splat may be junk" in searched.state.status
     searched.find(1.0)
     assert searched.shown[-1] == [1, 2, 3]
     assert len(searched.selection.prompts()) == 1
@@ -179,7 +179,7 @@ def test_one_search_at_a_time_and_a_backend_that_ends_meanwhile_is_told(
 
 
 def test_an_answer_waits_for_object_mode(searched: SimpleNamespace, blender: Any) -> None:
-    from segwild_addon import junk, session
+    from segwild_addon import session, suggestions
 
     mesh = blender.data.objects.new("cube", blender.data.meshes.new("cube"))
     blender.context.scene.collection.objects.link(mesh)
@@ -188,17 +188,17 @@ def test_an_answer_waits_for_object_mode(searched: SimpleNamespace, blender: Any
     assert blender.ops.segwild.find_junk() == {"FINISHED"}
     blender.context.view_layer.objects.active = mesh
     blender.ops.object.mode_set(mode="EDIT")
-    searched.until(lambda: session.waits_for("junk"))
+    searched.until(lambda: session.waits_for("suggestions"))
     assert not len(searched.selection.prompts())
     blender.ops.object.mode_set(mode="OBJECT")
-    searched.until(lambda: not junk.busy())
+    searched.until(lambda: not suggestions.busy())
     assert searched.shown[-1] == [1]
 
 
 def test_a_file_of_another_training_or_another_file_gets_nothing(
     searched: SimpleNamespace, blender: Any, make_workspace: Any
 ) -> None:
-    from segwild_addon import junk
+    from segwild_addon import suggestions
 
     searched.connect()
     assert blender.ops.segwild.find_junk() == {"FINISHED"}
@@ -207,9 +207,64 @@ def test_a_file_of_another_training_or_another_file_gets_nothing(
     assert not len(searched.selection.prompts())
     with pytest.raises(RuntimeError, match="trained again"):
         blender.ops.segwild.find_junk()
-    assert not junk.busy()
+    assert not suggestions.busy()
     make_workspace("fake", count=COUNT)
     assert blender.ops.segwild.find_junk() == {"FINISHED"}
     blender.ops.wm.read_factory_settings(use_empty=True)
-    assert not junk.busy()
+    assert not suggestions.busy()
     searched.link.stop()
+
+
+def reshape(searched: SimpleNamespace, operator: Callable[[], set[str]]) -> str:
+    """What was said."""
+    from segwild_addon import suggestions
+
+    assert operator() == {"FINISHED"}
+    searched.until(lambda: not suggestions.busy())
+    return searched.state.status
+
+
+def test_a_selection_is_grown_and_shrunk_by_strokes(searched: SimpleNamespace, steps: list[str], blender: Any) -> None:
+    """For the fake a row touches the next one, and each run of rows has its first as its rim."""
+    ops, rest = blender.ops.segwild, searched.rest.segwild.uuid
+    searched.connect()
+    assert not ops.grow_prompts.poll()
+    searched.selection.add_stroke(searched.scene.segwild.uuid, {rest: np.array([1, 20], np.int32)}, True)
+    assert reshape(searched, ops.grow_prompts) == "2 splats added."
+    chosen = {uuid: ids.tolist() for uuid, ids in searched.selection.chosen().items()}
+    assert chosen == {rest: [1, 20, 21], searched.kiosk.segwild.uuid: [2]}
+    assert reshape(searched, ops.shrink_prompts) == "2 splats taken out."
+    assert searched.shown[-1] == [2, 21]
+    assert reshape(searched, ops.shrink_prompts) == "Nothing would be left of the selection."
+    assert searched.shown[-1] == [2, 21]
+    assert steps == ["Select: Add by Hand", "Select: Grow", "Select: Shrink"]
+
+
+def test_a_selection_grows_neither_into_copies_nor_into_what_is_hidden(searched: SimpleNamespace, blender: Any) -> None:
+    from segwild_addon.data import repair
+
+    copy = searched.kiosk.copy()
+    copy.data = searched.kiosk.data.copy()
+    searched.scene.objects.link(copy)
+    repair.uuids()
+    searched.connect()
+    kiosk, rest = searched.kiosk.segwild.uuid, searched.rest.segwild.uuid
+    searched.selection.add_stroke(searched.scene.segwild.uuid, {kiosk: np.array([11], np.int32)}, True)
+    searched.selection.add_stroke(searched.scene.segwild.uuid, {rest: np.array([1], np.int32)}, True)
+    assert reshape(searched, blender.ops.segwild.grow_prompts) == "2 splats added."
+    chosen = {uuid: ids.tolist() for uuid, ids in searched.selection.chosen().items()}
+    assert chosen == {kiosk: [2, 11], rest: [1, 12]}
+    searched.selection.remove(2)
+    searched.rest.hide_set(True)
+    assert "added" in reshape(searched, blender.ops.segwild.grow_prompts)
+    assert {uuid: ids.tolist() for uuid, ids in searched.selection.chosen().items()} == {kiosk: [2, 11], rest: [1]}
+
+
+def test_a_selection_that_changed_meanwhile_is_not_reshaped(searched: SimpleNamespace, blender: Any) -> None:
+    searched.connect()
+    uuid, rest = searched.scene.segwild.uuid, searched.rest.segwild.uuid
+    searched.selection.add_stroke(uuid, {rest: np.array([20], np.int32)}, True)
+    assert blender.ops.segwild.grow_prompts() == {"FINISHED"}
+    searched.selection.add_stroke(uuid, {rest: np.array([30], np.int32)}, True)
+    searched.until(lambda: "changed meanwhile" in searched.state.status)
+    assert searched.shown[-1] == [20, 30]
