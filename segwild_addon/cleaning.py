@@ -26,7 +26,6 @@ from .protocol.questions import Cut, Revert
 
 LOOK_SECS = 0.2  # between looks whether the workspace knows an object by now, or Blender is in object mode again
 WAIT_SECS = 120.0  # for the workspace to know the object
-TOLD_SECS = 15.0  # that the panel shows what was done
 SAYING = "Cleaning the edges of"
 
 _wanted: dict[str, float] = {}  # uuids of objects to be cut, in this order, and until when that makes sense
@@ -138,22 +137,11 @@ def _apply(ob: bpy.types.Object, parts: Parts) -> None:
     except SegWildError as error:
         work.say(str(error))
         return
-    _tell(told(ob, count), "CHECKMARK" if count else "INFO")
+    work.tell(told(ob, count), "CHECKMARK" if count else "INFO")
     if count:
         with contextlib.suppress(RuntimeError):  # without a window there is nothing to undo
             bpy.ops.ed.undo_push(message="Clean Edges")
     session.redraw_views()
-
-
-def _tell(sentence: str, icon: str) -> None:
-    """For a while: later steps, undo among them, may have made it untrue."""
-
-    def end() -> None:
-        if bpy.context.window_manager.segwild.status == sentence:
-            work.say("")
-
-    work.say(sentence, icon)
-    session.soon("cleaning told", end, TOLD_SECS)
 
 
 def told(ob: bpy.types.Object, count: int) -> str:

@@ -86,7 +86,7 @@ def _difference(scene: bpy.types.Collection, told: _Told) -> tuple[Any, str, Sta
             return Rename(told.names[label], ob.name), ob.segwild.uuid, stamp
         same = label in told.names and told.stamps[label] == stamp
         if not same and stamp[0] and ("keep", ob.segwild.uuid, stamp) not in told.refused:
-            return Keep(_free_name(ob, label, told.names), _packed(ob, told.count)), ob.segwild.uuid, stamp
+            return Keep(_free_name(ob, label, told.names), packed(cuts.ids(ob), told.count)), ob.segwild.uuid, stamp
     return None, "", (0, 0)
 
 
@@ -135,9 +135,8 @@ def _free_name(ob: bpy.types.Object, label: int, names: dict[int, str]) -> str:
     return name
 
 
-def _packed(ob: bpy.types.Object, count: int) -> str:
-    """The object's rows as base64 of bits, lowest first."""
-    ids = cuts.ids(ob)
+def packed(ids: np.ndarray, count: int) -> str:
+    """The rows of these ids (M,), of so many in the workspace, as base64 of bits, lowest first."""
     bits = np.zeros(count, bool)
     bits[ids[(ids > 0) & (ids <= count)] - 1] = True
     return base64.b64encode(np.packbits(bits, bitorder="little").tobytes()).decode()

@@ -137,6 +137,7 @@ class SegwildPrompt(bpy.types.PropertyGroup):
     holder: StringProperty(description="The object it was hit in, its uuid")
     beside: FloatVectorProperty(description="From the middle of that splat to the point, in the object's axes")
     stroke: IntProperty(min=0, description="Number of a box or brush stroke of this session; 0: a click")
+    junk: BoolProperty(description="The stroke was not drawn: its splats were found as likely junk")
 
 
 class SegwildScene(bpy.types.PropertyGroup):
@@ -206,6 +207,14 @@ class SegwildStatus(bpy.types.PropertyGroup):
         name="Size", description="Radius of the brush ([ and ] change it)", subtype="PIXEL", default=30, min=2, max=500
     )
     through: BoolProperty(name="Through", description="Box and brush also take what is hidden behind other splats")
+    junk_strength: FloatProperty(
+        name="Strength",
+        description="How much is taken for junk: 0 is the worst alone, 1 is the most",
+        default=0.5,
+        min=0,
+        max=1,
+        subtype="FACTOR",
+    )
     new_name: StringProperty(name="Name", description="Name of the object that is made", default="Object")
     export_folder: StringProperty(description="Where the last export went", options={"SKIP_SAVE"})
 

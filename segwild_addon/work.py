@@ -30,6 +30,7 @@ from .ui.preferences import preferences
 from .viewport import draw, framing
 
 SNAPSHOT_SECS = 4.0  # between pictures of a running training
+TOLD_SECS = 15.0  # that the panel shows what was done
 TAIL_SECS = 5.0  # between looks into the log of a job
 MAKES_SPLATS = ("run", "train")
 PLACES = ("photos", "people")  # fields of requests that name a folder or file outside the workspace
@@ -191,6 +192,17 @@ def say(sentence: str, icon: str = "ERROR") -> None:
     for manager in bpy.data.window_managers:
         manager.segwild.status, manager.segwild.status_icon = sentence, icon
     session.redraw_panels()
+
+
+def tell(sentence: str, icon: str) -> None:
+    """`say` what was done, for a while: later steps, undo among them, may have made it untrue."""
+
+    def end() -> None:
+        if bpy.context.window_manager.segwild.status == sentence:
+            say("")
+
+    say(sentence, icon)
+    session.soon("told", end, TOLD_SECS)
 
 
 def logs(context: bpy.types.Context) -> list[Path]:

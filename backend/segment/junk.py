@@ -10,6 +10,7 @@ import numpy as np
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
+from backend.progress import Progress, Quiet
 from backend.render import Seen
 from backend.scene import Camera, Gaussians
 from backend.segment.graph import SceneGraph
@@ -52,11 +53,35 @@ def find_junk(
     strength: float = 0.5,  # 0: only the worst 0.1 % of each measure; 1: the worst 5 %
 ) -> Junk:
     """Rows that are suspicious in absolute terms and among the scene's worst. Raises InputError for a bad strength."""
+    checked_strength(strength)  # before the work, not after
+    return suspected(scene, measured(scene, graph, cameras), within=within, strength=strength)
+
+
+def checked_strength(strength: float) -> None:
+    """Raises InputError unless it is a number from 0 to 1."""
     if not 0 <= strength <= 1:
         raise InputError("bad-option", f"The strength is {strength:g}.", "Give a number from 0 to 1.")
+
+
+def measured(
+    scene: Gaussians, graph: SceneGraph, cameras: Sequence[Camera], progress: Progress | None = None
+) -> np.ndarray:
+    """(N, 4) float64, columns as CAUSES: how suspicious each row is, from 1 on at all; whatever the strength.
+
+    `progress` hears of the cameras, which are what takes long.
+    """
+    progress = progress or Quiet()
+    near, unseen = _near(scene, cameras, progress), _unseen(scene, cameras, progress)
+    return np.stack([needles(scene, graph.spacing), _floaters(scene, graph), near, unseen], 1)
+
+
+def suspected(
+    scene: Gaussians, measures: np.ndarray, *, within: np.ndarray | None = None, strength: float = 0.5
+) -> Junk:
+    """As `find_junk`, from what was `measured` before: at once."""
+    checked_strength(strength)
     quantile = _MILD + strength * (_STRONG - _MILD)
-    measures = [needles(scene, graph.spacing), _floaters(scene, graph), _near(scene, cameras), _unseen(scene, cameras)]
-    flags = np.stack([_worst(measure, quantile) for measure in measures], 1)
+    flags = np.stack([_worst(measure, quantile) for measure in measures.T], 1)
     flags &= scene.finite_rows()[:, None]
     if within is not None:
         flags &= within[:, None]
@@ -91,7 +116,7 @@ def _floaters(scene: Gaussians, graph: SceneGraph) -> np.ndarray:
     return np.where(sizes < _CROWD, graph.spacing / max(usual, 1e-9), 0)
 
 
-def _near(scene: Gaussians, cameras: Sequence[Camera]) -> np.ndarray:
+def _near(scene: Gaussians, cameras: Sequence[Camera], progress: Progress) -> np.ndarray:
     """Nearness to a camera that has the row in its frame, in that camera's usual distances."""
     worst = np.zeros(len(scene))
     for camera in cameras:
@@ -102,12 +127,14 @@ def _near(scene: Gaussians, cameras: Sequence[Camera]) -> np.ndarray:
             usual = float(np.median(depths[framed]))
             nearness = _NEAR * usual / np.maximum(depths, 1e-9)
             worst = np.where(framed, np.maximum(worst, nearness), worst)
+        progress.advance()
     return worst
 
 
-def _unseen(scene: Gaussians, cameras: Sequence[Camera]) -> np.ndarray:
+def _unseen(scene: Gaussians, cameras: Sequence[Camera], progress: Progress) -> np.ndarray:
     most = np.zeros(len(scene))
     step = max(1, -(-len(cameras) // _VIEWS))
     for camera in cameras[::step]:
         most = np.maximum(most, Seen(scene, camera.fitted(_LONG_SIDE)).mass())
+        progress.advance()
     return _SEEN_PX / np.maximum(most, 1e-9) if len(cameras) else most

@@ -12,9 +12,11 @@ from functools import cached_property
 import numpy as np
 
 from backend.features import Lifted
+from backend.progress import Progress
 from backend.scene import Camera, Gaussians, Workspace
 from backend.segment.graph import SceneGraph, scene_graph
 from backend.segment.ground import find_ground
+from backend.segment.junk import measured
 from backend.segment.meant import Answer, Meant
 from backend.segment.posterior import UNIT, Votes, best_threshold, mask_votes, pointed_at, posterior, seed_votes
 from backend.segment.refine import Followers, Refinement, banded, walked, without_strays
@@ -56,6 +58,7 @@ class Prepared:
         self.scene = scene
         self.refinement = refinement or Refinement()
         self._cameras, self._lifted = cameras, lifted
+        self._suspicion: np.ndarray | None = None
 
     @classmethod
     def of(cls, workspace: Workspace, lifted: Lifted | None = None) -> Prepared:
@@ -68,6 +71,12 @@ class Prepared:
     @cached_property
     def graph(self) -> SceneGraph:
         return scene_graph(self.scene)
+
+    def suspicion(self, progress: Progress | None = None) -> np.ndarray:
+        """(N, 4) float64: how much each row looks like junk, as `measured`. Seconds at the first call."""
+        if self._suspicion is None:
+            self._suspicion = measured(self.scene, self.graph, self._cameras, progress)
+        return self._suspicion
 
     @cached_property
     def walks(self) -> Walks:

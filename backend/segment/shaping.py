@@ -11,6 +11,7 @@ from backend.segment.graph import SceneGraph
 _NEAR = 0.1  # weight of an edge that growth may follow
 _ALIKE = 15.0  # Lab units: neighbours that differ more are another thing
 _LINK = 3.0  # spacings: neighbours farther apart than that do not touch
+MOST_STEPS = 100
 LEAST_PART = 30  # rows: fewer are crumbs
 
 

@@ -1,4 +1,4 @@
-"""Questions into answers, at once: what clicks would choose, and objects kept, dropped and renamed.
+"""Questions into answers, at once: rows that clicks would choose, likely junk, rows grown or shrunk; objects changed.
 
 The questions of one process share an open scene, so that the second click costs a fraction of a second.
 """
@@ -21,13 +21,27 @@ from backend.scene import Gaussians, Photo
 from backend.scene.arrays import handed_out
 from backend.segment import cuts, objects
 from backend.segment.draft import Draft
+from backend.segment.junk import checked_strength, suspected
 from backend.segment.marks import prompts_of
 from backend.segment.prompts import parsed_clicks
 from backend.segment.selection import Selector
+from backend.segment.shaping import MOST_STEPS, grown, shrunk
 from backend.stages.cutting import divided
 from backend.stages.opened import Opened
 from segwild_addon.protocol.errors import InputError
-from segwild_addon.protocol.questions import Choose, Cut, Drop, Keep, Prepare, Preview, Rename, Revert
+from segwild_addon.protocol.questions import (
+    Choose,
+    Cut,
+    Drop,
+    Grow,
+    Junk,
+    Keep,
+    Prepare,
+    Preview,
+    Rename,
+    Revert,
+    Shrink,
+)
 from segwild_addon.protocol.values import ArrayRef, Chosen, Divided, Kept, Mark, Named, Ready
 
 ROWS_KEPT = 16  # files of the newest answers
@@ -45,6 +59,9 @@ class Answers:
         self._methods = {
             Preview: self.preview,
             Choose: self.choose,
+            Junk: self.junk,
+            Grow: self.reshape,
+            Shrink: self.reshape,
             Keep: self.keep,
             Drop: self.drop,
             Rename: self.rename,
@@ -96,6 +113,25 @@ class Answers:
     def choose(self, question: Choose) -> Chosen:
         began = time.monotonic()
         return self._answered(self._marked(question.marks).chosen, began)
+
+    def junk(self, question: Junk) -> Chosen:
+        """The first one of a scene waits for its measures; every other strength is a matter of milliseconds."""
+        began = time.monotonic()
+        checked_strength(question.strength)
+        prepared = self.opened.prepared
+        self.progress.phase("Finding junk")
+        chosen = np.zeros(len(prepared.scene), bool)
+        chosen[suspected(prepared.scene, prepared.suspicion(self.progress), strength=question.strength).rows] = True
+        return self._answered(chosen, began)
+
+    def reshape(self, question: Grow | Shrink) -> Chosen:
+        began = time.monotonic()
+        if not 1 <= question.steps <= MOST_STEPS:
+            raise InputError("bad-option", f"The steps are {question.steps}.", f"Give a number from 1 to {MOST_STEPS}.")
+        prepared = self.opened.prepared
+        change = grown if isinstance(question, Grow) else shrunk
+        chosen = rows_of(question.rows, len(prepared.scene))
+        return self._answered(change(chosen, prepared.graph, question.steps), began)
 
     def keep(self, question: Keep) -> Kept:
         objects.checked_name(question.name)

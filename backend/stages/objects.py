@@ -12,12 +12,11 @@ from backend.scene import Workspace
 from backend.segment import cuts, objects
 from backend.segment.graph import scene_graph
 from backend.segment.junk import find_junk
-from backend.segment.shaping import LEAST_PART, components, grown, shrunk
+from backend.segment.shaping import LEAST_PART, MOST_STEPS, components, grown, shrunk
 from backend.stages.cutting import cut_object
 from segwild_addon.protocol.errors import InputError
 from segwild_addon.protocol.requests import Objects
 
-_MOST_STEPS = 100
 _UNSURE = 0.01  # of junk: where objects overlap, every other one wins
 
 # What each action takes: fewest and most names (None: any number), and how it is called.
@@ -53,8 +52,8 @@ def run(request: Objects, progress: Progress) -> dict[str, Any]:
             f"{request.action} takes {wanted} names, got {len(given)}.",
             f"Run: segwild objects WORKSPACE {usage}.",
         )
-    if not 1 <= request.steps <= _MOST_STEPS:
-        raise InputError("bad-option", f"--steps is {request.steps}.", f"Give a number from 1 to {_MOST_STEPS}.")
+    if not 1 <= request.steps <= MOST_STEPS:
+        raise InputError("bad-option", f"--steps is {request.steps}.", f"Give a number from 1 to {MOST_STEPS}.")
     extra = _ACTIONS[request.action](workspace, request, progress)
     return {
         **extra,

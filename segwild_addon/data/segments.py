@@ -34,27 +34,33 @@ def make(
     return make_of_rows(scene, name, picked(scene, spread(scene, ids)), label, color)
 
 
-def spread(scene: bpy.types.Collection, ids: np.ndarray, holders: Collection[str] = ()) -> dict[str, np.ndarray]:
+def spread(
+    scene: bpy.types.Collection, ids: np.ndarray, holders: Collection[str] = (), *, shown: bool = False
+) -> dict[str, np.ndarray]:
     """Which objects of the scene give these ids (M,): ids (K,) int32, ascending, by the uuid of each object.
 
     Copies have the same ids, and so have the parts of a divided row. Therefore the `holders` (uuids) give all of them
     that they have, and what these lack comes from one object alone, from the rest rather than from a segment.
+    `shown`: without objects that are hidden and rows that were erased.
     """
-    objects = {ob.segwild.uuid: ob for ob in scenes.splat_objects(scene)}
-    found = {uuid: _among(objects[uuid], ids) for uuid in holders if uuid in objects}
+    objects = {ob.segwild.uuid: ob for ob in scenes.splat_objects(scene) if not shown or ob.visible_get()}
+
+    def own(ob: bpy.types.Object) -> np.ndarray:
+        return splats.read_ids(ob)[splats.column(ob, splats.ERASED) == 0] if shown else splats.read_ids(ob)
+
+    found = {uuid: _among(own(objects[uuid]), ids) for uuid in holders if uuid in objects}
     left = ids[ids > 0]
-    for own in found.values():
-        left = left[~among(left, own)]
+    for given in found.values():
+        left = left[~among(left, given)]
     for uuid, ob in sorted(objects.items(), key=lambda item: item[1].segwild.kind != "REST"):
         if uuid not in found and len(left):
-            found[uuid] = _among(ob, left)
+            found[uuid] = _among(own(ob), left)
             left = left[~among(left, found[uuid])]
     return {uuid: own for uuid, own in found.items() if len(own)}
 
 
-def _among(ob: bpy.types.Object, ids: np.ndarray) -> np.ndarray:
-    """(K,) int32, ascending, each once: those of the ids that the object has."""
-    own = splats.read_ids(ob)
+def _among(own: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """(K,) int32, ascending, each once: those of the ids that are among an object's own (N,)."""
     there = np.zeros(int(own.max(initial=0)) + 1, bool)  # sorting would take ten times as long
     there[own[among(own, ids)]] = True
     return np.flatnonzero(there).astype(np.int32)

@@ -34,6 +34,29 @@ class Choose:
 
 
 @dataclass(frozen=True)
+class Junk:
+    """Which Gaussians are likely junk: floaters, needles, what hangs before a camera, what no photo shows?"""
+
+    strength: float = 0.5  # 0 finds the worst, 1 the most
+
+
+@dataclass(frozen=True)
+class Grow:
+    """Which Gaussians would these rows be with what touches them and looks alike? Nothing is kept."""
+
+    rows: str  # base64 of bits as in Chosen
+    steps: int = 1  # neighbours far, 1 to 100
+
+
+@dataclass(frozen=True)
+class Shrink:
+    """Which of these rows are not at their rim? Nothing is kept."""
+
+    rows: str  # base64 of bits as in Chosen
+    steps: int = 1  # neighbours wide is the rim, 1 to 100
+
+
+@dataclass(frozen=True)
 class Keep:
     """Make an object from exactly these rows, or from what marks choose; one of that name gets the new rows."""
 
@@ -76,6 +99,9 @@ ANSWERS: dict[type, type] = {
     Preview: Chosen,
     Prepare: Ready,
     Choose: Chosen,
+    Junk: Chosen,
+    Grow: Chosen,
+    Shrink: Chosen,
     Keep: Kept,
     Drop: Named,
     Rename: Named,

@@ -58,7 +58,7 @@ class Ready:
 
 @dataclass(frozen=True)
 class Chosen:
-    """The answer to Preview and Choose: what would be selected."""
+    """The answer to Preview, Choose, Grow and Shrink: what would be selected; to Junk: what was found."""
 
     count: int
     gaussians: int  # of the scene

@@ -144,15 +144,24 @@ class SEGWILD_PT_select(_Panel):
                 layout.operator("segwild.start_backend", icon="PLAY")
         if len(context.scene.segwild.prompts):
             _draw_selection(layout, context)
+        header, body = layout.panel("segwild_junk", default_closed=True)
+        header.label(text="Likely Junk")
+        if body is not None:
+            body.prop(state, "junk_strength")
+            body.operator("segwild.find_junk", icon="VIEWZOOM")
+            if link is None or not link.running:
+                text(body, context, "Finding junk needs the backend.", icon="INFO")
 
 
 def _draw_selection(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
     box, state = layout.box(), context.window_manager.segwild
     marks = selection.marks()
     added, beside = sum(mark.positive for mark in marks), sum(not mark.positive for mark in marks)
-    strokes = len(context.scene.segwild.prompts) - len(marks)
+    junk = any(each.junk for each in context.scene.segwild.prompts)
+    strokes = len(context.scene.segwild.prompts) - len(marks) - junk
     counts = [(added, "click", "clicks"), (beside, "beside", "beside"), (strokes, "stroke", "strokes")]
-    said = ", ".join(f"{count} {one if count == 1 else many}" for count, one, many in counts if count)
+    parts = [f"{count} {one if count == 1 else many}" for count, one, many in counts if count]
+    said = ", ".join([*parts, *["likely junk"] * junk])
     refusal = selection.refusal()
     if selection.waiting():
         box.label(text="Looking for the object…", icon="SORTTIME")
@@ -164,10 +173,14 @@ def _draw_selection(layout: bpy.types.UILayout, context: bpy.types.Context) -> N
         count = selection.count()
         box.label(text=f"{count:,} splats", icon="CHECKMARK" if count else "INFO")
     box.label(text=said)
+    row = box.row(align=True)
+    row.operator("segwild.grow_prompts", icon="ADD")
+    row.operator("segwild.shrink_prompts", icon="REMOVE")
     box.prop(state, "new_name", text="")
     box.prop(context.scene.segwild, "clean_edges")
     row = box.row(align=True)
     row.operator("segwild.accept_prompts", icon="CHECKMARK")
+    row.operator("segwild.erase_prompts", icon="TRASH")
     row.operator("segwild.clear_prompts", text="", icon="X")
 
 

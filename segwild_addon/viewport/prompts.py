@@ -317,11 +317,8 @@ class SEGWILD_OT_prompt_click(bpy.types.Operator):
         return {"FINISHED"}
 
 
-class SEGWILD_OT_accept_prompts(bpy.types.Operator):
-    """Make an object of what is highlighted (Enter in the 3D view)"""
-
-    bl_idname = "segwild.accept_prompts"
-    bl_label = "Make Object"
+class _OnPrompts:
+    """Needs something highlighted, and tells in a sentence what went wrong."""
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
@@ -335,12 +332,32 @@ class SEGWILD_OT_accept_prompts(bpy.types.Operator):
             self.report({"INFO"}, "The selection is still being computed. Try again in a moment.")
             return {"CANCELLED"}
         try:
-            ob = _made(context)
+            self.report({"INFO"}, self.work(context))
         except SegWildError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
-        self.report({"INFO"}, f"Made {ob.name}.")
         return {"FINISHED"}
+
+
+class SEGWILD_OT_accept_prompts(_OnPrompts, bpy.types.Operator):
+    """Make an object of what is highlighted (Enter in the 3D view)"""
+
+    bl_idname = "segwild.accept_prompts"
+    bl_label = "Make Object"
+
+    def work(self, context: bpy.types.Context) -> str:
+        return f"Made {_made(context).name}."
+
+
+class SEGWILD_OT_erase_prompts(_OnPrompts, bpy.types.Operator):
+    """Hide the splats that are highlighted; Restore Erased Splats brings them back at any time"""
+
+    bl_idname = "segwild.erase_prompts"
+    bl_label = "Erase"
+
+    def work(self, context: bpy.types.Context) -> str:
+        count = selection.erase()
+        return f"Erased {count} splat{'s' * (count != 1)}."
 
 
 class SEGWILD_OT_clear_prompts(bpy.types.Operator):
@@ -363,6 +380,7 @@ _CLASSES = (
     SEGWILD_OT_end_prompt,
     SEGWILD_OT_prompt_click,
     SEGWILD_OT_accept_prompts,
+    SEGWILD_OT_erase_prompts,
     SEGWILD_OT_clear_prompts,
 )
 

@@ -20,7 +20,7 @@ from .. import session
 from ..client import Answered, Status
 from ..client.backend import Backend
 from ..client.link import Happened
-from ..data import scenes, segments
+from ..data import erasing, scenes, segments
 from ..protocol.errors import InputError, SegWildError
 from ..protocol.events import SceneChanged
 from ..protocol.questions import Choose, Prepare
@@ -66,16 +66,38 @@ def add_click(hit: Any, positive: bool) -> None:
     _changed("Select: Click" if positive else "Select: Click Beside")
 
 
-def add_stroke(uuid: str, chosen: Mapping[str, np.ndarray], positive: bool) -> None:
+def add_stroke(uuid: str, chosen: Mapping[str, np.ndarray], positive: bool, message: str = "") -> None:
     """Add rows chosen by hand to the selection, or take them out: of each object by its uuid the ids (M,) int32."""
     bpy.context.scene.segwild.active_scene = uuid
+    each = prompts().add()
+    each.stroke, each.positive = _numbered(chosen), positive
+    _changed(message or ("Select: Add by Hand" if positive else "Select: Remove by Hand"))
+
+
+def put_junk(uuid: str, chosen: Mapping[str, np.ndarray]) -> None:
+    """Add rows that were found as likely junk, of each object by its uuid the ids (M,) int32; none is nothing.
+
+    They take the place of those found before, so that what was taken out by hand since stays out.
+    """
+    bpy.context.scene.segwild.active_scene = uuid
+    former = next((index for index, each in enumerate(prompts()) if each.junk), None)
+    if chosen:
+        each = prompts()[former] if former is not None else prompts().add()
+        each.stroke, each.positive, each.junk = _numbered(chosen), True, True
+    elif former is not None:
+        prompts().remove(former)
+    else:
+        return
+    _changed("Select: Likely Junk")
+
+
+def _numbered(chosen: Mapping[str, np.ndarray]) -> int:
+    """The number of a new stroke. Undo brings numbers back, so what they stand for never changes."""
     number = next(reversed(_strokes), 0) + 1
     _strokes[number] = dict(chosen)
     while len(_strokes) > STROKES_KEPT:
         _strokes.popitem(last=False)
-    each = prompts().add()
-    each.stroke, each.positive = number, positive
-    _changed("Select: Add by Hand" if positive else "Select: Remove by Hand")
+    return number
 
 
 def remove(index: int) -> None:
@@ -164,6 +186,22 @@ def accept(name: str) -> bpy.types.Object:
     bpy.ops.ed.undo_push(message=f"Make {made.name}")
     refresh()
     return made
+
+
+def erase() -> int:
+    """Make what is selected invisible, for Restore, and forget the prompts; returns how many splats it was.
+
+    Raises InputError if nothing is selected.
+    """
+    collection, wanted = scenes.find(scene_uuid()), chosen()
+    if collection is None or not wanted:
+        raise InputError("empty-object", "Nothing is selected.", "Click on an object first.")
+    picked = segments.picked(collection, wanted)
+    count = sum(erasing.erase(ob, rows) for ob, rows in picked if ob.is_editable and ob.data.is_editable)
+    prompts().clear()
+    bpy.ops.ed.undo_push(message="Erase Splats")
+    refresh()
+    return count
 
 
 def _color(number: int) -> tuple[float, float, float]:

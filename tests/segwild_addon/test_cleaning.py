@@ -98,7 +98,7 @@ def test_what_is_no_longer_being_cleaned_is_no_longer_said_to_be(made: SimpleNam
 def test_what_was_cleaned_is_told_for_a_while(
     made: SimpleNamespace, blender: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(made.cleaning, "TOLD_SECS", 0.3)
+    monkeypatch.setattr(made.cleaning.work, "TOLD_SECS", 0.3)
     made.cleaning.clean(made.ob)
     status = blender.context.window_manager.segwild
     made.until(lambda: "Cleaned" in status.status)

@@ -13,11 +13,13 @@ import pytest
 
 from backend.progress import Quiet
 from backend.render import sums
-from backend.segment import cuts, marks, meant, mincut, objects, patches, sweep
+from backend.segment import cuts, junk, marks, meant, mincut, objects, patches, sweep
+from backend.segment.junk import find_junk
+from backend.segment.shaping import grown, shrunk
 from backend.stages import answers as stage
 from backend.stages.answers import Answers, rows_of
 from segwild_addon.protocol.errors import InputError
-from segwild_addon.protocol.questions import Choose, Cut, Keep, Prepare, Preview, Revert
+from segwild_addon.protocol.questions import Choose, Cut, Grow, Junk, Keep, Prepare, Preview, Revert, Shrink
 from segwild_addon.protocol.values import ArrayRef, Mark
 
 ON_RED = Mark((-0.45, -0.27, 0.28), (-0.6, -2.5, 0.5), 0.01)
@@ -202,3 +204,63 @@ def test_a_cut_needs_a_photo_that_shows_the_object(blobs) -> None:
     (blobs.workspace.root / "photos.json").unlink()
     with pytest.raises(InputError, match="No photo shows"):
         answers.answer(Cut("frog"))
+
+
+@pytest.mark.parametrize("photos", [True, False])
+def test_junk_is_what_the_command_finds_and_measured_once(blobs, photos: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    log_scales = blobs.scene.log_scales.copy()
+    log_scales[7] = np.log([0.4, 0.01, 0.01])
+    scene = replace(blobs.scene, log_scales=log_scales)
+    scene.save(blobs.workspace.splats)
+    cameras = [photo.camera for photo in blobs.workspace.used_photos()] if photos else []
+    if not photos:
+        (blobs.workspace.root / "photos.json").unlink()
+    measured: list[int] = []
+    real = junk.needles
+    answers = Answers(blobs.workspace.root, heard := Heard())
+    graph = answers.opened.prepared.graph
+    expected = {each: find_junk(scene, graph, cameras, strength=each).rows for each in (0.0, 0.5, 1.0)}
+    heard.steps = 0
+    monkeypatch.setattr(junk, "needles", lambda *each: measured.append(1) or real(*each))
+    for strength, rows in expected.items():
+        told = answers.answer(Junk(strength))
+        assert np.array_equal(opened(blobs, told.rows), rows)
+        assert (told.count, told.gaussians) == (len(rows), len(scene))
+    assert 7 in expected[1.0]
+    assert len(measured) == 1
+    assert heard.phases[-1] == "Finding junk"
+    assert heard.steps >= 2 * len(cameras)  # or a worker with many photos would be taken for one that hangs
+    assert objects.names(blobs.workspace) == {}
+
+
+def test_junk_of_a_clean_scene_is_nothing_and_no_error(blobs) -> None:
+    (blobs.workspace.root / "photos.json").unlink()
+    told = Answers(blobs.workspace.root).answer(Junk(0.0))
+    assert told.count == 0
+    assert not len(opened(blobs, told.rows))
+
+
+def test_a_strength_that_makes_no_sense_is_refused_before_the_scene_is_loaded(blobs) -> None:
+    answers = Answers(blobs.workspace.root)
+    for strength in (-0.1, 1.1, float("nan")):
+        with pytest.raises(InputError, match="strength"):
+            answers.answer(Junk(strength))
+    assert answers.opened._prepared is None
+
+
+def test_rows_are_grown_and_shrunk_along_the_graph_and_nothing_is_kept(blobs) -> None:
+    answers = Answers(blobs.workspace.root)
+    graph = answers.opened.prepared.graph
+    red = blobs.labels == blobs.red
+    half = red & (np.arange(len(red)) % 2 == 0)
+    for kind, change, bits in ((Grow, grown, half), (Shrink, shrunk, red)):
+        text = base64.b64encode(np.packbits(bits, bitorder="little")).decode()
+        for steps in (1, 2):
+            told = answers.answer(kind(text, steps))
+            expected = np.flatnonzero(change(bits, graph, steps))
+            assert np.array_equal(opened(blobs, told.rows), expected)
+            assert told.count == len(expected) != bits.sum()
+        for steps in (0, 101):
+            with pytest.raises(InputError, match="steps"):
+                answers.answer(kind(text, steps))
+    assert objects.names(blobs.workspace) == {}

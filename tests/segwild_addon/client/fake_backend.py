@@ -18,6 +18,7 @@ import sys
 import threading
 import time
 import uuid
+from collections.abc import Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
@@ -231,6 +232,10 @@ class _Handler(BaseHTTPRequestHandler):
             case "Choose":
                 self._marks(body.get("marks", []))
                 return self._chosen()
+            case "Junk":
+                return self._junk(body.get("strength", 0.5))
+            case "Grow" | "Shrink" as kind:
+                return self._reshaped(kind, body["rows"], body.get("steps", 1))
             case "Keep":
                 return self._keep(body)
             case "Cut":
@@ -256,12 +261,7 @@ class _Handler(BaseHTTPRequestHandler):
             raise _Refused(422, "bad-name", "An object needs a name.")
         packed = [0b101] + [0] * (PACKED - 1)
         if body.get("rows"):
-            try:
-                packed = list(base64.b64decode(body["rows"], validate=True))
-            except ValueError as error:
-                raise _Refused(422, "bad-rows", "The rows are not base64.") from error
-            if len(packed) != PACKED:
-                raise _Refused(422, "bad-rows", "The rows are not those of this scene.")
+            packed = self._bits(body["rows"])
             if not any(packed):
                 raise _Refused(422, "empty-object", "Nothing was selected.")
         else:
@@ -302,9 +302,33 @@ class _Handler(BaseHTTPRequestHandler):
             raise _Refused(422, "unknown-object", f"No object is called {name!r}.")
         return str(name)
 
-    def _chosen(self) -> dict[str, Any]:
-        rows = self._rows([0b101] + [0] * (PACKED - 1))
-        return {"kind": "Chosen", "count": 2, "gaussians": GAUSSIANS, "rows": rows, "time_secs": 0.1}
+    def _bits(self, rows: str) -> list[int]:
+        try:
+            packed = list(base64.b64decode(rows, validate=True))
+        except ValueError as error:
+            raise _Refused(422, "bad-rows", "The rows are not base64.") from error
+        if len(packed) != PACKED:
+            raise _Refused(422, "bad-rows", "The rows are not those of this scene.")
+        return packed
+
+    def _chosen(self, packed: Sequence[int] = (0b101,)) -> dict[str, Any]:
+        count, rows = sum(byte.bit_count() for byte in packed), self._rows([*packed, *[0] * (PACKED - len(packed))])
+        return {"kind": "Chosen", "count": count, "gaussians": GAUSSIANS, "rows": rows, "time_secs": 0.1}
+
+    def _junk(self, strength: float) -> dict[str, Any]:
+        """Row 0 at most strengths; rows 0 to 2 from 0.75 on, none below 0.25."""
+        if not 0 <= strength <= 1:
+            raise _Refused(422, "bad-option", f"The strength is {strength:g}.")
+        return self._chosen([0 if strength < 0.25 else 0b1 if strength < 0.75 else 0b111])
+
+    def _reshaped(self, kind: str, rows: str, steps: int) -> dict[str, Any]:
+        """A row touches the next one, and has its rim at its first."""
+        if not 1 <= steps <= 100:
+            raise _Refused(422, "bad-option", f"The steps are {steps}.")
+        bits = int.from_bytes(bytes(self._bits(rows)), "little")
+        for _ in range(steps):
+            bits = bits | bits << 1 if kind == "Grow" else bits & bits << 1
+        return self._chosen((bits & ((1 << GAUSSIANS) - 1)).to_bytes(PACKED, "little"))
 
     def _rows(self, packed: list[int]) -> dict[str, Any]:
         return self._handed_out("rows", bytes(packed), "|u1", [len(packed)])

@@ -267,6 +267,12 @@ def test_the_pressed_button_ends_clicking(blender: Any, scene: Any, monkeypatch:
     assert operator.ended == [{"CANCELLED"}]
 
 
+def test_the_panel_says_what_finding_junk_needs(blender: Any, scene: Any) -> None:
+    layout = drawn("select")
+    assert "segwild.find_junk" in layout.operators
+    assert "junk needs the backend" in layout.said
+
+
 def test_the_picture_of_the_view_is_asked_of_the_view(blender: Any, scene: Any) -> None:
     """Of the sidebar, where the button is, there is none."""
     assert drawn("drawing").contexts["segwild.viewport_image"] == "INVOKE_REGION_WIN"

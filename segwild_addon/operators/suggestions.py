@@ -1,0 +1,103 @@
+"""Likely junk, highlighted; and the selection grown and shrunk."""
+
+import bpy
+
+from .. import suggestions
+from ..data import scenes
+from ..protocol.errors import SegWildError
+from ..viewport import selection
+
+
+class _Asks:
+    """Needs a backend, and tells in a sentence what went wrong."""
+
+    bl_options = {"REGISTER"}  # what is found, a moment later, is what can be undone
+    purpose: str
+
+    @classmethod
+    def scene(cls, context: bpy.types.Context) -> bpy.types.Collection | None:
+        return scenes.find(selection.scene_uuid())
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        scene = cls.scene(context)
+        if context.mode != "OBJECT" or scene is None:
+            cls.poll_message_set("Import a SegWild scene and be in Object Mode")
+            return False
+        if suggestions.link_of(scene) is None:
+            cls.poll_message_set(f"Start the backend first: it {cls.purpose}")
+            return False
+        if suggestions.busy():
+            cls.poll_message_set("The backend is at work on the last question")
+            return False
+        return True
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        try:
+            self.ask(context)
+        except SegWildError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        return {"FINISHED"}
+
+
+class SEGWILD_OT_find_junk(_Asks, bpy.types.Operator):
+    """Highlight what is likely junk: floaters, needles, what hangs before a camera, what no photo shows. Nothing is
+    deleted; brush with Shift to take parts out of the highlight"""
+
+    bl_idname = "segwild.find_junk"
+    bl_label = "Find Likely Junk"
+    purpose = "finds the junk"
+
+    @classmethod
+    def scene(cls, context: bpy.types.Context) -> bpy.types.Collection | None:
+        return scenes.active(context)
+
+    def ask(self, context: bpy.types.Context) -> None:
+        suggestions.find_junk(self.scene(context), context.window_manager.segwild.junk_strength)
+
+
+class _Reshapes(_Asks):
+    """Needs something highlighted, too."""
+
+    purpose = "knows what touches what"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        if not len(context.scene.segwild.prompts) or selection.waiting():
+            cls.poll_message_set("Select something first")
+            return False
+        return super().poll(context)
+
+
+class SEGWILD_OT_grow_prompts(_Reshapes, bpy.types.Operator):
+    """Add to the highlight what touches it and looks alike"""
+
+    bl_idname = "segwild.grow_prompts"
+    bl_label = "Grow"
+
+    def ask(self, context: bpy.types.Context) -> None:
+        suggestions.grow(self.scene(context))
+
+
+class SEGWILD_OT_shrink_prompts(_Reshapes, bpy.types.Operator):
+    """Take the rim of what is highlighted out of it"""
+
+    bl_idname = "segwild.shrink_prompts"
+    bl_label = "Shrink"
+
+    def ask(self, context: bpy.types.Context) -> None:
+        suggestions.shrink(self.scene(context))
+
+
+_CLASSES = (SEGWILD_OT_find_junk, SEGWILD_OT_grow_prompts, SEGWILD_OT_shrink_prompts)
+
+
+def register() -> None:
+    for each in _CLASSES:
+        bpy.utils.register_class(each)
+
+
+def unregister() -> None:
+    for each in reversed(_CLASSES):
+        bpy.utils.unregister_class(each)

@@ -1,0 +1,184 @@
+"""What the backend suggests to select, as strokes: likely junk, and the present selection grown and shrunk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import bpy
+import numpy as np
+from bpy.app.handlers import persistent
+
+from . import mirror, session, work
+from .client import Answered
+from .client.backend import Backend
+from .client.link import Link
+from .data import scenes, segments
+from .protocol.errors import InputError, SegWildError
+from .protocol.questions import Grow, Junk, Shrink
+from .viewport import selection
+
+LOOK_SECS = 0.2  # between looks whether Blender is in object mode again
+
+
+@dataclass(frozen=True, eq=False)
+class _Wish:
+    """A question that is asked."""
+
+    scene: str  # uuid
+    saying: str
+    then: Callable[[bpy.types.Collection, np.ndarray], str]  # takes the ids in, and says what was found
+
+
+_asked: list[_Wish] = []  # at most one
+
+
+def link_of(scene: bpy.types.Collection) -> Link | None:
+    """The running backend of the scene; None if there is none."""
+    found = session.known(scene.segwild.workspace)
+    return found if found is not None and found.running else None
+
+
+def busy() -> bool:
+    """Whether an answer is awaited."""
+    return bool(_asked)
+
+
+def find_junk(scene: bpy.types.Collection, strength: float) -> None:
+    """Have likely junk of the scene highlighted, in a while, in place of what was found before.
+
+    Raises InputError if the file does not have what the backend would search, or if something of another scene is
+    being selected.
+    """
+
+    def then(scene: bpy.types.Collection, ids: np.ndarray) -> str:
+        every = [ob.segwild.uuid for ob in scenes.splat_objects(scene)]
+        found = segments.spread(scene, ids, every, shown=True)
+        selection.put_junk(scene.segwild.uuid, found)
+        if not found:
+            return "Nothing that is shown looks like junk at this strength."
+        return f"{_counted(found)} may be junk. Make an object of what is, or erase it."
+
+    _ask(scene, "Looking for likely junk …", Junk(strength), then)
+
+
+def grow(scene: bpy.types.Collection) -> None:
+    """Have what is selected grow by what touches it and looks alike, in a while. Raises InputError as `find_junk`."""
+    before = selection.chosen()
+
+    def then(scene: bpy.types.Collection, ids: np.ndarray) -> str:
+        _unchanged(before)
+        new = np.setdiff1d(ids, _ids(before))
+        found = segments.spread(scene, new, list(before), shown=True)
+        if not found:
+            return "Nothing that looks alike touches the selection."
+        selection.add_stroke(scene.segwild.uuid, found, True, "Select: Grow")
+        return f"{_counted(found)} added."
+
+    _ask(scene, "Growing the selection …", Grow(_rows(scene, before)), then)
+
+
+def shrink(scene: bpy.types.Collection) -> None:
+    """Have what is selected lose its rim, in a while. Raises InputError as `find_junk`."""
+    before = selection.chosen()
+
+    def then(scene: bpy.types.Collection, ids: np.ndarray) -> str:
+        _unchanged(before)
+        lost = {uuid: np.setdiff1d(own, ids) for uuid, own in before.items()}
+        lost = {uuid: own for uuid, own in lost.items() if len(own)}
+        if not lost:
+            return "The selection has no rim: nothing else touches it."
+        if not np.isin(_ids(before), ids).any():
+            return "Nothing would be left of the selection."
+        selection.add_stroke(scene.segwild.uuid, lost, False, "Select: Shrink")
+        return f"{_counted(lost)} taken out."
+
+    _ask(scene, "Shrinking the selection …", Shrink(_rows(scene, before)), then)
+
+
+def _rows(scene: bpy.types.Collection, chosen: dict[str, np.ndarray]) -> str:
+    """What is chosen, as questions have it."""
+    if not chosen:
+        raise InputError("empty-object", "Nothing is selected.", "Click on an object first.")
+    return mirror.packed(_ids(chosen), len(scenes.trained(scene).splats()))
+
+
+def _ids(chosen: dict[str, np.ndarray]) -> np.ndarray:
+    return np.unique(np.concatenate(list(chosen.values())))
+
+
+def _unchanged(before: dict[str, np.ndarray]) -> None:
+    now = selection.chosen()
+    if now.keys() != before.keys() or not all(np.array_equal(now[uuid], before[uuid]) for uuid in now):
+        raise InputError("selection-changed", "The selection has changed meanwhile.", "Press the button again.")
+
+
+def _counted(chosen: dict[str, np.ndarray]) -> str:
+    count = sum(map(len, chosen.values()))
+    return f"{count:,} splat{'s' * (count != 1)}"
+
+
+# Asking.
+
+
+def _ask(scene: bpy.types.Collection, saying: str, question: Any, then: Callable[..., str]) -> None:
+    link = link_of(scene)
+    if link is None or _asked:
+        return
+    _check(scene)
+    wish = _Wish(scene.segwild.uuid, saying, then)
+    _asked.append(wish)
+    work.say(saying, "SORTTIME")
+    link.later(lambda answered: _answered(wish, answered), _found, question)
+    session.wake()
+
+
+def _check(scene: bpy.types.Collection) -> None:
+    if len(selection.prompts()) and selection.scene_uuid() != scene.segwild.uuid:
+        raise InputError(
+            "another-scene", "Something of another scene is selected.", "Make or cancel the present selection first."
+        )
+    scenes.trained(scene)
+
+
+def _found(backend: Backend, question: Any) -> np.ndarray:
+    """(M,) int32, ascending ids. Runs in a thread."""
+    rows = backend.array(backend.ask(question).rows)
+    return np.flatnonzero(np.unpackbits(rows, bitorder="little")).astype(np.int32) + 1
+
+
+def _answered(wish: _Wish, answered: Answered) -> None:
+    if wish not in _asked:  # another file
+        return
+    scene = scenes.find(wish.scene)
+    waits = scene is not None and answered.error is None and bpy.context.mode != "OBJECT"
+    if waits:  # a step of undo would be one of that mode
+        session.soon("suggestions", lambda: _answered(wish, answered), LOOK_SECS)
+        return
+    _asked.clear()
+    if bpy.context.window_manager.segwild.status == wish.saying:
+        work.say("")
+    if scene is None:  # undone
+        return
+    try:
+        if answered.error is not None:
+            raise answered.error
+        _check(scene)
+        work.tell(wish.then(scene, answered.value), "INFO")
+    except SegWildError as error:
+        work.say(str(error))
+
+
+@persistent
+def _loaded(*_: Any) -> None:
+    _asked.clear()
+
+
+def register() -> None:
+    bpy.app.handlers.load_post.append(_loaded)
+
+
+def unregister() -> None:
+    bpy.app.handlers.load_post.remove(_loaded)
+    _loaded()

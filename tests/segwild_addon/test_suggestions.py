@@ -1,0 +1,270 @@
+"""What a backend suggests becomes a stroke: likely junk, replaced by the next find; a selection grown or shrunk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from segwild_addon.client import Address
+
+COUNT = 2500  # as the fake has it, which finds rows 0 to 2 at most, row 0 usually, and none below a quarter
+
+
+@pytest.fixture
+def searched(
+    nothing_is_left: None, blender: Any, fake: Any, make_workspace: Any, pump_until: Callable[..., Any]
+) -> Iterator[SimpleNamespace]:
+    """An imported scene whose backend is the fake. Row 1 is an object of its own."""
+    from segwild_addon import session
+    from segwild_addon.data import scenes
+    from segwild_addon.data.steps import finished
+    from segwild_addon.viewport import draw, selection
+
+    root, _ = make_workspace("fake", count=COUNT, segments={"kiosk": (np.arange(1, 11, 9), 0.9)})
+    scene = finished(scenes.importing(root, lambda sentence: None))
+    state = blender.context.window_manager.segwild
+    shown: list[Any] = []
+    real = draw.highlight
+    draw.highlight = lambda uuid, chosen: shown.append(
+        None if chosen is None else sorted(int(id_) for ids in chosen.values() for id_ in ids)
+    )
+    link = session.link(root)
+    until = partial(pump_until, facts=lambda: (link.status, shown, state.status))
+
+    def connect() -> None:
+        link.start(Address("127.0.0.1", fake.port, fake.token))
+        until(lambda: link.running)
+
+    def find(strength: float) -> None:
+        from segwild_addon import suggestions
+
+        state.junk_strength = strength
+        assert blender.ops.segwild.find_junk() == {"FINISHED"}
+        assert state.status == "Looking for likely junk …"
+        until(lambda: not suggestions.busy())
+        assert "Looking" not in state.status
+
+    yield SimpleNamespace(
+        selection=selection,
+        scene=scene,
+        rest=scenes.rest(scene),
+        kiosk=blender.data.objects["kiosk"],
+        shown=shown,
+        state=state,
+        until=until,
+        connect=connect,
+        find=find,
+        link=link,
+        fake=fake,
+    )
+    draw.highlight = real
+
+
+@pytest.fixture
+def steps(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Steps of undo; without a window Blender makes none."""
+    import bpy
+
+    found: list[str] = []
+    monkeypatch.setattr(bpy.ops, "ed", SimpleNamespace(undo_push=lambda message: found.append(message)), raising=False)
+    return found
+
+
+def test_a_find_is_a_step_of_the_selection_and_the_next_one_replaces_it(
+    searched: SimpleNamespace, steps: list[str]
+) -> None:
+    searched.connect()
+    searched.find(0.5)
+    assert searched.shown[-1] == [1]
+    assert "1 splat may be junk" in searched.state.status
+    searched.find(1.0)
+    assert searched.shown[-1] == [1, 2, 3]
+    assert len(searched.selection.prompts()) == 1
+    assert {uuid: ids.tolist() for uuid, ids in searched.selection.chosen().items()} == {
+        searched.rest.segwild.uuid: [1, 3],
+        searched.kiosk.segwild.uuid: [2],
+    }
+    searched.find(0.5)
+    assert searched.shown[-1] == [1]
+    assert steps == ["Select: Likely Junk"] * 3
+    searched.selection.clear()
+    assert searched.shown[-1] is None
+
+
+def test_what_was_taken_out_by_hand_stays_out_of_the_next_find(searched: SimpleNamespace) -> None:
+    uuid, rest = searched.scene.segwild.uuid, searched.rest.segwild.uuid
+    searched.connect()
+    searched.selection.add_stroke(uuid, {rest: np.array([7], np.int32)}, True)
+    searched.find(1.0)
+    searched.selection.add_stroke(uuid, {rest: np.array([3], np.int32)}, False)
+    assert searched.shown[-1] == [1, 2, 7]
+    searched.find(0.5)
+    searched.find(1.0)
+    assert searched.shown[-1] == [1, 2, 7]
+    assert len(searched.selection.prompts()) == 3
+
+
+def test_an_empty_find_is_a_sentence_and_takes_the_former_one_back(searched: SimpleNamespace, steps: list[str]) -> None:
+    searched.connect()
+    searched.find(0.0)
+    assert "Nothing" in searched.state.status
+    assert searched.state.status_icon == "INFO"
+    assert not len(searched.selection.prompts())
+    assert steps == []
+    searched.find(1.0)
+    searched.find(0.0)
+    assert not len(searched.selection.prompts())
+    assert searched.shown[-1] is None
+    assert len(steps) == 2
+
+
+def test_hidden_objects_and_erased_splats_are_left_alone(searched: SimpleNamespace, blender: Any) -> None:
+    searched.connect()
+    searched.kiosk.hide_set(True)
+    searched.find(1.0)
+    assert searched.shown[-1] == [1, 3]
+    assert blender.ops.segwild.erase_prompts() == {"FINISHED"}
+    assert not len(searched.selection.prompts())
+    assert searched.shown[-1] is None
+    assert len(searched.rest.data.points) == COUNT - 2
+    searched.kiosk.hide_set(False)
+    searched.find(1.0)
+    assert searched.shown[-1] == [2]
+    for ob in blender.context.view_layer.objects:
+        ob.select_set(ob == searched.rest)
+    blender.ops.segwild.restore_splats()
+    searched.find(1.0)
+    assert searched.shown[-1] == [1, 2, 3]
+
+
+def test_what_is_found_is_found_in_every_copy_and_made_an_object(searched: SimpleNamespace, blender: Any) -> None:
+    from segwild_addon.data import repair, splats
+
+    copy = searched.kiosk.copy()
+    copy.data = searched.kiosk.data.copy()
+    searched.scene.objects.link(copy)
+    repair.uuids()
+    searched.connect()
+    searched.find(1.0)
+    assert searched.shown[-1] == [1, 2, 2, 3]
+    searched.state.new_name = "junk"
+    assert blender.ops.segwild.accept_prompts() == {"FINISHED"}
+    assert sorted(splats.read_ids(blender.data.objects["junk"])) == [1, 2, 2, 3]
+    assert [len(ob.data.points) for ob in (searched.kiosk, copy)] == [1, 1]
+
+
+def test_without_a_backend_the_button_is_off(searched: SimpleNamespace, blender: Any) -> None:
+    assert not blender.ops.segwild.find_junk.poll()
+    searched.connect()
+    assert blender.ops.segwild.find_junk.poll()
+    searched.link.stop()
+    assert not blender.ops.segwild.find_junk.poll()
+
+
+def test_one_search_at_a_time_and_a_backend_that_ends_meanwhile_is_told(
+    searched: SimpleNamespace, blender: Any
+) -> None:
+    searched.connect()
+    searched.fake.fault, searched.fake.fault_path = "hang", "/v1/ask"
+    assert blender.ops.segwild.find_junk() == {"FINISHED"}
+    assert not blender.ops.segwild.find_junk.poll()
+    searched.link.stop()  # answers the question that hangs
+    searched.until(lambda: "not running" in searched.state.status)
+    assert not len(searched.selection.prompts())
+
+
+def test_an_answer_waits_for_object_mode(searched: SimpleNamespace, blender: Any) -> None:
+    from segwild_addon import session, suggestions
+
+    mesh = blender.data.objects.new("cube", blender.data.meshes.new("cube"))
+    blender.context.scene.collection.objects.link(mesh)
+    searched.connect()
+    blender.context.scene.segwild.active_scene = searched.scene.segwild.uuid
+    assert blender.ops.segwild.find_junk() == {"FINISHED"}
+    blender.context.view_layer.objects.active = mesh
+    blender.ops.object.mode_set(mode="EDIT")
+    searched.until(lambda: session.waits_for("suggestions"))
+    assert not len(searched.selection.prompts())
+    blender.ops.object.mode_set(mode="OBJECT")
+    searched.until(lambda: not suggestions.busy())
+    assert searched.shown[-1] == [1]
+
+
+def test_a_file_of_another_training_or_another_file_gets_nothing(
+    searched: SimpleNamespace, blender: Any, make_workspace: Any
+) -> None:
+    from segwild_addon import suggestions
+
+    searched.connect()
+    assert blender.ops.segwild.find_junk() == {"FINISHED"}
+    make_workspace("fake", count=COUNT, seed=5)  # while it is searched
+    searched.until(lambda: "trained again" in searched.state.status)
+    assert not len(searched.selection.prompts())
+    with pytest.raises(RuntimeError, match="trained again"):
+        blender.ops.segwild.find_junk()
+    assert not suggestions.busy()
+    make_workspace("fake", count=COUNT)
+    assert blender.ops.segwild.find_junk() == {"FINISHED"}
+    blender.ops.wm.read_factory_settings(use_empty=True)
+    assert not suggestions.busy()
+    searched.link.stop()
+
+
+def reshape(searched: SimpleNamespace, operator: Callable[[], set[str]]) -> str:
+    """What was said."""
+    from segwild_addon import suggestions
+
+    assert operator() == {"FINISHED"}
+    searched.until(lambda: not suggestions.busy())
+    return searched.state.status
+
+
+def test_a_selection_is_grown_and_shrunk_by_strokes(searched: SimpleNamespace, steps: list[str], blender: Any) -> None:
+    """For the fake a row touches the next one, and each run of rows has its first as its rim."""
+    ops, rest = blender.ops.segwild, searched.rest.segwild.uuid
+    searched.connect()
+    assert not ops.grow_prompts.poll()
+    searched.selection.add_stroke(searched.scene.segwild.uuid, {rest: np.array([1, 20], np.int32)}, True)
+    assert reshape(searched, ops.grow_prompts) == "2 splats added."
+    chosen = {uuid: ids.tolist() for uuid, ids in searched.selection.chosen().items()}
+    assert chosen == {rest: [1, 20, 21], searched.kiosk.segwild.uuid: [2]}
+    assert reshape(searched, ops.shrink_prompts) == "2 splats taken out."
+    assert searched.shown[-1] == [2, 21]
+    assert reshape(searched, ops.shrink_prompts) == "Nothing would be left of the selection."
+    assert searched.shown[-1] == [2, 21]
+    assert steps == ["Select: Add by Hand", "Select: Grow", "Select: Shrink"]
+
+
+def test_a_selection_grows_neither_into_copies_nor_into_what_is_hidden(searched: SimpleNamespace, blender: Any) -> None:
+    from segwild_addon.data import repair
+
+    copy = searched.kiosk.copy()
+    copy.data = searched.kiosk.data.copy()
+    searched.scene.objects.link(copy)
+    repair.uuids()
+    searched.connect()
+    kiosk, rest = searched.kiosk.segwild.uuid, searched.rest.segwild.uuid
+    searched.selection.add_stroke(searched.scene.segwild.uuid, {kiosk: np.array([11], np.int32)}, True)
+    searched.selection.add_stroke(searched.scene.segwild.uuid, {rest: np.array([1], np.int32)}, True)
+    assert reshape(searched, blender.ops.segwild.grow_prompts) == "2 splats added."
+    chosen = {uuid: ids.tolist() for uuid, ids in searched.selection.chosen().items()}
+    assert chosen == {kiosk: [2, 11], rest: [1, 12]}
+    searched.selection.remove(2)
+    searched.rest.hide_set(True)
+    assert "added" in reshape(searched, blender.ops.segwild.grow_prompts)
+    assert {uuid: ids.tolist() for uuid, ids in searched.selection.chosen().items()} == {kiosk: [2, 11], rest: [1]}
+
+
+def test_a_selection_that_changed_meanwhile_is_not_reshaped(searched: SimpleNamespace, blender: Any) -> None:
+    searched.connect()
+    uuid, rest = searched.scene.segwild.uuid, searched.rest.segwild.uuid
+    searched.selection.add_stroke(uuid, {rest: np.array([20], np.int32)}, True)
+    assert blender.ops.segwild.grow_prompts() == {"FINISHED"}
+    searched.selection.add_stroke(uuid, {rest: np.array([30], np.int32)}, True)
+    searched.until(lambda: "changed meanwhile" in searched.state.status)
+    assert searched.shown[-1] == [20, 30]
