@@ -163,7 +163,7 @@ def test_work_that_is_heard_of_is_not_silence(tmp_path: Path, monkeypatch: pytes
 _FULL = """
 import sys, types
 class Answers:
-    def __init__(self, workspace): pass
+    def __init__(self, workspace, progress): pass
     def answer(self, question): raise MemoryError
 sys.modules["backend.stages.answers"] = types.SimpleNamespace(Answers=Answers)
 from backend.jobs import interactive
