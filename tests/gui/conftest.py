@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from .views import look_from, settled
 
 SOURCE = Path(__file__).parents[2]
 
+NEEDLES = np.arange(1, 3000, 3)[::25]  # rows of the red blob, of `spiky`
+LONG = 0.45
 WINDOW = ("--window-geometry", "0", "0", "960", "800")  # of full height: a lower one lies at the bottom
 
 
@@ -152,6 +155,22 @@ def workspace(sample: Path, tmp_path: Path) -> Path:
     shutil.rmtree(root / "segments")
     (root / "segments.json").unlink()
     return root
+
+
+@pytest.fixture
+def spiky(workspace: Path) -> Path:
+    """The blobs with needles in the red one that reach far out of it."""
+    from backend.scene import Gaussians, Workspace
+
+    kept = Workspace.open(workspace)
+    scene = kept.gaussians()
+    log_scales, logits = scene.log_scales.copy(), scene.opacity_logits.copy()
+    log_scales[NEEDLES] = np.log([LONG, 0.012, 0.012])
+    logits[NEEDLES] = 3
+    changed = replace(scene, log_scales=log_scales, opacity_logits=logits)
+    assert isinstance(changed, Gaussians)
+    changed.save(kept.splats)
+    return workspace
 
 
 @pytest.fixture

@@ -104,6 +104,15 @@ def make_an_object(person: Person, facts: Facts) -> str:
     return f"of {facts['selected']} splats"
 
 
+@action(3, in_scene)
+def take_a_suggestion(person: Person, facts: Facts) -> str:
+    """Most are answered later, after whatever comes next."""
+    person.blender.run(f"bpy.context.window_manager.segwild.junk_strength = {person.random.random():.2f}")
+    return person.press(
+        f"segwild.{person.random.choice(['find_junk', 'grow_prompts', 'shrink_prompts', 'erase_prompts'])}"
+    )
+
+
 @action(1.5, lambda facts: facts["selecting"] and facts["views"])
 def escape(person: Person, facts: Facts) -> str:
     person.over_view(facts)

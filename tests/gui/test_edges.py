@@ -2,34 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 
+from .conftest import LONG, NEEDLES
 from .driver import Driver
 from .hands import RED, connect, no_traceback, picture, screen_of, selected
-
-NEEDLES = np.arange(1, 3000, 3)[::25]  # rows of the red blob
-LONG = 0.45
-
-
-@pytest.fixture
-def spiky(workspace: Path) -> Path:
-    """The blobs with needles in the red one that reach far out of it."""
-    from backend.scene import Gaussians, Workspace
-
-    kept = Workspace.open(workspace)
-    scene = kept.gaussians()
-    log_scales, logits = scene.log_scales.copy(), scene.opacity_logits.copy()
-    log_scales[NEEDLES] = np.log([LONG, 0.012, 0.012])
-    logits[NEEDLES] = 3
-    changed = replace(scene, log_scales=log_scales, opacity_logits=logits)
-    assert isinstance(changed, Gaussians)
-    changed.save(kept.splats)
-    return workspace
 
 
 def needles(blender: Driver) -> int:
