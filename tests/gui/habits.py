@@ -107,10 +107,17 @@ def make_an_object(person: Person, facts: Facts) -> str:
 @action(3, in_scene)
 def take_a_suggestion(person: Person, facts: Facts) -> str:
     """Most are answered later, after whatever comes next."""
+    what = f"segwild.{person.random.choice(['find_junk', 'grow_prompts', 'shrink_prompts', 'erase_prompts'])}"
     person.blender.run(f"bpy.context.window_manager.segwild.junk_strength = {person.random.random():.2f}")
-    return person.press(
-        f"segwild.{person.random.choice(['find_junk', 'grow_prompts', 'shrink_prompts', 'erase_prompts'])}"
-    )
+    said = person.blender.run(f"""
+        result = 'greyed'
+        if bpy.ops.{what}.poll():
+            try:
+                result = str(bpy.ops.{what}('EXEC_DEFAULT', True))
+            except RuntimeError as error:  # a sentence, for instance that the workspace was trained again
+                result = str(error)
+    """)
+    return f"{what} {said}"
 
 
 @action(1.5, lambda facts: facts["selecting"] and facts["views"])
