@@ -24,6 +24,7 @@ _MODULES = (
     "operators.cameras",
     "operators.objects",
     "operators.edges",
+    "operators.selecting",
     "operators.suggestions",
     "operators.appearance",
     "operators.backend",

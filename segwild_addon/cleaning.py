@@ -23,6 +23,7 @@ from .data import cuts, scenes
 from .data.cuts import Parts
 from .protocol.errors import SegWildError
 from .protocol.questions import Cut, Revert
+from .viewport import selection
 
 LOOK_SECS = 0.2  # between looks whether the workspace knows an object by now, or Blender is in object mode again
 WAIT_SECS = 120.0  # for the workspace to know the object
@@ -48,6 +49,15 @@ def clean(ob: bpy.types.Object) -> bool:
     mirror.changed()
     session.soon("cleaning", _go_on)
     return True
+
+
+def made(context: bpy.types.Context) -> bpy.types.Object:
+    """An object of what is highlighted, whose edges are cleaned if the person wants that. Raises InputError as
+    `selection.accept`."""
+    ob = selection.accept(context.window_manager.segwild.new_name)
+    if context.scene.segwild.clean_edges:
+        clean(ob)
+    return ob
 
 
 def busy(ob: bpy.types.Object) -> bool:

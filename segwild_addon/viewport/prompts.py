@@ -227,7 +227,7 @@ class SEGWILD_OT_prompt(bpy.types.Operator):
             self.report({"WARNING"}, str(refusal) if refusal else "Nothing is selected. Click on an object first.")
             return {"RUNNING_MODAL"}
         try:
-            ob = _made(context)
+            ob = cleaning.made(context)
         except SegWildError as error:
             self.report({"ERROR"}, str(error))
             return {"RUNNING_MODAL"}
@@ -265,14 +265,6 @@ class SEGWILD_OT_prompt(bpy.types.Operator):
             self._timer = None
         session.redraw_views()
         return result
-
-
-def _made(context: bpy.types.Context) -> bpy.types.Object:
-    """An object of what is selected. Raises InputError if nothing is."""
-    ob = selection.accept(context.window_manager.segwild.new_name)
-    if context.scene.segwild.clean_edges:
-        cleaning.clean(ob)
-    return ob
 
 
 def _covered_rows(region, view, pixels: np.ndarray, depths: np.ndarray) -> np.ndarray:
@@ -317,71 +309,10 @@ class SEGWILD_OT_prompt_click(bpy.types.Operator):
         return {"FINISHED"}
 
 
-class _OnPrompts:
-    """Needs something highlighted, and tells in a sentence what went wrong."""
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        if not len(context.scene.segwild.prompts):
-            cls.poll_message_set("Select something first")
-            return False
-        return context.mode == "OBJECT"
-
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        if selection.waiting():
-            self.report({"INFO"}, "The selection is still being computed. Try again in a moment.")
-            return {"CANCELLED"}
-        try:
-            self.report({"INFO"}, self.work(context))
-        except SegWildError as error:
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
-        return {"FINISHED"}
-
-
-class SEGWILD_OT_accept_prompts(_OnPrompts, bpy.types.Operator):
-    """Make an object of what is highlighted (Enter in the 3D view)"""
-
-    bl_idname = "segwild.accept_prompts"
-    bl_label = "Make Object"
-
-    def work(self, context: bpy.types.Context) -> str:
-        return f"Made {_made(context).name}."
-
-
-class SEGWILD_OT_erase_prompts(_OnPrompts, bpy.types.Operator):
-    """Hide the splats that are highlighted; Restore Erased Splats brings them back at any time"""
-
-    bl_idname = "segwild.erase_prompts"
-    bl_label = "Erase"
-
-    def work(self, context: bpy.types.Context) -> str:
-        count = selection.erase()
-        return f"Erased {count} splat{'s' * (count != 1)}."
-
-
-class SEGWILD_OT_clear_prompts(bpy.types.Operator):
-    """Forget the clicks and strokes of this selection; objects stay as they are"""
-
-    bl_idname = "segwild.clear_prompts"
-    bl_label = "Clear"
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        return bool(len(context.scene.segwild.prompts))
-
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        selection.clear()
-        return {"FINISHED"}
-
-
 _CLASSES = (
     SEGWILD_OT_prompt,
     SEGWILD_OT_end_prompt,
     SEGWILD_OT_prompt_click,
-    SEGWILD_OT_accept_prompts,
-    SEGWILD_OT_erase_prompts,
-    SEGWILD_OT_clear_prompts,
 )
 
 
