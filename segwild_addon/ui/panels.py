@@ -128,10 +128,10 @@ class SEGWILD_PT_select(_Panel):
         layout, state = self.layout, context.window_manager.segwild
         row = layout.row()
         row.scale_y = 1.4
-        if prompts.running():
-            row.operator("segwild.end_prompt", text="Clicking…", icon="RESTRICT_SELECT_OFF", depress=True)
-        else:
-            row.operator("segwild.prompt", icon="RESTRICT_SELECT_OFF")
+        on = prompts.running()
+        row.operator(
+            "segwild.prompt", text="Clicking…" if on else "Select Object", icon="RESTRICT_SELECT_OFF", depress=on
+        )
         layout.row(align=True).prop(state, "prompt_mode", expand=True)
         if state.prompt_mode == "BRUSH":
             layout.prop(state, "brush_px")

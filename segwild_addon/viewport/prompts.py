@@ -56,7 +56,6 @@ class SEGWILD_OT_prompt(bpy.types.Operator):
         self._drag = None  # region, region data, space, path, positive
         self._held = False  # a press that was ours: so is its release
         self._accepting = False
-        self._stopping = False  # the button was pressed again
         _running.append(self)
         context.window_manager.modal_handler_add(self)
         self._timer = context.window_manager.event_timer_add(TICK_SECS, window=context.window)
@@ -68,7 +67,7 @@ class SEGWILD_OT_prompt(bpy.types.Operator):
         return {"RUNNING_MODAL"}
 
     def modal(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        if self._stopping or context.mode != "OBJECT" or not scenes.all_scenes():
+        if context.mode != "OBJECT" or not scenes.all_scenes():
             return self._end(context, {"CANCELLED"})
         if event.type == "TIMER":
             return self._accepted(context) if self._accepting and not selection.waiting() else {"PASS_THROUGH"}
@@ -100,10 +99,6 @@ class SEGWILD_OT_prompt(bpy.types.Operator):
     def cancel(self, context: bpy.types.Context) -> None:
         """Blender ends it: another file, or the end."""
         self._end(context, {"CANCELLED"})
-
-    def stop(self) -> None:
-        """Take no more clicks from the next event on, which the timer sends."""
-        self._stopping = True
 
     # Mouse.
 
@@ -277,21 +272,6 @@ def _covered(region, region_data, x: float, y: float, hit) -> bool:
     return bool(draw.covered(region, view, x, y, z))
 
 
-class SEGWILD_OT_end_prompt(bpy.types.Operator):
-    """Take no more clicks; what is highlighted stays, for Make Object"""
-
-    bl_idname = "segwild.end_prompt"
-    bl_label = "End Clicking"
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        return running()
-
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        _running[0].stop()
-        return {"FINISHED"}
-
-
 class SEGWILD_OT_prompt_click(bpy.types.Operator):
     """A click of the running selection where a sidebar lies over the view but shows nothing: only Blender knows where
     that is, and sends it on to the view"""
@@ -311,7 +291,6 @@ class SEGWILD_OT_prompt_click(bpy.types.Operator):
 
 _CLASSES = (
     SEGWILD_OT_prompt,
-    SEGWILD_OT_end_prompt,
     SEGWILD_OT_prompt_click,
 )
 

@@ -108,6 +108,7 @@ class Driver:
             self.x("keyup", key)
 
     def move(self, x: float, y: float) -> None:
+        self.drag_to(x + 3, y)  # a mouse that is there already would not move, and Blender forgets it with a file
         self.drag_to(x, y)
         time.sleep(0.2)  # Blender must see the move before the click
 

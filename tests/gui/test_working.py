@@ -312,17 +312,6 @@ def test_choices_in_the_sidebar_are_steps_of_undo(imported: Driver) -> None:
     no_traceback(imported)
 
 
-def test_the_pressed_button_ends_clicking(imported: Driver) -> None:
-    imported.run("bpy.ops.segwild.prompt('INVOKE_DEFAULT')")
-    imported.click(*screen_of(imported, RED))
-    imported.until("result = len(bpy.context.scene.segwild.prompts) == 1")
-    imported.run("bpy.ops.segwild.end_prompt()")
-    imported.until("result = not addon('viewport.prompts').running()")
-    assert imported.run("result = len(bpy.context.scene.segwild.prompts)") == 1  # to be made an object by its button
-    imported.run("bpy.ops.segwild.clear_prompts()")
-    no_traceback(imported)
-
-
 STATES: dict[str, dict[str, str]] = {
     "absent": {"environment": "addon('client').ABSENT"},
     "installing": {

@@ -17,7 +17,6 @@ import bpy
 from segwild_addon.data import light, scenes, splats
 from segwild_addon.ui import light as light_panel
 from segwild_addon.ui import lists
-from segwild_addon.viewport import prompts
 
 Make = Callable[..., tuple[Path, dict[str, np.ndarray]]]
 SEGMENTS = {"fountain": (np.arange(10, 30), 0.9), "statue": (np.arange(30, 40), 0.6)}
@@ -251,20 +250,6 @@ def test_the_rest_is_everything_where_there_is_nothing_else(blender: Any, scene:
 
 def test_splats_of_other_programs_are_imported_from_the_sidebar(blender: Any) -> None:
     assert {"segwild.import_workspace", "segwild.import_ply"} <= set(drawn("scene").operators)
-
-
-def test_the_pressed_button_ends_clicking(blender: Any, scene: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert not blender.ops.segwild.end_prompt.poll()
-    assert "segwild.prompt" in drawn("select").operators
-    operator = SimpleNamespace(_stopping=False, ended=[])
-    operator.stop = lambda: prompts.SEGWILD_OT_prompt.stop(operator)
-    operator._end = lambda context, result: operator.ended.append(result) or result
-    monkeypatch.setattr(prompts, "_running", [operator])
-    assert "segwild.end_prompt" in drawn("select").operators
-    assert blender.ops.segwild.end_prompt() == {"FINISHED"}
-    event = SimpleNamespace(type="TIMER", value="NOTHING")
-    assert prompts.SEGWILD_OT_prompt.modal(operator, blender.context, event) == {"CANCELLED"}
-    assert operator.ended == [{"CANCELLED"}]
 
 
 def test_the_panel_says_what_finding_junk_needs(blender: Any, scene: Any) -> None:
