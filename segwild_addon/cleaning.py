@@ -36,8 +36,7 @@ _asked: list[str] = []  # the one that is being cut
 def link_of(ob: bpy.types.Object) -> Link | None:
     """The running backend of the object's scene; None if there is none."""
     scene = scenes.scene_of(ob)
-    found = session.known(scene.segwild.workspace) if scene is not None else None
-    return found if found is not None and found.running else None
+    return session.running(scene.segwild.workspace) if scene is not None else None
 
 
 def clean(ob: bpy.types.Object) -> bool:

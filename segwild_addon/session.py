@@ -7,7 +7,6 @@ handlers. In the `bpy` wheel timers never fire; tests call `pump`.
 
 from __future__ import annotations
 
-import os
 import queue
 import time
 import traceback
@@ -19,6 +18,7 @@ import bpy
 from bpy.app.handlers import persistent
 
 from .client.link import Link
+from .data.places import absolute
 from .protocol.errors import SegWildError
 
 BUDGET_SECS = 0.01  # of the main thread, per tick
@@ -42,19 +42,21 @@ _next: dict[str, float] = {"at": 0.0}  # the tick that is to come; 0: one is und
 
 def link(folder: str | Path) -> Link:
     """The link of a workspace, made at the first call. Starts nothing."""
-    key = _key(folder)
+    key = absolute(folder)
     if key not in links:
         links[key] = Link(Path(key))
     return links[key]
 
 
-def _key(folder: str | Path) -> str:
-    return os.path.abspath(bpy.path.abspath(str(folder)))  # without a look at the disk, which may be far away
-
-
 def known(folder: str | Path) -> Link | None:
     """The link of a workspace if there is one. For `draw`: makes nothing."""
-    return links.get(_key(folder)) if str(folder) else None
+    return links.get(absolute(folder)) if str(folder) else None
+
+
+def running(folder: str | Path) -> Link | None:
+    """The link of a workspace if its backend runs."""
+    found = known(folder)
+    return found if found is not None and found.running else None
 
 
 def post(call: Callable[[], None]) -> None:
@@ -220,7 +222,7 @@ def _tick() -> float:
 @persistent
 def _loaded(*_: object) -> None:
     """Another file: its scenes need other backends. Jobs go on, and so does what someone else started."""
-    wanted = {_key(c.segwild.workspace) for c in bpy.data.collections if c.segwild.workspace}
+    wanted = {absolute(c.segwild.workspace) for c in bpy.data.collections if c.segwild.workspace}
     for key, one in list(links.items()):
         current = one.courses.current
         if key not in wanted and not one.remote and not (current is not None and current.live):

@@ -13,7 +13,6 @@ from bpy.app.handlers import persistent
 from . import mirror, session, work
 from .client import Answered
 from .client.backend import Backend
-from .client.link import Link
 from .data import scenes, segments
 from .protocol.errors import InputError, SegWildError
 from .protocol.questions import Grow, Junk, Shrink
@@ -32,12 +31,6 @@ class _Wish:
 
 
 _asked: list[_Wish] = []  # at most one
-
-
-def link_of(scene: bpy.types.Collection) -> Link | None:
-    """The running backend of the scene; None if there is none."""
-    found = session.known(scene.segwild.workspace)
-    return found if found is not None and found.running else None
 
 
 def busy() -> bool:
@@ -123,7 +116,7 @@ def _counted(chosen: dict[str, np.ndarray]) -> str:
 
 
 def _ask(scene: bpy.types.Collection, saying: str, question: Any, then: Callable[..., str]) -> None:
-    link = link_of(scene)
+    link = session.running(scene.segwild.workspace)
     if link is None or _asked:
         return
     _check(scene)

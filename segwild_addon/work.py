@@ -6,7 +6,6 @@ Also what happens by itself: the preview of a running training, the import at it
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,6 +21,7 @@ from .client.backend import Backend
 from .client.course import Course
 from .client.link import Happened, Link, tail_of
 from .data import scenes
+from .data.places import absolute
 from .protocol.errors import InputError, SegWildError
 from .protocol.events import JobCancelled, JobDone, JobFailed, JobProgress, SceneChanged
 from .protocol.values import Snapshot
@@ -42,7 +42,7 @@ _tails: dict[str, tuple[tuple[str, ...], float]] = {}  # workspace -> lines of i
 
 def path(text: str) -> Path:
     """A folder or file as Blender writes it (// is the file's folder), absolute."""
-    return Path(os.path.abspath(bpy.path.abspath(text)))  # without a look at the disk, which may be far away
+    return Path(absolute(text))
 
 
 def workspace_of(context: bpy.types.Context) -> str:

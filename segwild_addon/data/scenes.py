@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +22,7 @@ import numpy as np
 
 from ..protocol.errors import InputError, SegWildError
 from . import cameras, changes, cuts, ply, splats, workspace
+from .places import absolute
 from .steps import Steps, within
 from .workspace import Folder
 
@@ -118,16 +118,12 @@ def trained(scene: bpy.types.Collection) -> Folder:
 
 def of_folder(path: str) -> bpy.types.Collection | None:
     """The scene of a workspace; of several one that is not put aside."""
-    found = [scene for scene in all_scenes() if _place(scene) == _absolute(path)]
+    found = [scene for scene in all_scenes() if _place(scene) == absolute(path)]
     return next(iter(sorted(found, key=is_aside)), None)
 
 
 def _place(scene: bpy.types.Collection) -> str:
-    return _absolute(scene.segwild.workspace) if scene.segwild.workspace else ""
-
-
-def _absolute(path: str) -> str:
-    return os.path.abspath(bpy.path.abspath(path))  # without a look at the disk, which may be far away
+    return absolute(scene.segwild.workspace) if scene.segwild.workspace else ""
 
 
 def put_aside(scene: bpy.types.Collection) -> list[str]:

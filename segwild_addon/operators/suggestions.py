@@ -2,7 +2,7 @@
 
 import bpy
 
-from .. import suggestions
+from .. import session, suggestions
 from ..data import scenes
 from ..protocol.errors import SegWildError
 from ..viewport import selection
@@ -24,7 +24,7 @@ class _Asks:
         if context.mode != "OBJECT" or scene is None:
             cls.poll_message_set("Import a SegWild scene and be in Object Mode")
             return False
-        if suggestions.link_of(scene) is None:
+        if session.running(scene.segwild.workspace) is None:
             cls.poll_message_set(f"Start the backend first: it {cls.purpose}")
             return False
         if suggestions.busy():

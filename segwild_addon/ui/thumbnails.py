@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ from .. import session
 from ..client.link import Happened, Link
 from ..data import scenes
 from ..data.looks import of_folder
+from ..data.places import absolute
 from ..protocol.errors import SegWildError
 from ..protocol.events import SceneChanged
 
@@ -36,7 +36,7 @@ def photos(workspace: str) -> tuple[str, ...]:
     """Names of the photos that have a look; empty until they are known. Never waits."""
     if not workspace:
         return ()
-    key = _key(workspace)
+    key = absolute(workspace)
     again = key in _stale or time.monotonic() - _failed.get(key, math.inf) > RETRY_SECS
     if key not in _photos or again:
         _photos.setdefault(key, ())
@@ -46,13 +46,9 @@ def photos(workspace: str) -> tuple[str, ...]:
     return _photos[key]
 
 
-def _key(workspace: str) -> str:
-    return os.path.abspath(bpy.path.abspath(workspace))  # without a look at the disk, which may be far away
-
-
 def icon(workspace: str, name: str) -> int:
     """The icon of a photo; 0 until it is loaded."""
-    found = _icons[0].get(f"{_key(workspace)}|{name}") if _icons else None
+    found = _icons[0].get(f"{absolute(workspace)}|{name}") if _icons else None
     return found.icon_id if found is not None else 0
 
 
@@ -60,7 +56,7 @@ def items(workspace: str, first: tuple[str, str, str, str, int]) -> list[tuple[s
     """Of an EnumProperty: nothing, then every photo. The number of an item is its place."""
     names = photos(workspace)
     made = [first, *((name, name, "", icon(workspace, name), k + 1) for k, name in enumerate(names))]
-    key = f"{workspace and _key(workspace)}|{first[1]}"
+    key = f"{workspace and absolute(workspace)}|{first[1]}"
     if _items.get(key) != made:
         _items[key] = made
     return _items[key]
@@ -68,7 +64,7 @@ def items(workspace: str, first: tuple[str, str, str, str, int]) -> list[tuple[s
 
 def forget(workspace: str = "") -> None:
     """Look again at the photos of a workspace, or of all."""
-    _stale.update([_key(workspace)] if workspace else list(_photos))
+    _stale.update([absolute(workspace)] if workspace else list(_photos))
 
 
 def _reading(key: str) -> Iterator[None]:
