@@ -19,6 +19,15 @@ FOLDER = ROOT / "tests" / "segwild_addon"
 PACKAGING = ROOT / "tests" / "backend" / "packaging" / "test_extension.py"
 BLENDERS = {(3, 11): "4.5.15", (3, 13): "5.3.0"}  # the oldest that the extension runs in, and the newest
 WITHOUT_BLENDER = ("client", "protocol")  # the same under every Python, and run there
+LIMIT = 900  # seconds; the tests take a tenth of it
+# Blender's module frees its memory when the interpreter ends, and now and then never comes back from that: the process
+# ends before it, with what pytest found.
+RUNNER = """
+import os, sys, pytest
+status = int(pytest.main(sys.argv[1:]))
+sys.stdout.flush(), sys.stderr.flush()
+os._exit(status)
+"""
 
 
 def main(words: list[str]) -> int:
@@ -56,19 +65,24 @@ def passed(python: str, words: list[str]) -> bool:
         return False
     tests = [path for path in sorted(FOLDER.iterdir()) if path.name not in WITHOUT_BLENDER]
     tests = [path for path in tests if path.name.startswith("test_") or (path.is_dir() and any(path.glob("test_*.py")))]
-    pytest = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    pytest = [python, "-c", RUNNER, "-q", "-p", "no:cacheprovider"]
     # The archive's tests are the backend's, but need nothing of it.
     return told([*pytest, *map(str, tests), *words]) and told([*pytest, "--noconftest", str(PACKAGING), *words])
 
 
 def told(command: list[str]) -> bool:
-    """Whether pytest succeeds. Where Blender itself crashes, which is said, it is run once more."""
+    """Whether pytest succeeds. Where Blender itself crashes or hangs, which is said, it is run once more."""
     # An installed backend would be found and asked: the tests say themselves what there is.
     path = [part for part in os.get_exec_path() if shutil.which("segwild", path=part) is None]
     surroundings = os.environ | {"PATH": os.pathsep.join(path)}
     surroundings.pop("SEGWILD_BLENDER", None)  # a Blender that may not see this folder; each here has its own tools
     for _ in range(2):
-        status = subprocess.run(command, cwd=ROOT, env=surroundings, timeout=1800).returncode
+        try:
+            status = subprocess.run(command, cwd=ROOT, env=surroundings, timeout=LIMIT).returncode
+        except subprocess.TimeoutExpired:
+            status = None
+            print(f"Blender did not end within {LIMIT} seconds.", file=sys.stderr, flush=True)
+            continue
         if status >= 0:
             break
         print(f"Blender crashed (signal {-status}).", file=sys.stderr, flush=True)
