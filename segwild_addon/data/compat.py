@@ -28,16 +28,12 @@ def native_splats() -> bool:
 
 
 def sized(name: str, count: int) -> bpy.types.PointCloud:
-    """A new point cloud of `count` rows at the origin, without users.
-
-    Before 5.1 only the conversion of a mesh makes one: it needs an object in the current scene for a moment and
-    object mode.
-    """
+    """A new point cloud of `count` rows at the origin, without users."""
     if can_resize():
         cloud = bpy.data.pointclouds.new(name)
         cloud.resize(count)
     elif count:
-        cloud = _converted(count)
+        cloud = _evaluated(count)
         cloud.name = name
     else:
         cloud = bpy.data.pointclouds.new(name)
@@ -46,29 +42,29 @@ def sized(name: str, count: int) -> bpy.types.PointCloud:
     return cloud
 
 
-def _converted(count: int) -> bpy.types.PointCloud:
-    mesh = bpy.data.meshes.new("segwild")
-    mesh.vertices.add(count)
-    ob = bpy.data.objects.new("segwild", mesh)
-    collection = bpy.context.scene.collection
-    collection.objects.link(ob)
-    chosen = bpy.context.view_layer.objects.active
-    chosen_too = [other for other in bpy.context.view_layer.objects if other.select_get()]
+def _evaluated(count: int) -> bpy.types.PointCloud:
+    """A copy of what a geometry node makes, in a scene of its own, which is there for a moment.
+
+    Before 5.1 nothing else makes a cloud with rows but the conversion of a mesh. That is an operator, and wants its
+    object in the context: Blender reads such a context without holding Python's lock and crashes when another thread
+    is at work, as the client's are.
+    """
+    nodes = bpy.data.node_groups.new("segwild", "GeometryNodeTree")
+    nodes.interface.new_socket("Geometry", in_out="OUTPUT", socket_type="NodeSocketGeometry")
+    points = nodes.nodes.new("GeometryNodePoints")
+    points.inputs["Count"].default_value = count
+    nodes.links.new(points.outputs[0], nodes.nodes.new("NodeGroupOutput").inputs[0])
+    empty = bpy.data.pointclouds.new("segwild")
+    ob = bpy.data.objects.new("segwild", empty)
+    scene = bpy.data.scenes.new("segwild")
     try:
-        with bpy.context.temp_override(
-            object=ob, active_object=ob, selected_objects=[ob], selected_editable_objects=[ob]
-        ):
-            bpy.ops.object.convert(target="POINTCLOUD")
-        cloud = ob.data
+        ob.modifiers.new("segwild", "NODES").node_group = nodes
+        scene.collection.objects.link(ob)
+        layer = scene.view_layers[0]
+        layer.update()
+        return ob.evaluated_get(layer.depsgraph).data.copy()
     finally:
+        bpy.data.scenes.remove(scene)
         bpy.data.objects.remove(ob)
-        if not mesh.users:
-            bpy.data.meshes.remove(mesh)
-        # The conversion selects its result and nothing else.
-        for other in chosen_too:
-            other.select_set(True)
-        bpy.context.view_layer.objects.active = chosen
-    for stray in (".select_vert", ".selection"):
-        if stray in cloud.attributes:
-            cloud.attributes.remove(cloud.attributes[stray])
-    return cloud
+        bpy.data.pointclouds.remove(empty)
+        bpy.data.node_groups.remove(nodes)
