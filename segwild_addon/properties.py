@@ -16,7 +16,7 @@ from bpy.props import (
     StringProperty,
 )
 
-from .data import changes
+from .data import cameras, changes
 
 KINDS = (
     ("NONE", "None", "Not a part of a SegWild scene"),
@@ -34,6 +34,12 @@ PRESETS = (
 
 def _look_changed(self: bpy.types.PropertyGroup, _context: bpy.types.Context) -> None:
     changes.announce_look(self.uuid)
+
+
+def _cameras_changed(self: bpy.types.PropertyGroup, context: bpy.types.Context) -> None:
+    for ob in bpy.data.objects:
+        if ob.segwild.kind == "CAMERA" and ob.segwild.scene_uuid == self.uuid:
+            cameras.show(ob, self.show_cameras or ob == context.scene.camera)
 
 
 def _workspace_changed(self: bpy.types.PropertyGroup, _context: bpy.types.Context) -> None:
@@ -121,6 +127,11 @@ class SegwildCollection(bpy.types.PropertyGroup):
         update=_workspace_changed,
     )
     is_scene: BoolProperty()
+    show_cameras: BoolProperty(
+        name="Photo Cameras",
+        description="Show a camera where each photo was taken from. Without this only the one that is looked through",
+        update=_cameras_changed,
+    )
     # JSON, since properties hold single precision: 4x4 matrix from the frame of the reconstruction.
     scene_from_capture: StringProperty()
     gaussians: StringProperty(description="Tells the workspace's splats from those of another training")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import bpy
 import numpy as np
 from mathutils import Matrix
@@ -50,8 +52,22 @@ def set_lens(data: bpy.types.Camera, camera: Camera) -> None:
     data.clip_start, data.clip_end = 0.001, 1000.0
 
 
-def look_through(ob: bpy.types.Object, scene: bpy.types.Scene) -> None:
-    """Make it the scene's camera and give renders the size and pixel aspect of its photo."""
+def show(ob: bpy.types.Object, shown: bool) -> None:
+    """Show or hide a camera in the present view layer, if it is there."""
+    with suppress(RuntimeError):  # it is not
+        ob.hide_set(not shown)
+
+
+def look_through(ob: bpy.types.Object, scene: bpy.types.Scene, *, stay: bool = False) -> None:
+    """Make it the scene's camera and give renders the size and pixel aspect of its photo.
+
+    Hidden cameras show no picture: it is shown, and a photo's camera that was looked through before is as hidden as
+    others are. `stay`: that one stays in sight.
+    """
+    before = scene.camera
+    if before is not None and before != ob and before.segwild.kind == "CAMERA" and not stay:
+        show(before, False)
+    show(ob, True)
     scene.camera = ob
     width, height = ob.segwild.picture_size
     if width and height:

@@ -350,7 +350,9 @@ def _importing(source: Folder, scene: bpy.types.Collection, warn: Warn) -> Steps
     if collection is not None:
         scene.children.link(collection)
     for number, photo in enumerate(photos):
-        adopt(cameras.create(photo, source), scene, "CAMERA", into=collection)
+        camera = cameras.create(photo, source)
+        adopt(camera, scene, "CAMERA", into=collection)
+        cameras.show(camera, False)
         yield 0.96 + 0.04 * (number + 1) / len(photos)
 
 

@@ -48,7 +48,7 @@ class SEGWILD_OT_look_through(bpy.types.Operator):
         if not found:
             self.report({"ERROR"}, f"The scene has no camera of the photo {wanted!r}. Select a camera of the scene.")
             return {"CANCELLED"}
-        cameras.look_through(found[0], context.scene)
+        cameras.look_through(found[0], context.scene, stay=scene.segwild.show_cameras)
         space = context.space_data
         if space is not None and space.type == "VIEW_3D":
             space.region_3d.view_perspective = "CAMERA"

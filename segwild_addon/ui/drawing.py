@@ -27,6 +27,9 @@ class SEGWILD_PT_drawing(bpy.types.Panel):
         whole = layout.column()
         whole.use_property_split = False  # beside the field the label would be cut off
         whole.prop(settings, "budget", text="Splats While Moving")
+        scene = scenes.active(context)
+        if scene is not None:
+            layout.prop(scene.segwild, "show_cameras")
         column = layout.column(align=True)
         column.operator_context = "INVOKE_DEFAULT"
         photo = cameras.selected(context)

@@ -5,12 +5,14 @@ and Ctrl+Z work as ever while it runs.
 """
 
 from functools import partial
+from pathlib import Path
 
 import bpy
 import numpy as np
 from bpy.app.handlers import persistent
 
-from .. import cleaning, session
+from .. import cleaning, environment, session, work
+from ..client import Status
 from ..data import scenes
 from ..protocol.errors import SegWildError
 from . import draw, markers, selection, strokes
@@ -60,6 +62,7 @@ class SEGWILD_OT_prompt(bpy.types.Operator):
         context.window_manager.modal_handler_add(self)
         self._timer = context.window_manager.event_timer_add(TICK_SECS, window=context.window)
         self._help(context)
+        _start_backend(context)
         selection.prepare()
         if event.type == "LEFTMOUSE":  # the tool: this press is the first click
             self._pressed(context, event)
@@ -301,10 +304,26 @@ def _before_load(*_: object) -> None:
     markers.drawing.clear()
 
 
+def _start_backend(context: bpy.types.Context) -> None:
+    """Clicks are the backend's: it is started if it is installed here and away. What goes wrong, the panel tells."""
+    if context.window_manager.segwild.prompt_mode != "CLICK" or scenes.active(context) is None:
+        return
+    link = work.link_of(context)
+    theirs = link is not None and (link.backend is not None or link.ending or link.remote)
+    if not theirs and environment.python() is not None and Path(work.workspace_of(context)).is_dir():
+        work.start(context)
+
+
+def _heard(_link: object, item: object) -> None:
+    if running() and isinstance(item, Status) and item.state == "running":
+        selection.prepare()
+
+
 def register() -> None:
     for each in _CLASSES:
         bpy.utils.register_class(each)
     bpy.app.handlers.load_pre.append(_before_load)
+    session.listeners.append(_heard)
 
 
 def unregister() -> None:

@@ -89,6 +89,24 @@ def test_cameras_follow_the_root(blender: Any, make_workspace: Make) -> None:
     np.testing.assert_allclose(projected(blender, ob, world), expected(camera, points), atol=0.02)
 
 
+def test_cameras_are_out_of_sight_but_for_the_one_looked_through(blender: Any, make_workspace: Make) -> None:
+    scene = finished(scenes.importing(make_workspace(photos=3)[0], [].append))
+
+    def shown() -> list[str]:
+        return [ob.segwild.photo for ob in scenes.members(scene, "CAMERA") if ob.visible_get()]
+
+    assert shown() == []
+    for photo in ("photo-1", "photo-2"):
+        blender.ops.segwild.look_through(photo=photo)
+        assert shown() == [photo]
+    scene.segwild.show_cameras = True
+    assert shown() == ["photo-0", "photo-1", "photo-2"]
+    blender.ops.segwild.look_through(photo="photo-0")
+    assert shown() == ["photo-0", "photo-1", "photo-2"]
+    scene.segwild.show_cameras = False
+    assert shown() == ["photo-0"]
+
+
 def test_a_photo_that_is_not_there_is_said(blender: Any, make_workspace: Make) -> None:
     finished(scenes.importing(make_workspace()[0], [].append))
     with pytest.raises(RuntimeError, match="no camera of the photo 'nobody'"):

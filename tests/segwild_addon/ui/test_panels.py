@@ -273,6 +273,7 @@ def test_a_photo_is_looked_through_from_the_sidebar(blender: Any, scene: Any) ->
     assert labels() == ["Look Through Photo…"]
     assert blender.ops.segwild.look_through(choice="photo-0") == {"FINISHED"}  # as the list does
     assert blender.context.scene.camera.segwild.photo == "photo-0"
+    scene.segwild.show_cameras = True
     activate(camera)
     assert labels() == ["Look Through photo-1"]
     assert blender.ops.segwild.look_through() == {"FINISHED"}  # and not the photo of before

@@ -1,0 +1,70 @@
+"""Clicks are the backend's: pressing Select Object starts it where that can be."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from segwild_addon.client import Address
+
+
+@pytest.fixture
+def started(
+    nothing_is_left: None, blender: Any, make_workspace: Any, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Callable[[], None], list[str], Path]:
+    """What a press does about the backend; the workspaces whose backends it started; the scene's own."""
+    from segwild_addon import environment, work
+    from segwild_addon.data import scenes
+    from segwild_addon.data.steps import finished
+    from segwild_addon.viewport import prompts
+
+    path, _ = make_workspace()
+    finished(scenes.importing(path, [].append))
+    monkeypatch.setattr(environment, "python", lambda: Path(sys.executable))
+    asked: list[str] = []
+    monkeypatch.setattr(work, "start", lambda context: asked.append(work.workspace_of(context)))
+    return lambda: prompts._start_backend(blender.context), asked, path
+
+
+def test_the_scene_s_backend_is_started(started: Any) -> None:
+    press, asked, path = started
+    press()
+    assert [Path(each) for each in asked] == [path]
+
+
+@pytest.mark.parametrize("mode", ["BOX", "BRUSH"])
+def test_boxes_and_brushes_need_none(started: Any, blender: Any, mode: str) -> None:
+    press, asked, _ = started
+    blender.context.window_manager.segwild.prompt_mode = mode
+    try:
+        press()
+    finally:
+        blender.context.window_manager.segwild.prompt_mode = "CLICK"
+    assert asked == []
+
+
+def test_nothing_is_started_that_is_not_there(started: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from segwild_addon import environment
+
+    press, asked, path = started
+    path.rename(path.with_name("moved"))
+    press()
+    path.with_name("moved").rename(path)
+    monkeypatch.setattr(environment, "python", lambda: None)
+    press()
+    assert asked == []
+
+
+def test_a_backend_elsewhere_is_not_replaced(started: Any, blender: Any) -> None:
+    from segwild_addon import work
+
+    press, asked, _ = started
+    work.connect(blender.context, Address("127.0.0.1", 9, "token"))
+    press()
+    work.link_of(blender.context).stop()
+    press()  # it was theirs, and may come back
+    assert asked == []
