@@ -20,6 +20,9 @@ from backend.features import Lifted
 from backend.render import Seen
 from backend.scene import Camera
 from backend.segment import metrics
+from backend.segment.draft import selected
+from backend.segment.eyes import Eyes
+from backend.segment.marks import prompts_of
 from backend.segment.prompts import Clicks
 from backend.segment.scoring import covering, sampled
 from backend.segment.segmenters import looking_alike
@@ -27,9 +30,11 @@ from backend.segment.selection import Selector
 from benchmarks.masked import Scene, references
 from benchmarks.rasterize import facts
 from segwild_addon.protocol.errors import InputError
+from segwild_addon.protocol.values import Mark
 
 PROTOCOL = {"id": "k-clicks", "version": 1}
 COUNTS = (1, 2, 3, 5)
+_WINDOW_PX = (1280, 800)  # of the window in which somebody clicks in space, which shows the whole photo
 _SCORED_PX = 640  # long side of the pictures that are scored
 
 
@@ -79,6 +84,7 @@ def clicked(
     carried: bool,
     random: np.random.Generator | None = None,
     features: Lifted | None = None,  # that clicks are compared by; None: they mean what stands there
+    eyes: Eyes | None = None,  # whose pictures answer; clicks are marks in space then, made from where the photo was
 ) -> Iterator[np.ndarray]:
     """The rows (N,) bool after each click."""
     selector = Selector(scene.prepared, scene.workspace, scene.workspace.photo(reference))
@@ -93,16 +99,39 @@ def clicked(
         signs.append(sign)
         try:
             clicks = Clicks(np.array(points), np.array(signs))
-            selection = selector.select(clicks) if features is None else looking_alike(selector, clicks, features)
+            if eyes is not None:
+                selection = selected(scene.prepared, prompts_of(eyes, marks_of(selector, clicks)))
+            else:
+                selection = selector.select(clicks) if features is None else looking_alike(selector, clicks, features)
         except InputError:  # nothing is there: the picture stays as it is
             points.pop()
             signs.pop()
         else:
-            if carried and selection.of_picture:
+            if carried and eyes is None and selection.of_picture:
                 selection = selector.carried(selection)
             chosen = selection.chosen
         shown = viewed.shown(chosen, reference)
         yield chosen
+
+
+def marks_of(selector: Selector, clicks: Clicks) -> list[Mark]:
+    """Clicks on a photo as somebody makes them in a window as wide, who stands where its camera stood.
+
+    Raises InputError where there is nothing.
+    """
+    camera, depth = selector.camera, selector.seen.depth()
+    marks = []
+    for point, positive in zip(clicks.points, clicks.positive.tolist(), strict=True):
+        at = selector.on_picture(point[None])[0]
+        column, row = np.clip(at, 0, (camera.width - 1, camera.height - 1)).astype(int)
+        far = float(depth[row, column])
+        if not np.isfinite(far):
+            raise InputError("nothing-there", "There is nothing where was clicked.", "Click on the object.")
+        ray = camera.rays(at[None])[0]
+        position = camera.centre + ray * far / (ray @ camera.forward)
+        pixel = far / camera.fx * max(camera.width / _WINDOW_PX[0], camera.height / _WINDOW_PX[1])
+        marks.append(Mark(tuple(position.tolist()), tuple(camera.centre.tolist()), pixel, positive))
+    return marks
 
 
 def after_clicks(
@@ -113,10 +142,11 @@ def after_clicks(
     *,
     carried: bool,
     features: Lifted | None = None,
+    eyes: Eyes | None = None,
 ) -> list[tuple[float | None, float | None]]:
     """After each click: the mean IoU over the other photos, and the IoU in the clicked one."""
     figures = []
-    for chosen in clicked(scene, viewed, masks, reference, carried=carried, features=features):
+    for chosen in clicked(scene, viewed, masks, reference, carried=carried, features=features, eyes=eyes):
         others = [metrics.iou(viewed.shown(chosen, name), truth) for name, truth in masks.items() if name != reference]
         own = metrics.iou(viewed.shown(chosen, reference), masks[reference])
         figures.append((metrics.mean_over_views(others).value, own))
@@ -134,13 +164,22 @@ def run(options: argparse.Namespace) -> None:
                 continue
             viewed = Viewed(scene, list(masks))
             for seed, reference in enumerate(references(masks, options.seeds)):
-                figures = after_clicks(scene, viewed, masks, reference, carried=not options.preview, features=features)
+                eyes = Eyes(scene.prepared) if options.marks else None
+                figures = after_clicks(
+                    scene,
+                    viewed,
+                    masks,
+                    reference,
+                    carried=not options.preview,
+                    features=features,
+                    eyes=eyes,
+                )
                 told = {f"iou@{count}": figures[count - 1][0] for count in COUNTS}
                 # Whoever clicks sees this photo, and stops where it looks best there.
                 best = max(range(3), key=lambda place: figures[place][1] or 0.0)
                 told["iou, best of 3 in the clicked photo"] = figures[best][0]
                 about = {"protocol": PROTOCOL, "reference": reference, "n": len(masks) - 1, "preview": options.preview}
-                about["features"] = options.features
+                about["features"], about["marks"] = options.features, options.marks
                 about |= {"gaussians": len(scene.gaussians), "reason": None} | facts(f"{name}/{item.name}", seed)
                 rows = [{"name": f"k-clicks/{key}", "value": value, "unit": "1"} | about for key, value in told.items()]
                 with options.out.open("a", encoding="utf-8") as file:
@@ -160,6 +199,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3, help="most clicked photos per object")
     parser.add_argument("--views", type=int, default=8, help="most masked photos per object")
     parser.add_argument("--preview", action="store_true", help="as the window shows it, not carried to other photos")
+    parser.add_argument("--marks", action="store_true", help="as in Blender's window: clicks in space, not on a photo")
     parser.add_argument("--features", help="lifted features that clicks are compared by, such as colour")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "clicks.jsonl")
     options = parser.parse_args()

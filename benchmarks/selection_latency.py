@@ -29,6 +29,7 @@ from backend.features import Lifted, colour
 from backend.scene import Gaussians, Workspace
 from backend.scene.transforms import matrices_from_quats
 from backend.segment.draft import Draft
+from backend.segment.eyes import Eyes
 from backend.segment.marks import prompts_of
 from backend.segment.prepared import Prepared
 from backend.segment.prompts import parsed_clicks
@@ -92,7 +93,7 @@ def measured(root: Path, photo: str, click: tuple[float, float] | None, count: i
     # Each a little beside the last: answers of a picture are remembered.
     places = iter([x + step / 4 for step in range(1, REPEATS + 1)])
     _timed(times, "click", lambda: next(drafts).become(_clicks(selector, (next(places), y, "+"))), REPEATS)
-    _timed(times, "mark", lambda: next(drafts).become(prompts_of(prepared, [mark])), REPEATS)
+    _timed(times, "mark", lambda: next(drafts).become(prompts_of(Eyes(prepared), [mark])), REPEATS)
     two = _clicks(selector, (x, y, "+"), (x / 2, y, "-"))
     draft = next(drafts)
     draft.become(two[:1])

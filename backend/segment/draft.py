@@ -25,24 +25,19 @@ HELD_BYTES = 256 << 20  # of edits; the oldest go first
 _SEEDS_HELD = 1000  # prompts whose rows are remembered
 
 
-@dataclass(frozen=True, eq=False)
-class Place:
-    """Where a click lies on a picture, which is looked at when it is needed."""
-
-    meant: Callable[[], Meant]
-    x: float  # pixels of `Meant.camera`
-    y: float
+Place = Callable[[Meant], tuple[float, float] | None]
 
 
 @dataclass(frozen=True, eq=False)
 class Prompted:
-    """A click with the rows under it, which are looked up when they are needed."""
+    """A click with the rows under it and the picture it was made on, which are looked up when they are needed."""
 
     key: Hashable  # equal keys are the same click
     positive: bool
     view: str  # photo, or empty
     seeds: Callable[[], Seeds]
-    place: Place | None = None  # on the view's picture; None: it has none
+    picture: Callable[[], Meant] | None = None  # None: there is none
+    place: Place = lambda picture: None  # pixels x, y of any `Meant.camera`; None: that picture does not show it
 
 
 def selected(
@@ -52,25 +47,54 @@ def selected(
 ) -> Selection:
     """What prompts mean together. Raises InputError if there is no surface under any positive one."""
     sides: dict[bool, list[np.ndarray]] = {True: [], False: []}
-    clicks = []
+    weights = []
     for prompt in prompts:
         seeds = seeds_of(prompt)
-        weights = np.zeros(len(prepared.scene))
-        weights[seeds.rows] = seeds.weights
-        sides[prompt.positive].append(weights)
-        if prompt.place is not None:
-            clicks.append(Click(prompt.place.x, prompt.place.y, prompt.positive, weights))
+        weights.append(np.zeros(len(prepared.scene)))
+        weights[-1][seeds.rows] = seeds.weights
+        sides[prompt.positive].append(weights[-1])
     views = {prompt.view for prompt in prompts}
     view = views.pop() if len(views) == 1 else ""
-    drawn = None
-    if view and len(clicks) == len(prompts) > 0:
-        pictured = prompts[0].place.meant
+    return prepared.clicked(sides[True], sides[False], view=view, drawn=lambda: _drawn(prepared, prompts, weights))
 
-        def drawn() -> tuple[Meant, Answer | None]:
-            meant = pictured()
-            return meant, meant.answer(clicks)
 
-    return prepared.clicked(sides[True], sides[False], view=view, drawn=drawn)
+def _drawn(
+    prepared: Prepared, prompts: Sequence[Prompted], weights: Sequence[np.ndarray]
+) -> list[tuple[Meant, Answer]]:
+    """What the pictures say that were clicked on, the first one first, each of all prompts that it shows.
+
+    A picture is asked for the sake of a prompt that none before it shows: the one in which somebody began has seen
+    everything come and go. What was seen from elsewhere than a photo only corrects what stands apart in space. If a
+    prompt remains that no answer respects, there are none.
+    """
+    if not correctable(prepared, prompts, weights):
+        return []
+    answered: set[int] = set()
+    answers: list[tuple[Meant, Answer]] = []
+    for number, prompt in enumerate(prompts):
+        if number in answered or prompt.picture is None:
+            continue
+        meant = prompt.picture()
+        places = {other: each.place(meant) for other, each in enumerate(prompts)}
+        shown = {other: place for other, place in places.items() if place is not None}
+        if number not in shown:
+            continue
+        clicks = [Click(*place, prompts[other].positive, weights[other]) for other, place in shown.items()]
+        answer = meant.answer(clicks)
+        if answer is not None and (prompt.view or answer.apart):
+            answered |= shown.keys()
+            answers.append((meant, answer))
+    return answers if len(answered) == len(prompts) else []
+
+
+def correctable(prepared: Prepared, prompts: Sequence[Prompted], weights: Sequence[np.ndarray]) -> bool:
+    """Whether pictures can say more than space: of clicks on photos always, of others if what they began with stands
+    apart. `weights` (N,) are those of the rows under each prompt."""
+    first = next(number for number, prompt in enumerate(prompts) if prompt.positive)
+    if prompts[first].view:
+        return True
+    suggested = prepared.walks.suggested([weights[first]])
+    return suggested is not None and suggested.clear
 
 
 @dataclass(frozen=True, eq=False)

@@ -47,7 +47,10 @@ _EDGE = 6.0  # Lab units: contrast that lowers the cost of an outline to 0.4
 _EVERYWHERE = 1e-3  # share of any colour in any region
 _COARSE = 2  # pixels of the picture per pixel on which positions of clicks are weighed
 _HELD = 200  # sequences of clicks whose answers are remembered
+_LOOKS_LIKE = 0.8  # IoU on the picture from which what is meant is a region in space, the back of it too
 _CONTRIBUTORS = 4  # per pixel: rows that show what a patch is made of
+_NEAR = 0.02  # of a distance: what is seen so far before a point does not hide it
+_SEEN = 0.4  # of what is seen around a point lies there or beyond, unless it is hidden
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +68,8 @@ class Answer:
     """What clicks mean."""
 
     mask: np.ndarray  # (H, W) bool on `Meant.camera`'s grid
-    clear: np.ndarray | None  # (S,) bool solid rows: what of it stands apart in space, seen or not
+    region: np.ndarray | None  # (S,) bool solid rows: what it is in space, seen or not; None: not known
+    apart: bool  # whether the first click is on something that stands apart in space
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,12 +85,13 @@ class Meant:
     """One view, prepared for clicks."""
 
     def __init__(self, scene: Gaussians, walks: Walks, camera: Camera) -> None:
-        self.camera, self.walks = camera.fitted(LONG_SIDE), walks
+        self.camera, self.walks, self._means = camera.fitted(LONG_SIDE), walks, scene.means
         view = Neutral(scene, self.camera)
         self.seen = view.seen
         self.framed = Framed(scene.means, self.camera)
         self.patches = Patches.of(view.picture, view.seen.depth())
         ids, weights = view.seen.top_contributors(_CONTRIBUTORS)
+        self._ids = ids  # (H, W, K) int32, -1 for none
         place = np.full(len(scene), -1)
         place[walks.rows] = np.arange(len(walks.rows))
         solid = np.where(ids >= 0, place[ids], -1)
@@ -102,6 +107,19 @@ class Meant:
         frame = np.concatenate([labels[0], labels[-1], labels[1:-1, 0], labels[1:-1, -1]])
         self._frame = np.bincount(frame, minlength=len(self.patches)) / len(frame)  # (n,) share of the frame
         self._known: dict[tuple, _Known] = {}
+
+    def shows(self, point: np.ndarray) -> tuple[float, float] | None:
+        """Pixels x, y of a point (3,) in the world; None if it lies beyond the frame or behind what is seen there."""
+        pixels, depths = self.camera.project(np.asarray(point, np.float64)[None])
+        (x, y), depth = pixels[0].tolist(), float(depths[0])
+        if not (depth > 0 and 0 <= x < self.camera.width and 0 <= y < self.camera.height):
+            return None
+        around = np.s_[max(0, int(y) - 1) : int(y) + 2, max(0, int(x) - 1) : int(x) + 2]
+        ids, weights = self._ids[around].ravel(), self._weights[around].ravel()
+        there = ids >= 0
+        rows = self.camera.project(self._means[ids[there]].astype(np.float64))[1]
+        beyond = weights[there][rows >= (1 - _NEAR) * depth].sum()
+        return (x, y) if beyond >= _SEEN * weights[there].sum() else None
 
     def answer(self, clicks: Sequence[Click]) -> Answer | None:
         """None if no region holds all positive clicks and no negative one. Deterministic."""
@@ -123,7 +141,19 @@ class Meant:
         last = known[-1]
         clear = [inside for inside in last.clear if self._mostly(inside, last.region)]
         apart = np.any(clear, 0) if clear else None
-        return Answer(self._parted(self._pixels(last.region, apart), ordered), apart)
+        mask = self._parted(self._pixels(last.region, apart), ordered)
+        region = apart if apart is not None else self._like(last.region, ordered)
+        return Answer(mask, region, bool(known[0].clear))
+
+    def _like(self, region: np.ndarray, clicks: Sequence[Click]) -> np.ndarray | None:
+        """(S,) bool: what walks suggest that looks from here like the patches (n,) bool; None if nothing does."""
+        suggested = self.walks.suggested([click.seeds for click in clicks if click.positive])
+        if suggested is None:
+            return None
+        shown = self._shown(suggested.rank[:, None] < suggested.counts).T
+        overlaps = _overlaps(shown, region[None], self.patches.sizes)[:, 0]
+        best = int(overlaps.argmax())
+        return suggested.rank < suggested.counts[best] if overlaps[best] > _LOOKS_LIKE else None
 
     def _pixels(self, region: np.ndarray, apart: np.ndarray | None) -> np.ndarray:
         """(H, W) bool: patches (n,) bool; where they are as in space, the rim is that of the rows (S,) bool."""

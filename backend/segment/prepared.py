@@ -39,7 +39,7 @@ class Selection:
 
     @property
     def of_picture(self) -> bool:
-        """Whether a mask of one picture alone says what it is: not drawn there, its back is guessed."""
+        """Whether masks of pictures alone say what it is: where none was drawn, it is guessed."""
         kinds = {votes.kind for votes in self.evidence}
         return "mask" in kinds and "region" not in kinds
 
@@ -94,13 +94,13 @@ class Prepared:
         negative: Sequence[np.ndarray] = (),
         *,
         view: str = "",
-        drawn: Callable[[], tuple[Meant, Answer | None]] | None = None,
+        drawn: Callable[[], Sequence[tuple[Meant, Answer]]] = tuple,
     ) -> Selection:
         """The region that clicks mean, each (N,) float64 weights of the rows under it.
 
-        One click on what stands apart in space means that; for everything else the picture is asked that the clicks
-        were made on, if they were all made on one: `drawn` gives what they mean there. Raises InputError if there is
-        no solid row under any positive one.
+        One click on what stands apart in space means that; for everything else the pictures are asked that the clicks
+        were made on: `drawn` gives what they mean there. Where no picture knows, space answers. Raises InputError if
+        there is no solid row under any positive one.
         """
         on, beside = (np.sum(side, 0) if len(side) else np.zeros(len(self.scene)) for side in (positive, negative))
         hit = [np.where(beside > on, 0, seeds) for seeds in positive]
@@ -113,15 +113,16 @@ class Prepared:
             seed_votes(np.flatnonzero((beside > 0) & ((on == 0) | (beside > on))), inside=False, view=view),
         ]
         region = None
-        if drawn is None or (len(positive) == 1 and not len(negative)):
+        if len(positive) == 1 and not len(negative):
             region = self.walks.region(hit, negative)
-        if drawn is not None and (region is None or region.separation >= STANDS_APART):
-            meant, answer = drawn()
-            if answer is not None:
-                votes = [mask_votes(meant.seen, answer.mask, view=view, framed=meant.framed)]
-                if answer.clear is not None:
-                    rows = self.walks.rows[answer.clear]
-                    votes.append(self.region_votes(rows, view=view, confidence=_BEHIND_PICTURE))
+        if region is None or region.separation >= STANDS_APART:
+            answers = drawn()
+            votes = [mask_votes(meant.seen, answer.mask, view=view, framed=meant.framed) for meant, answer in answers]
+            regions = [answer.region for _, answer in answers if answer.region is not None]
+            if regions:
+                rows = self.walks.rows[np.any(regions, 0)]
+                votes.append(self.region_votes(rows, view=view, confidence=_BEHIND_PICTURE))
+            if votes:
                 return self.decided([*votes, *seeds])
         region = region or self.walks.region(hit, negative)
         assert region is not None  # a solid row was hit

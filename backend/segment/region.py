@@ -27,7 +27,7 @@ from backend.segment.corrected import corrected
 from backend.segment.ground import Ground
 from backend.segment.sweep import Sweep
 
-STANDS_APART = 2e-3  # cut per volume below which a region needs no picture to be told from what is around
+STANDS_APART = 2.5e-3  # cut per volume below which a region needs no picture to be told from what is around
 _SOLID = 0.5  # opacity of rows that walkers may stand on; less: haze bridges what stands apart
 _NEIGHBOURS = 12  # fewer: thin poles fall to pieces; more: gaps are bridged
 _TOUCH = 0.3  # of the squared deviations between two rows: ends of long rows that touch are near

@@ -15,7 +15,7 @@ import numpy as np
 from backend.render import Seen
 from backend.scene import Camera, Photo, Workspace
 from backend.segment.carry import OFFERED, Carrying, carried_votes, spread_views
-from backend.segment.draft import Place, Prompted, selected
+from backend.segment.draft import Prompted, selected
 from backend.segment.framed import Framed
 from backend.segment.meant import LONG_SIDE as PICTURE_SIDE
 from backend.segment.meant import Meant
@@ -39,6 +39,7 @@ class _Reached:
 
     def __init__(self, selector: Selector) -> None:
         self._known = weakref.ref(selector)
+        self._pose = selector.camera.cam_from_world
         self._made = partial(
             Selector, selector.prepared, selector.workspace, selector.photo, carrying=selector.carrying
         )
@@ -48,6 +49,10 @@ class _Reached:
 
     def meant(self) -> Meant:
         return self._selector().meant
+
+    def place(self, here: tuple[float, float], picture: Meant) -> tuple[float, float] | None:
+        """A click on this photo is on its own picture alone."""
+        return here if np.array_equal(picture.camera.cam_from_world, self._pose) else None
 
     def _selector(self) -> Selector:
         selector = self._known()
@@ -109,7 +114,7 @@ class Selector:
         points, positive = clicks.points.tolist(), clicks.positive.tolist()
         looked_at = self.camera.fitted(PICTURE_SIDE)
         scale = (looked_at.width / self.camera.width, looked_at.height / self.camera.height)
-        places = shown_clicks(self._on_picture(clicks.points), self.camera) * scale
+        places = shown_clicks(self.on_picture(clicks.points), self.camera) * scale
         reached = _Reached(self)
         return [
             Prompted(
@@ -117,9 +122,10 @@ class Selector:
                 sign,
                 name,
                 partial(reached.seeds, np.array([point])),
-                Place(reached.meant, *place),
+                reached.meant,
+                partial(reached.place, place),
             )
-            for point, sign, place in zip(points, positive, places.tolist(), strict=True)
+            for point, sign, place in zip(points, positive, map(tuple, places.tolist()), strict=True)
         ]
 
     def _clicked(self, clicks: Clicks) -> Selection:
@@ -130,12 +136,12 @@ class Selector:
         shares = (np.arange(_BOX_POINTS) + 1) / (_BOX_POINTS + 1)
         x, y = np.meshgrid(box.left + shares * (box.right - box.left), box.top + shares * (box.bottom - box.top))
         corners = np.array([[box.left, box.top], [box.right, box.bottom]])
-        wanted = shown_box(self._on_picture(corners), self.camera).ravel()
+        wanted = shown_box(self.on_picture(corners), self.camera).ravel()
         mass = self.seen.mass()
         pixels, _ = self.camera.project(self.scene.means.astype(np.float64))
         best, best_fit = None, 0.0
         starts = np.stack([x.ravel(), y.ravel()], -1)
-        places = self._on_picture(starts)
+        places = self.on_picture(starts)
         shown = ((places >= 0) & (places <= (self.camera.width, self.camera.height))).all(1)
         for start in starts[shown]:
             found = self._seeds_of(start[None])
@@ -155,7 +161,7 @@ class Selector:
             )
         return self.prepared.decided([self.prepared.region_votes(best.rows, view=self.photo.name)])
 
-    def _on_picture(self, points: np.ndarray) -> np.ndarray:
+    def on_picture(self, points: np.ndarray) -> np.ndarray:
         """Photo pixels (K, 2) to pixels of the view."""
         assert self.photo.camera is not None
         ratio = (self.camera.width / self.photo.camera.width, self.camera.height / self.photo.camera.height)
@@ -163,7 +169,7 @@ class Selector:
 
     def _seeds_of(self, clicks: np.ndarray) -> Seeds:
         """Rows under clicks (K, 2) on the photo as taken."""
-        return seeds_at(self._contributors, self._depths, self._on_picture(clicks), self.prepared.graph.spacing)
+        return seeds_at(self._contributors, self._depths, self.on_picture(clicks), self.prepared.graph.spacing)
 
     def carried(self, selection: Selection) -> Selection:
         """The selection after it was drawn anew in other photos' poses: fewer gaps behind, truer rims."""

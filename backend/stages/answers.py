@@ -20,9 +20,10 @@ from backend.progress import Progress, Quiet
 from backend.scene import Gaussians, Photo
 from backend.scene.arrays import handed_out
 from backend.segment import cuts, objects
-from backend.segment.draft import Draft
+from backend.segment.draft import Draft, Prompted
 from backend.segment.junk import checked_strength, suspected
 from backend.segment.marks import prompts_of
+from backend.segment.meant import Click
 from backend.segment.prompts import parsed_clicks
 from backend.segment.selection import Selector
 from backend.segment.shaping import MOST_STEPS, grown, shrunk
@@ -74,7 +75,8 @@ class Answers:
         return self._methods[type(question)](question)
 
     def prepare(self, question: Prepare) -> Iterator[Ready | None]:
-        """Load the scene and, for a photo, project it, a step at a time: None after each but the last.
+        """Load the scene and, for a photo, project it, a step at a time: None after each but the last. Of marks, draw
+        what the newest one was made on.
 
         What was done stays if nobody goes on.
         """
@@ -87,6 +89,11 @@ class Answers:
         yield None
         _ = prepared.walks
         yield None
+        if question.marks:
+            newest = prompts_of(self.opened.eyes, question.marks)[-1]
+            assert newest.picture is not None  # marks are made on one
+            newest.picture()
+            yield None
         if question.view:
             selector = self.opened.selector(question.view)
             yield None
@@ -96,9 +103,12 @@ class Answers:
         for contested in (False, True):
             prepared.walks.solve(contested=contested)
             yield None
-        if not question.view:
+        if not question.view and not question.marks:
             with suppress(InputError):  # as on a photo; a click in space draws with code of its own
-                Draft(prepared).become(prompts_of(prepared, _anywhere(prepared.scene)))
+                prompts = prompts_of(self.opened.eyes, _anywhere(prepared.scene))
+                Draft(prepared).become(prompts)
+                yield None
+                _looked_at(prompts[0], len(prepared.scene))
             yield None
         yield Ready(len(prepared.scene), round(time.monotonic() - began, 3))
 
@@ -180,7 +190,7 @@ class Answers:
 
     def _marked(self, marks: tuple[Mark, ...]) -> Draft:
         draft = self.opened.draft
-        draft.become(prompts_of(self.opened.prepared, marks))
+        draft.become(prompts_of(self.opened.eyes, marks))
         return draft
 
     def _answered(self, chosen: np.ndarray, began: float) -> Chosen:
@@ -225,6 +235,16 @@ def _rehearsed(selector: Selector) -> Iterator[None]:
             if any(votes.kind == "mask" for votes in found.evidence):
                 return
         yield None
+
+
+def _looked_at(prompt: Prompted, count: int) -> None:
+    """Ask the picture that a mark was made on, whether or not it would be asked: for a scene of so many rows."""
+    assert prompt.picture is not None  # marks are made on one
+    picture, seeds, nothing = prompt.picture(), prompt.seeds(), np.zeros(count)
+    under = nothing.copy()
+    under[seeds.rows] = seeds.weights
+    middle = Click(picture.camera.width / 2, picture.camera.height / 2, True, under)
+    picture.answer([middle, Click(1.0, 1.0, False, nothing)])
 
 
 def _at(photo: Photo, place: tuple[float, float], sign: str) -> str:

@@ -10,6 +10,7 @@ from backend.features import Lifted, colour
 from backend.progress import Progress, Quiet
 from backend.scene import Workspace
 from backend.segment.draft import Draft
+from backend.segment.eyes import Eyes
 from backend.segment.prepared import Prepared
 from backend.segment.selection import Selector
 from backend.stages import lift
@@ -29,6 +30,7 @@ class Opened:
         self._stamp: tuple[int, ...] = ()
         self._prepared: Prepared | None = None
         self._draft: Draft | None = None
+        self._eyes: Eyes | None = None
         self._selectors: OrderedDict[str, Selector] = OrderedDict()
 
     @property
@@ -42,7 +44,7 @@ class Opened:
         stamp = tuple(path.stat().st_mtime_ns for path in (workspace.splats, workspace.appearance) if path.exists())
         if self._prepared is None or stamp != self._stamp:
             self._selectors.clear()
-            self._prepared = self._draft = None
+            self._prepared = self._draft = self._eyes = None
             self._prepared, self._stamp = Prepared.of(workspace, _lifted(workspace, self.progress)), stamp
         return self._prepared
 
@@ -53,6 +55,14 @@ class Opened:
         if self._draft is None:
             self._draft = Draft(prepared)
         return self._draft
+
+    @property
+    def eyes(self) -> Eyes:
+        """What somebody saw who clicks in space."""
+        prepared = self.prepared
+        if self._eyes is None:
+            self._eyes = Eyes(prepared)
+        return self._eyes
 
     def selector(self, view: str) -> Selector:
         """Raises InputError for a photo that is not there."""

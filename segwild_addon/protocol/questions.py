@@ -24,6 +24,7 @@ class Prepare:
     """Get ready to answer, so that the first click does not wait."""
 
     view: str = ""  # photo of the previews to come; empty: for Choose alone
+    marks: tuple[Mark, ...] = ()  # that a Choose has answered: the next one adds to them
 
 
 @dataclass(frozen=True)

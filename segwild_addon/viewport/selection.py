@@ -257,17 +257,18 @@ def _ask(uuid: str, wanted: Marks) -> None:
             _answers[key] = answer.value
             while len(_answers) > KEPT:
                 _answers.popitem(last=False)
+            prepare(wanted)
         refresh()  # asks again if the clicks are others by now
 
     link.later(answered, _chosen, wanted)
     session.wake()
 
 
-def prepare() -> None:
-    """Have the backend get ready, so that the first click does not wait."""
+def prepare(answered: Marks = ()) -> None:
+    """Have the backend get ready, so that the first click, or the next one after these, does not wait."""
     link = _link()
     if link is not None:
-        link.ask(Prepare(), lambda answered: None)
+        link.ask(Prepare(marks=answered), lambda _answered: None)
 
 
 def _chosen(backend: Backend, wanted: Marks) -> np.ndarray:

@@ -12,6 +12,7 @@ from backend.scene import Camera
 from backend.scene.cameras import looking_at
 from backend.scene.gaussians import concatenate
 from backend.segment import draft
+from backend.segment.eyes import Eyes
 from backend.segment.marks import checked_marks, prompts_of, seeds_at_mark
 from backend.segment.prepared import Prepared, Selection
 from backend.segment.prompts import Clicks
@@ -31,7 +32,7 @@ def mark_at(seen: Seen, pixel: np.ndarray, *, positive: bool = True) -> Mark:
 
 
 def selected(prepared: Prepared, *marks: Mark) -> Selection:
-    return draft.selected(prepared, prompts_of(prepared, marks))
+    return draft.selected(prepared, prompts_of(Eyes(prepared), marks))
 
 
 def around(target: np.ndarray, angle_rad: float, height: float) -> Camera:

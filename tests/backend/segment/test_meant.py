@@ -24,8 +24,9 @@ def clicks(selector: Selector, *given: tuple[float, float, bool]) -> list[Click]
         weights = np.zeros(len(selector.scene))
         seeds = prompt.seeds()
         weights[seeds.rows] = seeds.weights
-        assert prompt.place is not None
-        result.append(Click(prompt.place.x, prompt.place.y, prompt.positive, weights))
+        place = prompt.place(selector.meant)
+        assert place is not None
+        result.append(Click(*place, prompt.positive, weights))
     return result
 
 
@@ -55,15 +56,15 @@ def fit(blobs, meant: Meant, mask: np.ndarray, label: int) -> float:
 def test_what_stands_apart_needs_no_picture(blobs, selector) -> None:
     answer = selector.meant.answer(clicks(selector, (*blobs.pixel(blobs.red), True)))
     assert answer is not None
-    assert answer.clear is not None
-    assert blobs.iou(selector.prepared.walks.rows[answer.clear], blobs.red) > 0.9
+    assert answer.region is not None
+    assert blobs.iou(selector.prepared.walks.rows[answer.region], blobs.red) > 0.9
     assert fit(blobs, selector.meant, answer.mask, blobs.red) > 0.8
 
 
 def test_the_picture_tells_what_walks_do_not(blobs, selector, pictured) -> None:
     answer = pictured.answer(clicks(selector, (*blobs.pixel(blobs.red), True)))
     assert answer is not None
-    assert answer.clear is None
+    assert answer.region is None
     assert fit(blobs, pictured, answer.mask, blobs.red) > 0.8
 
 

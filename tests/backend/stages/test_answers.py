@@ -13,7 +13,7 @@ import pytest
 
 from backend.progress import Quiet
 from backend.render import sums
-from backend.segment import cuts, junk, marks, meant, mincut, objects, patches, sweep
+from backend.segment import cuts, eyes, junk, marks, meant, mincut, objects, patches, sweep
 from backend.segment.junk import find_junk
 from backend.segment.shaping import grown, shrunk
 from backend.stages import answers as stage
@@ -81,6 +81,21 @@ def test_preparing_draws_what_the_first_click_would_compile(blobs, monkeypatch: 
     assert ready.gaussians == len(blobs.scene)
     assert drawn
     assert not answers.opened.draft.keys  # nobody has clicked
+
+
+def test_what_a_mark_was_made_on_is_drawn_before_the_next_one(blobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = Answers(blobs.workspace.root)
+    for _ in answers.prepare(Prepare()):
+        pass
+    answers.answer(Choose((ON_RED,)))  # which stands apart, so that nobody looks
+    drawn: list[int] = []
+    real = eyes.Meant
+    monkeypatch.setattr(eyes, "Meant", lambda *given: drawn.append(1) or real(*given))
+    for _ in answers.prepare(Prepare(marks=(ON_RED,))):
+        pass
+    assert len(drawn) == 1
+    answers.answer(Choose((ON_RED, replace(ON_RED, positive=False, position=(0.4, -0.27, 0.28)))))
+    assert len(drawn) == 1
 
 
 @pytest.mark.parametrize("view", ["", "a0"])

@@ -45,6 +45,7 @@ class FakeBackend:
         self.fault: str | None = None
         self.fault_path = "/"
         self.asked: list[tuple[str, str, str]] = []  # method, path, range
+        self.questions: list[dict[str, Any]] = []
         self.events: list[dict[str, Any]] = []
         self.first_seq = 1
         self.stream = uuid.uuid4().hex
@@ -222,9 +223,12 @@ class _Handler(BaseHTTPRequestHandler):
         return job
 
     def _ask(self, body: dict[str, Any]) -> dict[str, Any]:
+        self.fake.questions.append(dict(body))
         match body.pop("kind", None):
             case "Prepare":
                 self._photo(body.get("view", ""))
+                if body.get("marks"):
+                    self._marks(body["marks"])
                 return {"kind": "Ready", "gaussians": GAUSSIANS, "time_secs": 0.1}
             case "Preview":
                 self._photo(body.get("view") or "none")

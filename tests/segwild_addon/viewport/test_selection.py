@@ -84,17 +84,29 @@ def test_a_click_is_answered_highlighted_and_made_an_object(clicking: SimpleName
     assert clicking.shown[-1] is None
 
 
+def choices(clicking: SimpleNamespace) -> int:
+    """How often it was asked what clicks choose."""
+    return sum(each["kind"] == "Choose" for each in clicking.fake.questions)
+
+
+def test_after_an_answer_the_next_click_is_prepared(clicking: SimpleNamespace) -> None:
+    clicking.connect()
+    clicking.click(1.0)
+    prepared = clicking.until(lambda: [each for each in clicking.fake.questions if each.get("marks")][1:])
+    assert [(each["kind"], len(each["marks"])) for each in prepared] == [("Prepare", 1)]
+
+
 def test_removing_a_click_shows_the_former_answer_without_asking(clicking: SimpleNamespace) -> None:
     clicking.connect()
     clicking.click(1.0)
     clicking.until(lambda: not clicking.selection.waiting())
     clicking.click(2.0, positive=False)
     clicking.until(lambda: not clicking.selection.waiting())
-    asked = len([each for each in clicking.fake.asked if each[1] == "/v1/ask"])
+    asked = choices(clicking)
     clicking.selection.remove(1)
     assert not clicking.selection.waiting()
     assert len(clicking.selection.marks()) == 1
-    assert len([each for each in clicking.fake.asked if each[1] == "/v1/ask"]) == asked
+    assert choices(clicking) == asked
 
 
 def test_a_late_answer_does_not_speak_for_other_clicks(clicking: SimpleNamespace) -> None:
