@@ -16,7 +16,7 @@ from backend.render import Seen
 from backend.scene import Gaussians
 from backend.scene.cameras import looking_at
 from backend.segment.draft import Prompted
-from backend.segment.eyes import Eyes, place_of
+from backend.segment.eyes import Eyes, place_of, widened
 from backend.segment.seeds import HALF_WINDOW_PX, Seeds, contributors, seeds_at
 from segwild_addon.protocol.errors import InputError
 from segwild_addon.protocol.values import Mark
@@ -49,14 +49,17 @@ def checked_marks(marks: Sequence[Mark]) -> tuple[Mark, ...]:
 def prompts_of(eyes: Eyes, marks: Sequence[Mark]) -> list[Prompted]:
     """Marks as parts of a draft. Raises InputError as `checked_marks`."""
     scene, spacing = eyes.prepared.scene, eyes.prepared.graph.spacing
-    first = {mark.eye: mark for mark in reversed(checked_marks(marks))}  # of all from one eye: its picture is theirs
+    seen: dict[tuple[float, ...], list[Mark]] = {}  # from one eye: the first one's picture is theirs
+    for mark in checked_marks(marks):
+        seen.setdefault(mark.eye, []).append(mark)
+    pictures = {eye: partial(eyes.picture, beheld[0], widened(beheld)) for eye, beheld in seen.items()}
     return [
         Prompted(
             mark,
             mark.positive,
             "",
             partial(seeds_at_mark, scene, spacing, mark),
-            partial(eyes.picture, first[mark.eye]),
+            pictures[mark.eye],
             partial(place_of, mark),
         )
         for mark in marks

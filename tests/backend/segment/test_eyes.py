@@ -9,7 +9,7 @@ import pytest
 
 from backend.render import Seen
 from backend.segment import draft
-from backend.segment.eyes import HELD, Eyes, camera_of, place_of
+from backend.segment.eyes import HELD, Eyes, camera_of, place_of, widened
 from backend.segment.marks import prompts_of
 from backend.segment.prepared import Prepared
 from backend.segment.prompts import Clicks
@@ -105,6 +105,16 @@ def test_pictures_are_kept_but_not_all(blobs, eyes: Eyes) -> None:
         eyes.picture(mark)
     assert eyes.picture(marks[-1]) is eyes.picture(marks[-1])
     assert eyes.picture(marks[0]) is not first
+
+
+def test_a_picture_is_wide_enough_for_all_marks_from_its_eye(blobs) -> None:
+    mark = seen_from(blobs, 0.3)
+    aside = [replace(mark, position=tuple(np.add(mark.position, (0, 0, up)).tolist())) for up in (0.1, 1.2, 2.4)]
+    pixels = [camera_of(mark, widened([mark, other])).project(np.array([other.position]))[0] for other in aside]
+    assert 0 == widened([mark, aside[0]]) < widened([mark, aside[1]]) <= widened([mark, aside[2]])
+    assert all(0 <= x < 320 and 0 <= y < 240 for ((x, y),) in pixels)
+    prompts = prompts_of(Eyes(Prepared.of(blobs.workspace)), [mark, aside[0]])
+    assert prompts[0].picture() is prompts[1].picture()
 
 
 def test_an_eye_above_looks_down(blobs) -> None:
