@@ -27,6 +27,9 @@ class _Asks:
         if session.running(scene.segwild.workspace) is None:
             cls.poll_message_set(f"Start the backend first: it {cls.purpose}")
             return False
+        if len(context.scene.segwild.prompts) and selection.scene_uuid() != scene.segwild.uuid:
+            cls.poll_message_set("Something of another scene is selected: make or cancel that first")
+            return False
         if suggestions.busy():
             cls.poll_message_set("The backend is at work on the last question")
             return False

@@ -166,6 +166,24 @@ def test_without_a_backend_the_button_is_off(searched: SimpleNamespace, blender:
     assert not blender.ops.segwild.find_junk.poll()
 
 
+def test_while_something_of_another_scene_is_selected_the_button_is_off(
+    searched: SimpleNamespace, blender: Any, make_workspace: Any
+) -> None:
+    from segwild_addon.data import scenes
+    from segwild_addon.data.steps import finished
+
+    searched.connect()
+    blender.context.view_layer.objects.active = searched.rest
+    assert blender.ops.segwild.find_junk.poll()
+    other = finished(scenes.importing(make_workspace("other")[0], lambda sentence: None))
+    rest = scenes.rest(other).segwild.uuid
+    searched.selection.add_stroke(other.segwild.uuid, {rest: np.array([1], np.int32)}, True)
+    blender.context.view_layer.objects.active = searched.rest
+    assert not blender.ops.segwild.find_junk.poll()
+    searched.selection.clear()
+    assert blender.ops.segwild.find_junk.poll()
+
+
 def test_one_search_at_a_time_and_a_backend_that_ends_meanwhile_is_told(
     searched: SimpleNamespace, blender: Any
 ) -> None:
