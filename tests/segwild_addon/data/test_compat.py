@@ -8,7 +8,9 @@ import time
 import numpy as np
 import pytest
 
-bpy = pytest.importorskip("bpy", reason="bpy is not installed; tests/README.md says how to run these tests")
+pytest.importorskip("bpy", reason="bpy is not installed; tests/README.md says how to run these tests")
+
+import bpy
 
 from segwild_addon.data import compat
 
