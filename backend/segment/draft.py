@@ -49,9 +49,7 @@ def selected(
     sides: dict[bool, list[np.ndarray]] = {True: [], False: []}
     weights = []
     for prompt in prompts:
-        seeds = seeds_of(prompt)
-        weights.append(np.zeros(len(prepared.scene)))
-        weights[-1][seeds.rows] = seeds.weights
+        weights.append(seeds_of(prompt).over(len(prepared.scene)))
         sides[prompt.positive].append(weights[-1])
     views = {prompt.view for prompt in prompts}
     view = views.pop() if len(views) == 1 else ""
@@ -67,7 +65,8 @@ def _drawn(
     everything come and go. What was seen from elsewhere than a photo only corrects what stands apart in space. If a
     prompt remains that no answer respects, there are none.
     """
-    if not correctable(prepared, prompts, weights):
+    first = next(number for number, prompt in enumerate(prompts) if prompt.positive)
+    if not correctable(prepared, prompts[first], weights[first]):
         return []
     answered: set[int] = set()
     answers: list[tuple[Meant, Answer]] = []
@@ -87,13 +86,12 @@ def _drawn(
     return answers if len(answered) == len(prompts) else []
 
 
-def correctable(prepared: Prepared, prompts: Sequence[Prompted], weights: Sequence[np.ndarray]) -> bool:
-    """Whether pictures can say more than space: of clicks on photos always, of others if what they began with stands
-    apart. `weights` (N,) are those of the rows under each prompt."""
-    first = next(number for number, prompt in enumerate(prompts) if prompt.positive)
-    if prompts[first].view:
+def correctable(prepared: Prepared, first: Prompted, weights: np.ndarray) -> bool:
+    """Whether pictures can say more than space: of clicks on photos always, of others if what the first one is on
+    stands apart. `weights` (N,) are those of the rows under it."""
+    if first.view:
         return True
-    suggested = prepared.walks.suggested([weights[first]])
+    suggested = prepared.walks.suggested([weights])
     return suggested is not None and suggested.clear
 
 

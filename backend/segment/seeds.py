@@ -24,6 +24,12 @@ class Seeds:
     def __len__(self) -> int:
         return len(self.rows)
 
+    def over(self, count: int) -> np.ndarray:
+        """(count,) float64: the weights of all rows of a scene, 0 where nobody pointed."""
+        result = np.zeros(count)
+        result[self.rows] = self.weights
+        return result
+
 
 def contributors(seen: Seen) -> tuple[np.ndarray, np.ndarray]:
     """The heaviest rows of every pixel of a view, as `seeds_at` wants them: made once for any number of clicks."""

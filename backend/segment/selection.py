@@ -145,8 +145,7 @@ class Selector:
         shown = ((places >= 0) & (places <= (self.camera.width, self.camera.height))).all(1)
         for start in starts[shown]:
             found = self._seeds_of(start[None])
-            seeds = np.zeros(len(self.scene))
-            seeds[found.rows] = found.weights
+            seeds = found.over(len(self.scene))
             if best is not None and seeds[best.rows].sum() > 0.5 * seeds.sum():
                 continue  # this part is known
             region = self.prepared.walks.region([seeds])

@@ -20,7 +20,7 @@ from backend.progress import Progress, Quiet
 from backend.scene import Gaussians, Photo
 from backend.scene.arrays import handed_out
 from backend.segment import cuts, objects
-from backend.segment.draft import Draft, Prompted
+from backend.segment.draft import Draft, Prompted, correctable
 from backend.segment.junk import checked_strength, suspected
 from backend.segment.marks import prompts_of
 from backend.segment.meant import Click
@@ -90,9 +90,11 @@ class Answers:
         _ = prepared.walks
         yield None
         if question.marks:
-            newest = prompts_of(self.opened.eyes, question.marks)[-1]
+            prompts = prompts_of(self.opened.eyes, question.marks)
+            first, newest = next(prompt for prompt in prompts if prompt.positive), prompts[-1]
             assert newest.picture is not None  # marks are made on one
-            newest.picture()
+            if correctable(prepared, first, first.seeds().over(len(prepared.scene))):
+                newest.picture()
             yield None
         if question.view:
             selector = self.opened.selector(question.view)
@@ -240,11 +242,9 @@ def _rehearsed(selector: Selector) -> Iterator[None]:
 def _looked_at(prompt: Prompted, count: int) -> None:
     """Ask the picture that a mark was made on, whether or not it would be asked: for a scene of so many rows."""
     assert prompt.picture is not None  # marks are made on one
-    picture, seeds, nothing = prompt.picture(), prompt.seeds(), np.zeros(count)
-    under = nothing.copy()
-    under[seeds.rows] = seeds.weights
-    middle = Click(picture.camera.width / 2, picture.camera.height / 2, True, under)
-    picture.answer([middle, Click(1.0, 1.0, False, nothing)])
+    picture = prompt.picture()
+    middle = Click(picture.camera.width / 2, picture.camera.height / 2, True, prompt.seeds().over(count))
+    picture.answer([middle, Click(1.0, 1.0, False, np.zeros(count))])
 
 
 def _at(photo: Photo, place: tuple[float, float], sign: str) -> str:

@@ -94,6 +94,11 @@ def test_what_a_mark_was_made_on_is_drawn_before_the_next_one(blobs, monkeypatch
     for _ in answers.prepare(Prepare(marks=(ON_RED,))):
         pass
     assert len(drawn) == 1
+    with monkeypatch.context() as patched:  # no picture is going to be asked about what does not stand apart
+        patched.setattr("backend.segment.region.STANDS_APART", 0.0)
+        for _ in answers.prepare(Prepare(marks=(replace(ON_RED, pixel=0.02),))):
+            pass
+    assert len(drawn) == 1
     answers.answer(Choose((ON_RED, replace(ON_RED, positive=False, position=(0.4, -0.27, 0.28)))))
     assert len(drawn) == 1
 
