@@ -35,8 +35,13 @@ _STIFF = 3.0  # more: shorter outlines
 _HOLDS = 0.02  # ties above this make one piece
 
 
+def fitting(sweep: Sweep, starts: tuple[Sequence[np.ndarray], Sequence[np.ndarray]]) -> int:
+    """How many rows the best prefix has that clicks, each (S,) weights where it starts, do not speak against."""
+    return sweep.best(lambda count: _WRONG * _misplaced(sweep.rank < count, starts))
+
+
 def corrected(
-    sweep: Sweep,  # of a long walk from all positive clicks
+    suggested: np.ndarray,  # (S,) bool, what a long walk from all positive clicks suggests: `fitting`
     reached: tuple[Sequence[np.ndarray], Sequence[np.ndarray]],  # visits (S,) of short walks from each click
     starts: tuple[Sequence[np.ndarray], Sequence[np.ndarray]],  # where they start, (S,) weights; positive, negative
     looks: np.ndarray,  # (S, 3) float, each channel with deviation 1
@@ -44,7 +49,6 @@ def corrected(
     clumps: Clumps,  # of the short walks' ties
 ) -> np.ndarray:
     """(S,) bool: the region. At least one positive click is needed."""
-    suggested = sweep.rank < sweep.best(lambda count: _WRONG * _misplaced(sweep.rank < count, starts))
     chance = _ABOVE_CHANCE / volumes.sum()
     nothing = np.zeros(len(looks))
     towards, against = (np.max(visits, 0) if len(visits) else nothing for visits in reached)

@@ -44,6 +44,7 @@ def selected(
     prepared: Prepared,
     prompts: Sequence[Prompted],
     seeds_of: Callable[[Prompted], Seeds] = lambda prompt: prompt.seeds(),
+    size: int = 0,  # about how many solid rows are meant; 0: what stands out
 ) -> Selection:
     """What prompts mean together. Raises InputError if there is no surface under any positive one."""
     sides: dict[bool, list[np.ndarray]] = {True: [], False: []}
@@ -53,7 +54,9 @@ def selected(
         sides[prompt.positive].append(weights[-1])
     views = {prompt.view for prompt in prompts}
     view = views.pop() if len(views) == 1 else ""
-    return prepared.clicked(sides[True], sides[False], view=view, drawn=lambda: _drawn(prepared, prompts, weights))
+    return prepared.clicked(
+        sides[True], sides[False], size=size, view=view, drawn=lambda: _drawn(prepared, prompts, weights)
+    )
 
 
 def _drawn(
@@ -100,6 +103,7 @@ class _State:
     prompts: tuple[Prompted, ...]
     evidence: tuple[Votes, ...]
     chosen: np.ndarray  # packed bits
+    size: int = 0
 
     @property
     def keys(self) -> tuple[Hashable, ...]:
@@ -122,6 +126,10 @@ class _Edit:
         return self.rows.nbytes * 3 + self.after.chosen.nbytes + votes
 
 
+def _wanted(state: _State) -> tuple[tuple[Hashable, ...], int]:
+    return state.keys, state.size
+
+
 class Draft:
     """An object in the making. Deterministic: equal prompts in equal order give equal counts and rows."""
 
@@ -141,6 +149,11 @@ class Draft:
         return self._state.keys
 
     @property
+    def size(self) -> int:
+        """What was asked for: about so many solid rows; 0: what stands out."""
+        return self._state.size
+
+    @property
     def chosen(self) -> np.ndarray:
         """(N,) bool; none without prompts."""
         return np.unpackbits(self._state.chosen, count=len(self._inside)).astype(bool)
@@ -152,23 +165,32 @@ class Draft:
 
     def add(self, prompt: Prompted) -> None:
         """Raises InputError, and changes nothing, if there is no surface under any positive prompt."""
-        self._edit((*self._state.prompts, prompt))
+        self._edit((*self._state.prompts, prompt), self.size)
 
     def remove(self, key: Hashable) -> None:
         """Take back one prompt out of any. The last positive one cannot go before the negative ones: InputError."""
-        self._edit(tuple(prompt for prompt in self._state.prompts if prompt.key != key))
+        self._edit(tuple(prompt for prompt in self._state.prompts if prompt.key != key), self.size)
 
-    def become(self, prompts: Sequence[Prompted]) -> None:
-        """Have exactly these prompts. Going back to those before, or on to those undone, is undo and redo."""
-        keys = tuple(prompt.key for prompt in prompts)
-        if keys == self.keys:
+    def become(self, prompts: Sequence[Prompted], size: int = 0) -> None:
+        """Have exactly these prompts, and mean about so many solid rows; 0: what stands out.
+
+        Going back to those before, or on to those undone, is undo and redo.
+        """
+        wanted = tuple(prompt.key for prompt in prompts), size
+        if wanted == (self.keys, self.size):
             return
-        if self._done and keys == self._done[-1].before.keys:
+        if self._done and wanted == _wanted(self._done[-1].before):
             self.undo()
-        elif self._undone and keys == self._undone[-1].after.keys:
+        elif self._undone and wanted == _wanted(self._undone[-1].after):
             self.redo()
         else:
-            self._edit(tuple(prompts))
+            self._edit(tuple(prompts), size)
+
+    def levels(self) -> np.ndarray:
+        """(L,) int64: the sizes one may ask for, ascending, from part to whole. None without prompts."""
+        seeds = [self._seeds_of(prompt).over(len(self._inside)) for prompt in self._state.prompts if prompt.positive]
+        suggested = self.prepared.walks.suggested(seeds)
+        return np.zeros(0, np.int64) if suggested is None else suggested.levels
 
     def undo(self) -> bool:
         """Whether there was anything to undo."""
@@ -200,8 +222,8 @@ class Draft:
             raise InputError("empty-object", "Nothing was selected.", "Click on the object itself.")
         return self.prepared.decided(self._state.evidence)
 
-    def _edit(self, prompts: tuple[Prompted, ...]) -> None:
-        after = self._solved(prompts)
+    def _edit(self, prompts: tuple[Prompted, ...], size: int) -> None:
+        after = self._solved(prompts, size)
         count = len(self._inside)
         counts = posterior(count, after.evidence)
         inside, outside = counts.inside - self._inside, counts.outside - self._outside
@@ -216,11 +238,11 @@ class Draft:
         held = np.cumsum([done.size_bytes for done in reversed(self._done)])
         del self._done[: len(self._done) - max(1, int((held <= HELD_BYTES).sum()))]
 
-    def _solved(self, prompts: tuple[Prompted, ...]) -> _State:
+    def _solved(self, prompts: tuple[Prompted, ...], size: int) -> _State:
         if not prompts:
             return _State((), (), np.zeros_like(self._state.chosen))
-        selection = selected(self.prepared, prompts, self._seeds_of)
-        return _State(prompts, selection.evidence, np.packbits(selection.chosen))
+        selection = selected(self.prepared, prompts, self._seeds_of, size)
+        return _State(prompts, selection.evidence, np.packbits(selection.chosen), size)
 
     def _seeds_of(self, prompt: Prompted) -> Seeds:
         if prompt.key not in self._seeds:

@@ -93,14 +93,16 @@ class Prepared:
         positive: Sequence[np.ndarray],
         negative: Sequence[np.ndarray] = (),
         *,
+        size: int = 0,
         view: str = "",
         drawn: Callable[[], Sequence[tuple[Meant, Answer]]] = tuple,
     ) -> Selection:
         """The region that clicks mean, each (N,) float64 weights of the rows under it.
 
         One click on what stands apart in space means that; for everything else the pictures are asked that the clicks
-        were made on: `drawn` gives what they mean there. Where no picture knows, space answers. Raises InputError if
-        there is no solid row under any positive one.
+        were made on: `drawn` gives what they mean there. Where no picture knows, space answers, and so it does where
+        a `size` is given: a number of solid rows, as `Walks.region` takes it. Raises InputError if there is no solid
+        row under any positive one.
         """
         on, beside = (np.sum(side, 0) if len(side) else np.zeros(len(self.scene)) for side in (positive, negative))
         hit = [np.where(beside > on, 0, seeds) for seeds in positive]
@@ -113,9 +115,9 @@ class Prepared:
             seed_votes(np.flatnonzero((beside > 0) & ((on == 0) | (beside > on))), inside=False, view=view),
         ]
         region = None
-        if len(positive) == 1 and not len(negative):
-            region = self.walks.region(hit, negative)
-        if region is None or region.separation >= STANDS_APART:
+        if size or (len(positive) == 1 and not len(negative)):
+            region = self.walks.region(hit, negative, size=size)
+        if not size and (region is None or region.separation >= STANDS_APART):
             answers = drawn()
             votes = [mask_votes(meant.seen, answer.mask, view=view, framed=meant.framed) for meant, answer in answers]
             regions = [answer.region for _, answer in answers if answer.region is not None]

@@ -23,7 +23,7 @@ from scipy.spatial import cKDTree
 from backend.scene import Gaussians
 from backend.scene.transforms import matrices_from_quats
 from backend.segment.clumps import Clumps
-from backend.segment.corrected import corrected
+from backend.segment.corrected import corrected, fitting
 from backend.segment.ground import Ground
 from backend.segment.sweep import Sweep
 
@@ -39,6 +39,7 @@ _FLOOR = 1e-4  # ties are never quite 0, so that every row can be reached
 _STAY = 0.9999  # 1 − chance per step to start again at the seeds; less: shorter walks, which see less
 _STAY_CONTESTED = 0.999
 _LEAST_SOLID = 60  # rows; a scene with fewer solid ones has all its rows walked on
+_LEVEL = 0.28  # log of sizes: less is no step from a part to the whole
 _GROUND_SEEDS = 0.1  # people point at things: ground beside them in a click's window counts so much
 
 
@@ -58,6 +59,20 @@ class Suggestions:
     counts: np.ndarray  # (K,) int64, lengths of the prefixes, ascending
     scores: np.ndarray  # (K,) float64, logs; less: smaller and clearer
     separation: float  # of the best one, cut per volume; less: clearer
+
+    @cached_property
+    def levels(self) -> np.ndarray:
+        """(L,) int64 of `counts`, ascending, from part to whole: the best one and, on either side of it, one after the
+        other that differs from the last by a third at least, the better one of the next two that do."""
+        best, places = int(self.scores.argmin()), np.arange(len(self.counts))
+        found = [best]
+        for side in (places[:best][::-1], places[best + 1 :]):
+            last = best
+            while len(near := side[np.abs(np.log(self.counts[side] / self.counts[last])) > _LEVEL][:2]):
+                last = int(near[self.scores[near].argmin()])
+                found.append(last)
+                side = side[np.flatnonzero(side == last)[0] + 1 :]
+        return np.sort(self.counts[found])
 
     @property
     def clear(self) -> bool:
@@ -107,21 +122,27 @@ class Walks:
     def _contested_ties(self) -> _Ties:
         return self._tied(_UNLIKE_CONTESTED)
 
-    def region(self, positive: Sequence[np.ndarray], negative: Sequence[np.ndarray] = ()) -> Region | None:
-        """The region that clicks mean, each (N,) weights of the rows under it. None if no positive one is solid."""
+    def region(
+        self, positive: Sequence[np.ndarray], negative: Sequence[np.ndarray] = (), *, size: int = 0
+    ) -> Region | None:
+        """The region that clicks mean, each (N,) weights of the rows under it. None if no positive one is solid.
+
+        `size` is about how many solid rows it has, of which the nearest of `Suggestions.levels` is taken; 0: what is
+        best.
+        """
         starts = [[start for seeds in side if (start := self._start(seeds)).sum() > 0] for side in (positive, negative)]
         if not starts[0]:
             return None
         ties = self._ties
         sweep = self._swept(starts[0])
         if len(starts[0]) == 1 and not starts[1]:
-            count = sweep.best()
+            count = self._level(sweep, size) or sweep.best()
             return Region(np.sort(self.rows[sweep.order[:count]]), float(sweep.separation[count - 1]))
         short = self._contested_ties
         reached = [[short.visits(start, _STAY_CONTESTED) for start in side] for side in starts]
-        chosen = corrected(
-            sweep, (reached[0], reached[1]), (starts[0], starts[1]), self._looks, short.volumes, self._clumps
-        )
+        sides = starts[0], starts[1]
+        suggested = sweep.rank < (self._level(sweep, size) or fitting(sweep, sides))
+        chosen = corrected(suggested, (reached[0], reached[1]), sides, self._looks, short.volumes, self._clumps)
         cut = ties.strengths[chosen[self.edges[:, 0]] != chosen[self.edges[:, 1]]].sum()
         return Region(self.rows[chosen], float(cut / ties.volumes[chosen].sum()))
 
@@ -130,9 +151,14 @@ class Walks:
         starts = [start for seeds in positive if (start := self._start(seeds)).sum() > 0]
         if not starts:
             return None
-        sweep = self._swept(starts)
-        counts, scores = sweep.scored()
-        return Suggestions(sweep.rank, counts, scores, float(sweep.separation[counts[scores.argmin()] - 1]))
+        return _suggestions(self._swept(starts))
+
+    def _level(self, sweep: Sweep, size: int) -> int:
+        """The length of the prefix that is nearest to a size; 0 for 0."""
+        if size == 0:
+            return 0
+        levels = _suggestions(sweep).levels
+        return int(levels[np.abs(np.log(levels / size)).argmin()])
 
     def _swept(self, starts: Sequence[np.ndarray]) -> Sweep:
         """Of the long walk from all starts (S,) together. The last one is remembered: a click asks twice."""
@@ -166,6 +192,11 @@ class Walks:
         met = self._ties.visits(votes, _STAY).T * votes.sum(0)[:, None]
         total = met[0] + met[1]
         return np.divide(met[0], total, out=np.full(len(total), 0.5), where=total > 0)
+
+
+def _suggestions(sweep: Sweep) -> Suggestions:
+    counts, scores = sweep.scored()
+    return Suggestions(sweep.rank, counts, scores, float(sweep.separation[counts[scores.argmin()] - 1]))
 
 
 class _Ties:

@@ -11,6 +11,7 @@ import itertools
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +125,13 @@ class Answers:
 
     def choose(self, question: Choose) -> Chosen:
         began = time.monotonic()
-        return self._answered(self._marked(question.marks).chosen, began)
+        if question.size < 0:
+            raise InputError("bad-option", f"The size is {question.size}.", "Give one of Chosen.sizes, or 0.")
+        draft = self._marked(question.marks, question.size)
+        chosen, sizes = draft.chosen, draft.levels()
+        solid = max(1, int(chosen[self.opened.prepared.walks.rows].sum()))
+        near = sizes[np.abs(np.log(sizes / (question.size or solid))).argmin()] if len(sizes) else 0
+        return replace(self._answered(chosen, began), sizes=tuple(sizes.tolist()), size=int(near))
 
     def junk(self, question: Junk) -> Chosen:
         """The first one of a scene waits for its measures; every other strength is a matter of milliseconds."""
@@ -190,9 +197,9 @@ class Answers:
         cuts.revert(self.opened.workspace, objects.find(self.opened.workspace, question.name))
         return self._named()
 
-    def _marked(self, marks: tuple[Mark, ...]) -> Draft:
+    def _marked(self, marks: tuple[Mark, ...], size: int = 0) -> Draft:
         draft = self.opened.draft
-        draft.become(prompts_of(self.opened.eyes, marks))
+        draft.become(prompts_of(self.opened.eyes, marks), size)
         return draft
 
     def _answered(self, chosen: np.ndarray, began: float) -> Chosen:

@@ -32,6 +32,7 @@ class Choose:
     """Which Gaussians would these marks select? Nothing is kept."""
 
     marks: tuple[Mark, ...]
+    size: int = 0  # of Chosen.sizes: less for a part, more for the whole; 0: what stands out
 
 
 @dataclass(frozen=True)

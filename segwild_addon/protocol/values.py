@@ -64,6 +64,8 @@ class Chosen:
     gaussians: int  # of the scene
     rows: ArrayRef  # uint8, a bit per Gaussian, lowest first
     time_secs: float
+    sizes: tuple[int, ...] = ()  # to Choose: what may be asked for, ascending, from part to whole
+    size: int = 0  # which of those comes nearest to what is chosen
 
 
 @dataclass(frozen=True)

@@ -42,8 +42,9 @@ class Sequence:
         self.draft = Draft(prepared)
         self.workspace = blobs.workspace
         self.prompts: list[Prompted] = []
-        self.past: list[list[Prompted]] = []
-        self.future: list[list[Prompted]] = []
+        self.size = 0
+        self.past: list[tuple[list[Prompted], int]] = []
+        self.future: list[tuple[list[Prompted], int]] = []
         self.kept: dict[str, np.ndarray] = {}
         self.ids: dict[str, int] = {}
 
@@ -55,7 +56,7 @@ class Sequence:
     def name(self) -> str:
         return str(self.random.choice(NAMES))
 
-    def edited(self, change: Callable[[], None], prompts: list[Prompted]) -> None:
+    def edited(self, change: Callable[[], None], prompts: list[Prompted], size: int | None = None) -> None:
         before = self.state()
         if prompts and not solvable(self.prepared, prompts):
             with pytest.raises(InputError):
@@ -63,9 +64,9 @@ class Sequence:
             assert self.state() == before
             return
         change()
-        self.past.append(self.prompts)
+        self.past.append((self.prompts, self.size))
         self.future.clear()
-        self.prompts = prompts
+        self.prompts, self.size = prompts, (self.size if size is None else size) if prompts else 0
 
     def add(self) -> None:
         prompt = self.clicks[int(self.random.integers(len(self.clicks)))]
@@ -81,29 +82,37 @@ class Sequence:
         keys = [prompt.key for prompt in chosen]
         known = (
             [p.key for p in self.prompts],
-            *([p.key for p in side[-1]] for side in (self.past, self.future) if side),
+            *([p.key for p in side[-1][0]] for side in (self.past, self.future) if side),
         )
         if keys not in known:
-            self.edited(lambda: self.draft.become(chosen), chosen)
+            self.edited(lambda: self.draft.become(chosen), chosen, 0)
+
+    def resize(self) -> None:
+        """As somebody does who turns the mouse wheel."""
+        sizes = [int(size) for size in self.draft.levels()]
+        known = (self.size, *(side[-1][1] for side in (self.past, self.future) if side))
+        size = int(self.random.choice([0, *sizes]))
+        if self.prompts and size not in known:
+            self.edited(lambda: self.draft.become(self.prompts, size), self.prompts, size)
 
     def back(self) -> None:
         """As a program does that only sends prompts."""
-        if self.past and [p.key for p in self.past[-1]] != [p.key for p in self.prompts]:
-            self.draft.become(self.past[-1])
-            self.future.append(self.prompts)
-            self.prompts = self.past.pop()
+        if self.past and told(*self.past[-1]) != told(self.prompts, self.size):
+            self.draft.become(*self.past[-1])
+            self.future.append((self.prompts, self.size))
+            self.prompts, self.size = self.past.pop()
 
     def undo(self) -> None:
         assert self.draft.undo() == bool(self.past)
         if self.past:
-            self.future.append(self.prompts)
-            self.prompts = self.past.pop()
+            self.future.append((self.prompts, self.size))
+            self.prompts, self.size = self.past.pop()
 
     def redo(self) -> None:
         assert self.draft.redo() == bool(self.future)
         if self.future:
-            self.past.append(self.prompts)
-            self.prompts = self.future.pop()
+            self.past.append((self.prompts, self.size))
+            self.prompts, self.size = self.future.pop()
 
     def commit(self) -> None:
         name, chosen = self.name(), self.draft.chosen
@@ -149,12 +158,12 @@ class Sequence:
 
     def state(self) -> tuple:
         counts = self.draft.counts
-        return self.draft.keys, counts.inside.tobytes(), counts.outside.tobytes(), self.draft.chosen.tobytes()
+        return self.draft.keys, self.draft.size, counts.inside.tobytes(), counts.outside.tobytes(), self.draft.chosen.tobytes()
 
     def check(self) -> None:
         scratch = Draft(self.prepared)
         if self.prompts:
-            scratch.become(self.prompts)
+            scratch.become(self.prompts, self.size)
             selection = self.draft.selection()
             counts = posterior(len(self.prepared.scene), selection.evidence)
             assert np.array_equal(selection.chosen, self.draft.chosen)
@@ -170,8 +179,12 @@ class Sequence:
         assert {item.name: item.id for item in found} == self.ids
 
 
-STEPS = ("add", "remove", "become", "back", "undo", "redo", "commit", "merge", "rename", "drop", "load")
-WEIGHTS = (8, 4, 2, 2, 6, 4, 4, 2, 2, 2, 1)
+def told(prompts: list[Prompted], size: int) -> tuple:
+    return [prompt.key for prompt in prompts], size
+
+
+STEPS = ("add", "remove", "become", "resize", "back", "undo", "redo", "commit", "merge", "rename", "drop", "load")
+WEIGHTS = (8, 4, 2, 3, 2, 6, 4, 4, 2, 2, 2, 1)
 
 
 def solvable(prepared: Prepared, prompts: list[Prompted]) -> bool:

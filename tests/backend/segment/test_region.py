@@ -67,6 +67,34 @@ def test_a_walk_stays_on_its_object(blobs, with_ground: bool) -> None:
         assert blobs.iou(region.rows, label) > 0.9
 
 
+def test_sizes_go_from_part_to_whole(blobs) -> None:
+    walks = Walks(blobs.scene, looks(blobs.scene), find_ground(blobs.scene, blobs.cameras))
+    start = seeds(len(blobs.scene), np.flatnonzero(blobs.labels == blobs.red)[:3])
+    suggested = walks.suggested([start])
+    assert suggested is not None
+    levels = suggested.levels
+    best = walks.region([start])
+    assert best is not None
+    assert len(best.rows) in levels
+    assert len(levels) > 3
+    assert (np.diff(levels) > 0).all()
+    assert np.isin(levels, suggested.counts).all()
+    before = np.zeros(0, int)
+    for level in levels.tolist():
+        region = walks.region([start], size=level)
+        assert region is not None
+        assert len(region.rows) == level
+        assert np.isin(before, region.rows).all()
+        before = region.rows
+    near = walks.region([start], size=int(len(best.rows) * 1.05))
+    assert near is not None
+    assert np.array_equal(near.rows, best.rows)
+    beside = seeds(len(blobs.scene), np.flatnonzero(blobs.labels == blobs.blue)[:3])
+    whole = walks.region([start], [beside], size=int(levels[-1]))
+    assert whole is not None
+    assert not np.isin(np.flatnonzero(beside), whole.rows).any()
+
+
 def test_negative_seeds_keep_a_walk_away(blobs) -> None:
     # One colour for all, no ground known: the two blobs and the plane are hard to tell apart.
     grey = replace(blobs.scene, sh0=np.zeros_like(blobs.scene.sh0))

@@ -47,6 +47,26 @@ def test_what_marks_choose_is_what_is_kept(blobs, photos: bool) -> None:
     assert {votes.kind for votes in objects.evidence(blobs.workspace, item)} == {"region", "seed"}
 
 
+def test_marks_choose_a_part_or_the_whole(blobs) -> None:
+    answers = Answers(blobs.workspace.root)
+    usual = answers.answer(Choose((ON_RED,)))
+    assert usual.size in usual.sizes
+    place = usual.sizes.index(usual.size)
+    assert 0 < place < len(usual.sizes) - 1
+    counts = []
+    for size in usual.sizes:
+        chosen = answers.answer(Choose((ON_RED,), size))
+        assert (chosen.size, chosen.sizes) == (size, usual.sizes)
+        counts.append(chosen.count)
+    assert counts[0] < usual.count < counts[-1]
+    again = answers.answer(Choose((ON_RED,)))
+    assert np.array_equal(opened(blobs, again.rows), opened(blobs, usual.rows))
+    assert answers.opened.draft.undo()  # as it was before: the whole
+    assert answers.opened.draft.size == usual.sizes[-1]
+    with pytest.raises(InputError, match="size is -1"):
+        answers.answer(Choose((ON_RED,), -1))
+
+
 class Heard(Quiet):
     """Remembers phases and counts steps."""
 
