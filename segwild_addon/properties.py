@@ -156,6 +156,9 @@ class SegwildScene(bpy.types.PropertyGroup):
 
     active_scene: StringProperty(description="The SegWild scene that was worked with last")
     prompts: CollectionProperty(type=SegwildPrompt)
+    prompt_size: IntProperty(
+        min=0, description="How large a thing the clicks mean, one of the sizes they may mean; 0: what stands out"
+    )
     photos_folder: StringProperty(
         name="Photos", description="The folder of photos to make a scene from", subtype="DIR_PATH"
     )

@@ -65,7 +65,44 @@ class SEGWILD_OT_clear_prompts(bpy.types.Operator):
         return {"FINISHED"}
 
 
-_CLASSES = (SEGWILD_OT_accept_prompts, SEGWILD_OT_erase_prompts, SEGWILD_OT_clear_prompts)
+class _Resizes:
+    """To a part of what clicks mean, or to what it is a part of."""
+
+    steps: int
+    end: str
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        place, sizes = selection.levels()
+        if not sizes:
+            cls.poll_message_set("Click on an object first")
+        elif 0 <= place + cls.steps < len(sizes):
+            return context.mode == "OBJECT"
+        else:
+            cls.poll_message_set(cls.end)
+        return False
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        return {"FINISHED"} if selection.resize(self.steps) else {"CANCELLED"}
+
+
+class SEGWILD_OT_part_prompts(_Resizes, bpy.types.Operator):
+    """Have the clicks mean a smaller part (Ctrl-wheel down in the 3D view)"""
+
+    bl_idname = "segwild.part_prompts"
+    bl_label = "Part"
+    steps, end = -1, "There is nothing smaller"
+
+
+class SEGWILD_OT_whole_prompts(_Resizes, bpy.types.Operator):
+    """Have the clicks mean what the highlight is a part of (Ctrl-wheel up in the 3D view)"""
+
+    bl_idname = "segwild.whole_prompts"
+    bl_label = "Whole"
+    steps, end = 1, "There is nothing larger"
+
+
+_CLASSES = (SEGWILD_OT_part_prompts, SEGWILD_OT_whole_prompts, SEGWILD_OT_accept_prompts, SEGWILD_OT_erase_prompts, SEGWILD_OT_clear_prompts)
 
 
 def register() -> None:

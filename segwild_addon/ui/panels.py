@@ -173,6 +173,10 @@ def _draw_selection(layout: bpy.types.UILayout, context: bpy.types.Context) -> N
         count = selection.count()
         box.label(text=f"{count:,} splats", icon="CHECKMARK" if count else "INFO")
     box.label(text=said)
+    if added:
+        row = box.row(align=True)
+        row.operator("segwild.part_prompts", icon="TRIA_LEFT")
+        row.operator("segwild.whole_prompts", icon="TRIA_RIGHT")
     row = box.row(align=True)
     row.operator("segwild.grow_prompts", icon="ADD")
     row.operator("segwild.shrink_prompts", icon="REMOVE")

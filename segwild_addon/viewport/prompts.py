@@ -22,9 +22,10 @@ from .picking import pick
 
 TICK_SECS = 0.1  # how often a Return that waits for an answer looks for it
 STEP_PX = 2  # between points of a brushed path
+WHEEL = {"WHEELUPMOUSE": 1, "WHEELDOWNMOUSE": -1}  # steps to the whole
 HELP = {
-    "CLICK": "Click: the object   Shift: not the object   Ctrl: remove a mark   B: box   C: brush   "
-    "Enter: make object   Esc: cancel",
+    "CLICK": "Click: the object   Shift: not the object   Ctrl: remove a mark   Ctrl+Wheel: part or whole   "
+    "B: box   C: brush   Enter: make object   Esc: cancel",
     "BOX": "Drag: add what is inside   Shift: take it out   B: back to clicks   Enter: make object   Esc: back",
     "BRUSH": "Drag: add what is painted   Shift: take it out   [ ]: size   C: back to clicks   "
     "Enter: make object   Esc: back",
@@ -40,7 +41,7 @@ def running() -> bool:
 
 class SEGWILD_OT_prompt(bpy.types.Operator):
     """Select an object by clicking on it. Click: the object. Shift-click: not the object. Ctrl-click: remove a mark.
-    B: box, C: brush. Enter makes the object, Esc cancels"""
+    Ctrl-wheel: a part of it, or what it is a part of. B: box, C: brush. Enter makes the object, Esc cancels"""
 
     bl_idname = "segwild.prompt"
     bl_label = "Select Object"
@@ -80,6 +81,8 @@ class SEGWILD_OT_prompt(bpy.types.Operator):
             if event.value == "RELEASE":
                 return self._released(context)
             return self._pressed(context, event) if event.value in ("PRESS", "DOUBLE_CLICK") else {"PASS_THROUGH"}
+        if event.type in WHEEL and event.ctrl and not event.shift and not event.alt:
+            return self._turned(context, event)
         if event.value != "PRESS" or event.ctrl or event.alt or event.oskey or not over_area(context, event):
             return {"PASS_THROUGH"}
         if event.type in ("RET", "NUMPAD_ENTER"):
@@ -189,6 +192,14 @@ class SEGWILD_OT_prompt(bpy.types.Operator):
         else:
             session.redraw_views()
             self.report({"INFO"}, "There is nothing inside.")
+
+    def _turned(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        """The wheel over a 3D view: to a part of what the clicks mean, or to what it is a part of."""
+        if under(context, event) is None or not selection.levels()[1]:
+            return {"PASS_THROUGH"}
+        if not selection.resize(WHEEL[event.type]):
+            self.report({"INFO"}, "There is nothing larger." if WHEEL[event.type] > 0 else "There is nothing smaller.")
+        return {"RUNNING_MODAL"}
 
     # What the mouse draws.
 

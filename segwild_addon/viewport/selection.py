@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import bpy
@@ -32,10 +33,27 @@ STROKES_KEPT = 1000
 
 Marks = tuple[Mark, ...]
 
-_answers: OrderedDict[tuple[str, Marks], np.ndarray] = OrderedDict()
-_refusals: dict[tuple[str, Marks], SegWildError] = {}
+
+@dataclass(frozen=True)
+class _Clicks:
+    """What is asked: the marks on a scene, and how large a thing they mean; 0: what stands out."""
+
+    scene: str  # uuid
+    marks: Marks
+    size: int
+
+
+@dataclass(frozen=True, eq=False)
+class _Answer:
+    ids: np.ndarray  # (M,) int32, ascending
+    sizes: tuple[int, ...]  # from part to whole, which may be asked for
+    size: int  # the present one of them
+
+
+_answers: OrderedDict[_Clicks, _Answer] = OrderedDict()
+_refusals: dict[_Clicks, SegWildError] = {}
 _strokes: OrderedDict[int, Mapping[str, np.ndarray]] = OrderedDict()  # by number, from 1: by object uuid, ids
-_asked: list[tuple[str, Marks]] = []  # at most one question is under way
+_asked: list[_Clicks] = []  # at most one question is under way
 _shown: list[Any] = [None, 0]  # what is highlighted: scene uuid, rows
 
 
@@ -54,6 +72,10 @@ def marks() -> Marks:
     return tuple(
         Mark(tuple(each.position), tuple(each.eye), each.pixel, each.positive) for each in prompts() if not each.stroke
     )
+
+
+def _clicks() -> _Clicks:
+    return _Clicks(scene_uuid(), marks(), bpy.context.scene.segwild.prompt_size)
 
 
 def add_click(hit: Any, positive: bool) -> None:
@@ -102,14 +124,42 @@ def _numbered(chosen: Mapping[str, np.ndarray]) -> int:
 
 def remove(index: int) -> None:
     prompts().remove(index)
+    if not _asks(marks()):
+        bpy.context.scene.segwild.prompt_size = 0
     _changed("Select: Remove Click")
 
 
 def clear() -> None:
     """Forget all prompts."""
     if len(prompts()):
-        prompts().clear()
+        _forget()
         _changed("Select: Clear")
+
+
+def _forget() -> None:
+    prompts().clear()
+    bpy.context.scene.segwild.prompt_size = 0
+
+
+def levels() -> tuple[int, tuple[int, ...]]:
+    """The sizes of what the clicks may mean, from part to whole, and the place of the present one; none: unknown."""
+    clicks = _clicks()
+    for each, answer in reversed(_answers.items()):  # of the same clicks: another size has the same sizes
+        if (each.scene, each.marks) == (clicks.scene, clicks.marks) and answer.sizes:
+            size = clicks.size or answer.size
+            return min(range(len(answer.sizes)), key=lambda place: abs(answer.sizes[place] - size)), answer.sizes
+    return 0, ()
+
+
+def resize(steps: int) -> bool:
+    """Have the clicks mean so many steps more of the whole, or, below 0, of a part; whether there is such."""
+    place, sizes = levels()
+    wanted = min(max(place + steps, 0), len(sizes) - 1)
+    if not sizes or wanted == place:
+        return False
+    bpy.context.scene.segwild.prompt_size = sizes[wanted]
+    _changed("Select: Whole" if steps > 0 else "Select: Part")
+    return True
 
 
 def _changed(message: str) -> None:
@@ -119,19 +169,22 @@ def _changed(message: str) -> None:
 
 def waiting() -> bool:
     """Whether the selection is not known yet."""
-    wanted = marks()
-    return _asks(wanted) and (scene_uuid(), wanted) not in _answers and refusal() is None and _link() is not None
+    return _unanswered() and _link() is not None
 
 
 def unknown() -> bool:
     """Whether there are clicks that no backend has answered or is going to answer as it is."""
-    wanted = marks()
-    return _asks(wanted) and (scene_uuid(), wanted) not in _answers and refusal() is None and _link() is None
+    return _unanswered() and _link() is None
+
+
+def _unanswered() -> bool:
+    clicks = _clicks()
+    return _asks(clicks.marks) and clicks not in _answers and clicks not in _refusals
 
 
 def refusal() -> SegWildError | None:
     """Why the present clicks select nothing."""
-    return _refusals.get((scene_uuid(), marks()))
+    return _refusals.get(_clicks())
 
 
 def chosen() -> dict[str, np.ndarray]:
@@ -144,7 +197,8 @@ def chosen() -> dict[str, np.ndarray]:
     if collection is None:
         return {}
     holders = {each.holder for each in prompts() if not each.stroke and each.positive}
-    found = segments.spread(collection, _answers.get((scene_uuid(), marks()), np.zeros(0, np.int32)), holders)
+    answer = _answers.get(_clicks())
+    found = segments.spread(collection, np.zeros(0, np.int32) if answer is None else answer.ids, holders)
     there = {ob.segwild.uuid for ob in scenes.splat_objects(collection)}
     for each in prompts():
         stroke = _strokes.get(each.stroke, {}) if each.stroke else {}
@@ -176,7 +230,7 @@ def accept(name: str) -> bpy.types.Object:
     picked = segments.picked(collection, wanted)
     made = segments.make_of_rows(collection, name.strip() or "Object", picked, color=color)
     segments.centre(made)
-    prompts().clear()
+    _forget()
     bpy.context.window_manager.segwild.property_unset("new_name")  # was of this object
     layer = bpy.context.view_layer
     for other in layer.objects:
@@ -198,7 +252,7 @@ def erase() -> int:
         raise InputError("empty-object", "Nothing is selected.", "Click on an object first.")
     picked = segments.picked(collection, wanted)
     count = sum(erasing.erase(ob, rows) for ob, rows in picked if ob.is_editable and ob.data.is_editable)
-    prompts().clear()
+    _forget()
     bpy.ops.ed.undo_push(message="Erase Splats")
     refresh()
     return count
@@ -213,10 +267,9 @@ def _color(number: int) -> tuple[float, float, float]:
 
 def refresh() -> None:
     """Bring the highlight up to the prompts, and ask for what is not known."""
-    uuid, wanted = scene_uuid(), marks()
-    key = uuid, wanted
-    if _asks(wanted) and not _asked and key not in _answers and key not in _refusals:
-        _ask(uuid, wanted)
+    uuid = scene_uuid()
+    if _unanswered() and not _asked:
+        _ask(_clicks())
     if _shown[0] is not None and _shown[0] != uuid:
         draw.highlight(_shown[0], None)
     if not len(prompts()):
@@ -241,26 +294,25 @@ def _link() -> Any:
     return found if found is not None and found.running else None
 
 
-def _ask(uuid: str, wanted: Marks) -> None:
+def _ask(clicks: _Clicks) -> None:
     link = _link()
     if link is None:
         return
-    key = uuid, wanted
-    _asked.append(key)
+    _asked.append(clicks)
 
     def answered(answer: Answered) -> None:
         _asked.clear()
         if answer.error is not None:
             _refusals.clear()
-            _refusals[key] = answer.error
+            _refusals[clicks] = answer.error
         else:
-            _answers[key] = answer.value
+            _answers[clicks] = answer.value
             while len(_answers) > KEPT:
                 _answers.popitem(last=False)
-            prepare(wanted)
+            prepare(clicks.marks)
         refresh()  # asks again if the clicks are others by now
 
-    link.later(answered, _chosen, wanted)
+    link.later(answered, _chosen, clicks)
     session.wake()
 
 
@@ -271,10 +323,11 @@ def prepare(answered: Marks = ()) -> None:
         link.ask(Prepare(marks=answered), lambda _answered: None)
 
 
-def _chosen(backend: Backend, wanted: Marks) -> np.ndarray:
-    """(M,) int32, ascending ids. Runs in a thread."""
-    rows = backend.array(backend.ask(Choose(wanted)).rows)
-    return np.flatnonzero(np.unpackbits(rows, bitorder="little")).astype(np.int32) + 1
+def _chosen(backend: Backend, clicks: _Clicks) -> _Answer:
+    """Runs in a thread."""
+    answer = backend.ask(Choose(clicks.marks, clicks.size))
+    bits = np.unpackbits(backend.array(answer.rows), bitorder="little")
+    return _Answer(np.flatnonzero(bits).astype(np.int32) + 1, answer.sizes, answer.size)
 
 
 @persistent
@@ -291,6 +344,7 @@ def _after_load(*_: Any) -> None:
     for scene in bpy.data.scenes:  # strokes of another session mean nothing
         if any(each.stroke for each in scene.segwild.prompts):
             scene.segwild.prompts.clear()
+            scene.segwild.prompt_size = 0
     session.soon("selection", refresh)  # the clicks of the file
 
 

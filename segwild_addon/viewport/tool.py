@@ -14,7 +14,7 @@ class SegwildSelectTool(bpy.types.WorkSpaceTool):
     bl_label = "SegWild Select"
     bl_description = (
         "Select an object of a splat scene by clicking on it.\n"
-        "• Click: the object\n• Shift-click: not the object\n• Ctrl-click: remove a mark\n"
+        "• Click: the object\n• Shift-click: not the object\n• Ctrl-click: remove a mark\n• Ctrl-wheel: part or whole\n"
         "• B, C: box, brush\n• Enter: make the object\n• Esc: cancel"
     )
     bl_icon = "ops.generic.select_circle"

@@ -107,7 +107,7 @@ def make_an_object(person: Person, facts: Facts) -> str:
 @action(3, in_scene)
 def take_a_suggestion(person: Person, facts: Facts) -> str:
     """Most are answered later, after whatever comes next."""
-    what = f"segwild.{person.random.choice(['find_junk', 'grow_prompts', 'shrink_prompts', 'erase_prompts'])}"
+    what = f"segwild.{person.random.choice(['find_junk', 'grow_prompts', 'shrink_prompts', 'part_prompts', 'whole_prompts', 'erase_prompts'])}"
     person.blender.run(f"bpy.context.window_manager.segwild.junk_strength = {person.random.random():.2f}")
     said = person.blender.run(f"""
         result = 'greyed'

@@ -26,6 +26,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 PROTOCOL = 1
 GAUSSIANS, PACKED = 2500, 313
+SIZES = {1: 0b1, 2: 0b101, 4: 0b1111}  # what clicks may choose, by size
 VERBS = ("run", "capture", "train", "objects", "evaluate")
 REQUEST_FIELDS = {"workspace", "out", "photos", "action", "names", "preset", "iterations", "device", "people", "seed"}
 BODY_MAX = 1 << 20
@@ -235,7 +236,7 @@ class _Handler(BaseHTTPRequestHandler):
                 return self._chosen()
             case "Choose":
                 self._marks(body.get("marks", []))
-                return self._chosen()
+                return self._sized(body.get("size", 0))
             case "Junk":
                 return self._junk(body.get("strength", 0.5))
             case "Grow" | "Shrink" as kind:
@@ -318,6 +319,13 @@ class _Handler(BaseHTTPRequestHandler):
     def _chosen(self, packed: Sequence[int] = (0b101,)) -> dict[str, Any]:
         count, rows = sum(byte.bit_count() for byte in packed), self._rows([*packed, *[0] * (PACKED - len(packed))])
         return {"kind": "Chosen", "count": count, "gaussians": GAUSSIANS, "rows": rows, "time_secs": 0.1}
+
+    def _sized(self, size: int) -> dict[str, Any]:
+        """Row 0 is a part of rows 0 and 2, and those of rows 0 to 3."""
+        if size < 0:
+            raise _Refused(422, "bad-option", f"The size is {size}.")
+        near = min(SIZES, key=lambda each: abs(each - (size or 2)))
+        return self._chosen([SIZES[near]]) | {"sizes": list(SIZES), "size": near}
 
     def _junk(self, strength: float) -> dict[str, Any]:
         """Row 0 at most strengths; rows 0 to 2 from 0.75 on, none below 0.25."""

@@ -84,9 +84,13 @@ def test_a_click_is_answered_highlighted_and_made_an_object(clicking: SimpleName
     assert clicking.shown[-1] is None
 
 
+def sizes_asked(clicking: SimpleNamespace) -> list[int]:
+    """For each time that it was asked what clicks choose."""
+    return [each.get("size", 0) for each in clicking.fake.questions if each["kind"] == "Choose"]
+
+
 def choices(clicking: SimpleNamespace) -> int:
-    """How often it was asked what clicks choose."""
-    return sum(each["kind"] == "Choose" for each in clicking.fake.questions)
+    return len(sizes_asked(clicking))
 
 
 def test_after_an_answer_the_next_click_is_prepared(clicking: SimpleNamespace) -> None:
@@ -107,6 +111,64 @@ def test_removing_a_click_shows_the_former_answer_without_asking(clicking: Simpl
     assert not clicking.selection.waiting()
     assert len(clicking.selection.marks()) == 1
     assert choices(clicking) == asked
+
+
+def test_the_clicks_mean_a_part_or_the_whole(clicking: SimpleNamespace, blender: Any) -> None:
+    selection = clicking.selection
+
+    def turned(steps: int) -> list[int]:
+        assert selection.resize(steps)
+        clicking.until(lambda: not selection.waiting())
+        return clicking.shown[-1]
+
+    assert selection.levels() == (0, ())
+    assert not selection.resize(1)
+    clicking.connect()
+    clicking.click(1.0)
+    clicking.until(lambda: not selection.waiting())
+    assert selection.levels() == (1, (1, 2, 4))
+    assert turned(1) == [1, 2, 3, 4]
+    assert not selection.resize(1)
+    asked = choices(clicking)
+    assert turned(-1) == [1, 3]  # by its size, where it was by none before
+    assert turned(-1) == [1]
+    assert turned(1) == [1, 3]
+    assert choices(clicking) == asked + 2  # what is known is not asked again
+    clicking.click(2.0)
+    clicking.until(lambda: not selection.waiting())
+    assert sizes_asked(clicking)[-1] == 2
+    selection.clear()
+    clicking.click(3.0)  # another thing, which stands out or does not
+    clicking.until(lambda: not selection.waiting())
+    assert sizes_asked(clicking)[-1] == 0
+
+
+def test_the_wheel_may_be_turned_faster_than_answers_come(clicking: SimpleNamespace) -> None:
+    selection = clicking.selection
+    clicking.connect()
+    clicking.click(1.0)
+    clicking.until(lambda: not selection.waiting())
+    assert selection.resize(-1)
+    assert selection.resize(1)
+    assert selection.resize(1)
+    assert not selection.resize(1)
+    clicking.until(lambda: not selection.waiting())
+    assert clicking.shown[-1] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("operator", ["part_prompts", "whole_prompts"])
+def test_the_panel_s_buttons_turn_it_too(clicking: SimpleNamespace, blender: Any, operator: str) -> None:
+    press = getattr(blender.ops.segwild, operator)
+    assert not press.poll()
+    clicking.connect()
+    clicking.click(1.0)
+    clicking.until(lambda: not clicking.selection.waiting())
+    assert press() == {"FINISHED"}
+    clicking.until(lambda: not clicking.selection.waiting())
+    assert clicking.shown[-1] == {"part_prompts": [1], "whole_prompts": [1, 2, 3, 4]}[operator]
+    assert not press.poll()
+    clicking.selection.remove(0)
+    assert blender.context.scene.segwild.prompt_size == 0
 
 
 def test_a_late_answer_does_not_speak_for_other_clicks(clicking: SimpleNamespace) -> None:
