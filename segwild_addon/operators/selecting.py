@@ -102,7 +102,13 @@ class SEGWILD_OT_whole_prompts(_Resizes, bpy.types.Operator):
     steps, end = 1, "There is nothing larger"
 
 
-_CLASSES = (SEGWILD_OT_part_prompts, SEGWILD_OT_whole_prompts, SEGWILD_OT_accept_prompts, SEGWILD_OT_erase_prompts, SEGWILD_OT_clear_prompts)
+_CLASSES = (
+    SEGWILD_OT_part_prompts,
+    SEGWILD_OT_whole_prompts,
+    SEGWILD_OT_accept_prompts,
+    SEGWILD_OT_erase_prompts,
+    SEGWILD_OT_clear_prompts,
+)
 
 
 def register() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from .values import Chosen, Divided, Kept, Mark, Named, Ready
+from .values import Chosen, Divided, Kept, Mark, Named, Proposed, Ready
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,11 @@ class Junk:
     """Which Gaussians are likely junk: floaters, needles, what hangs before a camera, what no photo shows?"""
 
     strength: float = 0.5  # 0 finds the worst, 1 the most
+
+
+@dataclass(frozen=True)
+class Propose:
+    """Which objects are there, as far as they stand apart by themselves? Nothing is kept."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +107,7 @@ ANSWERS: dict[type, type] = {
     Prepare: Ready,
     Choose: Chosen,
     Junk: Chosen,
+    Propose: Proposed,
     Grow: Chosen,
     Shrink: Chosen,
     Keep: Kept,

@@ -69,6 +69,16 @@ class Chosen:
 
 
 @dataclass(frozen=True)
+class Proposed:
+    """The answer to Propose: things that may be objects, the largest first."""
+
+    count: int
+    gaussians: int  # of the scene
+    numbers: ArrayRef  # (gaussians,) uint8: the thing each Gaussian belongs to, from 1 on; 0: none
+    time_secs: float
+
+
+@dataclass(frozen=True)
 class Kept:
     """The answer to Keep: an object as it is now."""
 

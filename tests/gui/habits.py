@@ -8,6 +8,10 @@ from typing import Any
 from .person import Person, action, idle, in_scene, segments
 
 Facts = dict[str, Any]
+SUGGESTIONS = [
+    *("find_junk", "grow_prompts", "shrink_prompts", "part_prompts", "whole_prompts", "erase_prompts"),
+    *("find_objects", "hide_proposals", "make_proposed"),
+]
 PHOTOS = [f"photo-{number}" for number in range(6)]
 
 
@@ -107,7 +111,7 @@ def make_an_object(person: Person, facts: Facts) -> str:
 @action(3, in_scene)
 def take_a_suggestion(person: Person, facts: Facts) -> str:
     """Most are answered later, after whatever comes next."""
-    what = f"segwild.{person.random.choice(['find_junk', 'grow_prompts', 'shrink_prompts', 'part_prompts', 'whole_prompts', 'erase_prompts'])}"
+    what = f"segwild.{person.random.choice(SUGGESTIONS)}"
     person.blender.run(f"bpy.context.window_manager.segwild.junk_strength = {person.random.random():.2f}")
     said = person.blender.run(f"""
         result = 'greyed'

@@ -158,7 +158,13 @@ class Sequence:
 
     def state(self) -> tuple:
         counts = self.draft.counts
-        return self.draft.keys, self.draft.size, counts.inside.tobytes(), counts.outside.tobytes(), self.draft.chosen.tobytes()
+        return (
+            self.draft.keys,
+            self.draft.size,
+            counts.inside.tobytes(),
+            counts.outside.tobytes(),
+            self.draft.chosen.tobytes(),
+        )
 
     def check(self) -> None:
         scratch = Draft(self.prepared)

@@ -11,6 +11,7 @@ import numba
 import numpy as np
 import pytest
 
+from backend.features import Lifted
 from backend.progress import Quiet
 from backend.render import sums
 from backend.segment import cuts, eyes, junk, marks, meant, mincut, objects, patches, sweep
@@ -19,7 +20,7 @@ from backend.segment.shaping import grown, shrunk
 from backend.stages import answers as stage
 from backend.stages.answers import Answers, rows_of
 from segwild_addon.protocol.errors import InputError
-from segwild_addon.protocol.questions import Choose, Cut, Grow, Junk, Keep, Prepare, Preview, Revert, Shrink
+from segwild_addon.protocol.questions import Choose, Cut, Grow, Junk, Keep, Prepare, Preview, Propose, Revert, Shrink
 from segwild_addon.protocol.values import ArrayRef, Mark
 
 ON_RED = Mark((-0.45, -0.27, 0.28), (-0.6, -2.5, 0.5), 0.01)
@@ -65,6 +66,36 @@ def test_marks_choose_a_part_or_the_whole(blobs) -> None:
     assert answers.opened.draft.size == usual.sizes[-1]
     with pytest.raises(InputError, match="size is -1"):
         answers.answer(Choose((ON_RED,), -1))
+
+
+def test_things_are_proposed_with_all_their_rows(blobs) -> None:
+    answers = Answers(blobs.workspace.root)
+    proposed = answers.answer(Propose())
+    numbers = np.load(blobs.workspace.root / proposed.numbers.path, allow_pickle=False)
+    assert (numbers.dtype, numbers.shape) == (np.uint8, (len(blobs.scene),))
+    assert proposed.gaussians == len(blobs.scene)
+    assert set(numbers.tolist()) - {0} == set(range(1, proposed.count + 1))
+    for label in (blobs.red, blobs.blue):
+        best = max(blobs.iou(np.flatnonzero(numbers == number), label) for number in range(1, proposed.count + 1))
+        assert best > 0.9
+    assert not objects.load(blobs.workspace)
+
+
+def test_where_the_ground_is_not_known_nothing_stands_apart_from_it(blobs) -> None:
+    (blobs.workspace.root / "photos.json").unlink()  # an import
+    proposed = Answers(blobs.workspace.root).answer(Propose())
+    assert proposed.count == np.load(blobs.workspace.root / proposed.numbers.path, allow_pickle=False).max() == 0
+
+
+def test_clusters_of_an_affinity_field_are_proposed_where_there_is_one(blobs) -> None:
+    kinds = np.eye(3, dtype=np.float16)[np.where(blobs.labels == blobs.red, 1, 0)]
+    count = len(blobs.scene)
+    ones = np.ones(count, np.float32)
+    Lifted(kinds, ones, ones, np.zeros(count, bool)).save(blobs.workspace, "affinity")
+    answers = Answers(blobs.workspace.root)
+    proposed = answers.answer(Propose())
+    numbers = np.load(blobs.workspace.root / proposed.numbers.path, allow_pickle=False)
+    assert max(blobs.iou(np.flatnonzero(numbers == number), blobs.red) for number in (1, 2)) == 1
 
 
 class Heard(Quiet):
