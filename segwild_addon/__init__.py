@@ -11,6 +11,7 @@ _MODULES = (
     "viewport.draw",
     "viewport.keyframes",
     "viewport.selection",
+    "viewport.proposals",
     "viewport.markers",
     "viewport.prompts",
     "viewport.tool",

@@ -1,4 +1,4 @@
-"""What the backend suggests to select, as strokes: likely junk, and the present selection grown and shrunk."""
+"""What the backend suggests: objects there may be, likely junk, and the present selection grown and shrunk."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from .client import Answered
 from .client.backend import Backend
 from .data import scenes, segments
 from .protocol.errors import InputError, SegWildError
-from .protocol.questions import Grow, Junk, Shrink
-from .viewport import selection
+from .protocol.questions import Grow, Junk, Propose, Shrink
+from .viewport import proposals, selection
 
 LOOK_SECS = 0.2  # between looks whether Blender is in object mode again
 
@@ -27,7 +27,7 @@ class _Wish:
 
     scene: str  # uuid
     saying: str
-    then: Callable[[bpy.types.Collection, np.ndarray], str]  # takes the ids in, and says what was found
+    then: Callable[[bpy.types.Collection, np.ndarray], str]  # takes the answer in, and says what was found
 
 
 _asked: list[_Wish] = []  # at most one
@@ -36,6 +36,34 @@ _asked: list[_Wish] = []  # at most one
 def busy() -> bool:
     """Whether an answer is awaited."""
     return bool(_asked)
+
+
+def find_objects(scene: bpy.types.Collection) -> None:
+    """Have what stands apart in the scene shown in colours, in a while. Raises InputError as `find_junk`."""
+
+    def then(scene: bpy.types.Collection, numbers: np.ndarray) -> str:
+        if not numbers.any():
+            return "Nothing stands apart by itself. Click on what you want, or box or brush it."
+        proposals.show(scene.segwild.uuid, numbers)
+        count = len(proposals.things(scene))
+        if not count:
+            proposals.hide(scene.segwild.uuid)
+            return "All that stands apart is an object already."
+        return f"{count} thing{'s stand' if count > 1 else ' stands'} apart. Click on one to select it."
+
+    _ask(scene, "Looking for objects …", Propose(), then, _numbers)
+
+
+def make_all(scene: bpy.types.Collection) -> int:
+    """An object of each thing that is shown and belongs to none yet; returns of how many. One step of undo."""
+    rest, found = scenes.rest(scene), proposals.things(scene)
+    for ids in found.values():
+        picked = segments.picked(scene, {rest.segwild.uuid: ids})
+        segments.centre(segments.make_of_rows(scene, "Object", picked, color=selection.new_color(scene)))
+    proposals.hide(scene.segwild.uuid)
+    bpy.ops.ed.undo_push(message="Make All Proposals")
+    selection.refresh()
+    return len(found)
 
 
 def find_junk(scene: bpy.types.Collection, strength: float) -> None:
@@ -115,7 +143,13 @@ def _counted(chosen: dict[str, np.ndarray]) -> str:
 # Asking.
 
 
-def _ask(scene: bpy.types.Collection, saying: str, question: Any, then: Callable[..., str]) -> None:
+def _ask(
+    scene: bpy.types.Collection,
+    saying: str,
+    question: Any,
+    then: Callable[..., str],
+    fetch: Callable[[Backend, Any], np.ndarray] | None = None,  # runs in a thread; None: the ids of Chosen
+) -> None:
     link = session.running(scene.segwild.workspace)
     if link is None or _asked:
         return
@@ -123,7 +157,7 @@ def _ask(scene: bpy.types.Collection, saying: str, question: Any, then: Callable
     wish = _Wish(scene.segwild.uuid, saying, then)
     _asked.append(wish)
     work.say(saying, "SORTTIME")
-    link.later(lambda answered: _answered(wish, answered), _found, question)
+    link.later(lambda answered: _answered(wish, answered), fetch or _ids_found, question)
     session.wake()
 
 
@@ -135,8 +169,13 @@ def _check(scene: bpy.types.Collection) -> None:
     scenes.trained(scene)
 
 
-def _found(backend: Backend, question: Any) -> np.ndarray:
-    """(M,) int32, ascending ids. Runs in a thread."""
+def _numbers(backend: Backend, question: Any) -> np.ndarray:
+    """(N,) uint8."""
+    return backend.array(backend.ask(question).numbers)
+
+
+def _ids_found(backend: Backend, question: Any) -> np.ndarray:
+    """(M,) int32, ascending ids."""
     rows = backend.array(backend.ask(question).rows)
     return np.flatnonzero(np.unpackbits(rows, bitorder="little")).astype(np.int32) + 1
 

@@ -1,11 +1,11 @@
-"""Likely junk, highlighted; and the selection grown and shrunk."""
+"""Objects there may be, in colours; likely junk, highlighted; and the selection grown and shrunk."""
 
 import bpy
 
 from .. import session, suggestions
 from ..data import scenes
 from ..protocol.errors import SegWildError
-from ..viewport import selection
+from ..viewport import proposals, selection
 
 
 class _Asks:
@@ -60,6 +60,61 @@ class SEGWILD_OT_find_junk(_Asks, bpy.types.Operator):
         suggestions.find_junk(self.scene(context), context.window_manager.segwild.junk_strength)
 
 
+class SEGWILD_OT_find_objects(_Asks, bpy.types.Operator):
+    """Show in colours what stands apart by itself. Click on one of these things with Select Object to have all of it"""
+
+    bl_idname = "segwild.find_objects"
+    bl_label = "Find Objects"
+    purpose = "finds the objects"
+
+    @classmethod
+    def scene(cls, context: bpy.types.Context) -> bpy.types.Collection | None:
+        return scenes.active(context)
+
+    def ask(self, context: bpy.types.Context) -> None:
+        suggestions.find_objects(self.scene(context))
+
+
+class _OnProposals:
+    """Needs things in colours."""
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        scene = scenes.active(context)
+        if scene is None or not proposals.shown(scene.segwild.uuid):
+            cls.poll_message_set("Press Find Objects first")
+            return False
+        return context.mode == "OBJECT"
+
+
+class SEGWILD_OT_hide_proposals(_OnProposals, bpy.types.Operator):
+    """Show the things that were found without colours again"""
+
+    bl_idname = "segwild.hide_proposals"
+    bl_label = "Hide Proposals"
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        proposals.hide(scenes.active(context).segwild.uuid)
+        return {"FINISHED"}
+
+
+class SEGWILD_OT_make_proposed(_OnProposals, bpy.types.Operator):
+    """Make an object of each thing that is shown in a colour"""
+
+    bl_idname = "segwild.make_proposed"
+    bl_label = "Make All"
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        scene = scenes.active(context)
+        try:
+            count = suggestions.make_all(scene)
+        except SegWildError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        self.report({"INFO"}, f"Made {count} object{'s' * (count != 1)}.")
+        return {"FINISHED"}
+
+
 class _Reshapes(_Asks):
     """Needs something highlighted, too."""
 
@@ -93,7 +148,14 @@ class SEGWILD_OT_shrink_prompts(_Reshapes, bpy.types.Operator):
         suggestions.shrink(self.scene(context))
 
 
-_CLASSES = (SEGWILD_OT_find_junk, SEGWILD_OT_grow_prompts, SEGWILD_OT_shrink_prompts)
+_CLASSES = (
+    SEGWILD_OT_find_objects,
+    SEGWILD_OT_hide_proposals,
+    SEGWILD_OT_make_proposed,
+    SEGWILD_OT_find_junk,
+    SEGWILD_OT_grow_prompts,
+    SEGWILD_OT_shrink_prompts,
+)
 
 
 def register() -> None:

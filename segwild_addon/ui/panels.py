@@ -5,7 +5,7 @@ import bpy
 from .. import environment, session, work
 from ..client.link import Link
 from ..data import scenes
-from ..viewport import draw, prompts, selection
+from ..viewport import draw, prompts, proposals, selection
 from . import states
 
 CHARACTER_PX = 6.1  # of the interface's font, at scale 1, on average
@@ -142,6 +142,11 @@ class SEGWILD_PT_select(_Panel):
             text(layout, context, "Clicks need the backend. Box and brush work without it.", icon="INFO")
             if environment.python() is not None and (link is None or link.backend is None):
                 layout.operator("segwild.start_backend", icon="PLAY")
+        row = layout.row(align=True)
+        row.operator("segwild.find_objects", icon="VIEWZOOM")
+        if proposals.shown(scenes.active(context).segwild.uuid):
+            row.operator("segwild.make_proposed")
+            row.operator("segwild.hide_proposals", text="", icon="X")
         if len(context.scene.segwild.prompts):
             _draw_selection(layout, context)
         header, body = layout.panel("segwild_junk", default_closed=True)

@@ -12,9 +12,10 @@ import numpy as np
 
 from ..data.rows import Rows, among
 from ..protocol.errors import ResourceError
-from .shaders import HARMONIC_TEXELS, MASK_BITS, OBJECT_TEXELS, WIDTH
+from .shaders import HARMONIC_TEXELS, OBJECT_TEXELS, TINTS, WIDTH
 
 ROWS_MAX = 1 << 24  # what a float32 counts exactly
+COLORS = 14  # tints beside the highlight
 HALF = 127  # eight bits with a zero in the middle: 0..254
 ZERO = HALF * (1 + 256 + 65536)  # the code of a coefficient that is zero in all channels
 
@@ -144,6 +145,7 @@ class Layer:
         self._packs: dict[Any, Packed] = {}
         self._textures: dict[str, Any] = {}
         self._marked: dict[Any, np.ndarray] = {}
+        self._colored: dict[Any, np.ndarray] = {}
         self._places: dict[int, list[tuple[Any, np.ndarray]]] = {}  # what `places` has found
 
     def __len__(self) -> int:
@@ -210,9 +212,18 @@ class Layer:
 
     def mark(self, marked: Mapping[Any, np.ndarray]) -> None:
         """Highlight, of each object by its key, the rows with these workspace ids (row + 1), and no others."""
-        if marked.keys() == self._marked.keys() and all(_equal(ids, self._marked[key]) for key, ids in marked.items()):
-            return
-        self._marked = dict(marked)
+        if not _same(marked, self._marked):
+            self._marked = dict(marked)
+            self._tint()
+
+    def color(self, colored: Mapping[Any, np.ndarray]) -> None:
+        """Tint the rows of objects by their keys, and of no others: numbers of colours by row of the workspace,
+        (M,) uint8, any from 1 on; 0: as it is. A highlight covers them."""
+        if not _same(colored, self._colored):
+            self._colored = dict(colored)
+            self._tint()
+
+    def _tint(self) -> None:
         self.version = next(_versions)
         self._textures.pop("mask", None)
 
@@ -222,16 +233,22 @@ class Layer:
             if kind not in self._textures:
                 self._textures[kind] = texture(self._joined(kind), form, kind)
         if "mask" not in self._textures:
-            self._textures["mask"] = texture(mask_words(self._chosen()), "R32F", "mask")
+            self._textures["mask"] = texture(tint_words(self._tints()), "R32F", "mask")
         return self._textures
 
-    def _chosen(self) -> np.ndarray:
-        """(N,) bool, the rows that are highlighted."""
-        chosen = np.zeros(len(self.ids), bool)
+    def _tints(self) -> np.ndarray:
+        """(N,) uint8: 1 for rows that are highlighted, 2 to 15 for other colours."""
+        tints = np.zeros(len(self.ids), np.uint8)
+        for key, numbers in self._colored.items():
+            if key in self.members and len(numbers):
+                ids = self.ids[self.members[key]]
+                known = (ids > 0) & (ids <= len(numbers))
+                own = np.where(known, numbers[np.where(known, ids - 1, 0)], 0)
+                tints[self.members[key]] = np.where(own > 0, 2 + (own.astype(np.int32) - 1) % COLORS, 0)
         for key, ids in self._marked.items():
             if key in self.members:
-                chosen[self.members[key]] = among(self.ids[self.members[key]], ids)
-        return chosen
+                tints[self.members[key]][among(self.ids[self.members[key]], ids)] = 1
+        return tints
 
     def _joined(self, kind: str) -> np.ndarray:
         packs = self._packs.values()
@@ -250,15 +267,14 @@ class Layer:
         self._textures.clear()
 
 
-def mask_words(chosen: np.ndarray) -> np.ndarray:
-    """(ceil(N/24),) float32, bit b of word w for row 24·w + b, of (N,) bool."""
-    words = max(1, -(-len(chosen) // MASK_BITS))
-    if not chosen.any():
+def tint_words(tints: np.ndarray) -> np.ndarray:
+    """(ceil(N/6),) float32, four bits of a word for each row, lowest first, of (N,) uint8 below 16."""
+    words = max(1, -(-len(tints) // TINTS))
+    if not tints.any():
         return np.zeros(words, np.float32)
-    bits = np.zeros(words * MASK_BITS, bool)
-    bits[: len(chosen)] = chosen
-    three = np.packbits(bits, bitorder="little").reshape(-1, 3).astype(np.float32)
-    return three @ np.array([1, 256, 65536], np.float32)
+    padded = np.zeros(words * TINTS, np.float32)
+    padded[: len(tints)] = tints
+    return padded.reshape(-1, TINTS) @ np.array([16**place for place in range(TINTS)], np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -287,6 +303,10 @@ def object_table(shown: Sequence[Shown]) -> np.ndarray:
 
 def object_texture(table: np.ndarray) -> Any:
     return uploaded(table.reshape(-1), (OBJECT_TEXELS, len(table)), "RGBA32F", "objects")
+
+
+def _same(one: Mapping[Any, np.ndarray], other: Mapping[Any, np.ndarray]) -> bool:
+    return one.keys() == other.keys() and all(_equal(array, other[key]) for key, array in one.items())
 
 
 def _equal(one: np.ndarray, other: np.ndarray) -> bool:

@@ -116,6 +116,12 @@ def highlight(scene_uuid: str, chosen: Mapping[str, np.ndarray] | None) -> None:
     redraw()
 
 
+def color(scene_uuid: str, numbers: np.ndarray | None) -> None:
+    """Tint the rows of a scene that belong to no object: (M,) uint8 by row of the workspace, 0 as it is; None: all."""
+    SHARED.color(scene_uuid, numbers)
+    redraw()
+
+
 def preview(scene_uuid: str, arrays: Mapping[str, np.ndarray] | None, place: Any = None) -> None:
     """Draw what a running training has made, in the place of the scene's objects; None: the objects again.
 

@@ -6,6 +6,7 @@ and Ctrl+Z work as ever while it runs.
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import bpy
 import numpy as np
@@ -15,7 +16,7 @@ from .. import cleaning, environment, session, work
 from ..client import Status
 from ..data import scenes
 from ..protocol.errors import SegWildError
-from . import draw, markers, selection, strokes
+from . import draw, markers, proposals, selection, strokes
 from .camera import of_region
 from .mouse import over_area, under
 from .picking import pick
@@ -140,7 +141,7 @@ class SEGWILD_OT_prompt(bpy.types.Operator):
             self.report({"INFO"}, "Another object is before the splats there.")
         elif len(selection.prompts()) and hit.scene_uuid != selection.scene_uuid():
             self.report({"WARNING"}, "This belongs to another scene. Make or cancel the present selection first.")
-        else:
+        elif not _proposed(hit, positive):
             selection.add_click(hit, positive)
 
     def _moved(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
@@ -284,6 +285,18 @@ def _covered(region, region_data, x: float, y: float, hit) -> bool:
     view = of_region(region, region_data)
     z = float((view.cam_from_world @ [*hit.location, 1.0])[2])
     return bool(draw.covered(region, view, x, y, z))
+
+
+def _proposed(hit: Any, positive: bool) -> bool:
+    """Whether the click was on a thing that is shown in a colour, of which all is chosen then, or taken out."""
+    scene = scenes.find(hit.scene_uuid)
+    rest = scenes.rest(scene) if scene is not None else None
+    if rest is None or hit.object_uuid != rest.segwild.uuid:
+        return False
+    ids = proposals.at(scene, int(hit.row))
+    if len(ids):
+        selection.add_stroke(hit.scene_uuid, {hit.object_uuid: ids}, positive, "Select: Proposal")
+    return bool(len(ids))
 
 
 class SEGWILD_OT_prompt_click(bpy.types.Operator):

@@ -226,9 +226,8 @@ def accept(name: str) -> bpy.types.Object:
     collection, wanted = scenes.find(scene_uuid()), chosen()
     if collection is None or not wanted:
         raise InputError("empty-object", "Nothing is selected.", "Click on an object first.")
-    color = _color(1 + len(scenes.members(collection, "SEGMENT")))
     picked = segments.picked(collection, wanted)
-    made = segments.make_of_rows(collection, name.strip() or "Object", picked, color=color)
+    made = segments.make_of_rows(collection, name.strip() or "Object", picked, color=new_color(collection))
     segments.centre(made)
     _forget()
     bpy.context.window_manager.segwild.property_unset("new_name")  # was of this object
@@ -258,9 +257,9 @@ def erase() -> int:
     return count
 
 
-def _color(number: int) -> tuple[float, float, float]:
-    """Distinct colours for objects one after the other: hues a golden section apart."""
-    color = Color()
+def new_color(collection: bpy.types.Collection) -> tuple[float, float, float]:
+    """Distinct colours for objects of a scene one after the other: hues a golden section apart."""
+    color, number = Color(), 1 + len(scenes.members(collection, "SEGMENT"))
     color.hsv = (number * 0.618034) % 1.0, 0.65, 0.95
     return tuple(color)
 

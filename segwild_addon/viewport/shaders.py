@@ -8,7 +8,7 @@ Per-row data come as float textures, read by row number (`buffers` writes them):
     harmonics 0, 1, 3 or 4 texels a row: floats c_0 c_1 ... of which each holds the r, g and b of one coefficient in
               8 bits each, and in the last place the row's unit
     order     1 float: row numbers, farthest first
-    mask      1 float for 24 rows: whether each is highlighted
+    mask      1 float for 6 rows, 4 bits each: 1 if it is highlighted, from 2 on the number of another tint
     objects   11 texels an object: 3 rows of its camera matrix | eye in its axes | 3 rows of its grading |
               opacity, degree | 3 rows of its look
 
@@ -21,7 +21,7 @@ from typing import Any
 
 WIDTH_BITS = 12  # rows of every texture that is read by number hold 4096 texels
 WIDTH = 1 << WIDTH_BITS
-MASK_BITS = 24
+TINTS = 6
 OBJECT_TEXELS = 11
 HARMONIC_TEXELS = {0: 0, 1: 1, 2: 3, 3: 4}  # of a degree
 DISPLAY_GAMMA = 2.2  # of what a drawing handler writes until it is on the screen (measured)
@@ -40,6 +40,12 @@ struct SegwildView {
 
 _SPLAT_VERTEX = """
 ivec2 cell(int i) { return ivec2(i & (TEXELS - 1), i >> TEXEL_BITS); }
+
+/* Colours of numbers, neighbours a golden section apart. */
+vec3 hue(float number) {
+  vec3 place = mod(6.0 * fract(0.618034 * number) + vec3(0.0, 4.0, 2.0), 6.0);
+  return mix(vec3(1.0), clamp(abs(place - 3.0) - 1.0, 0.0, 1.0), 0.8);
+}
 
 vec3 coefficient(float held, float unit) {
   uint bits = uint(held);
@@ -149,8 +155,9 @@ void main() {
   vec3 c = texelFetch(colours, cell(row), 0).rgb * 0.28209479177387814 + 0.5;
   c += by_matrix(8, slot, more);  /* the light of a look; the constant term comes lit already */
   c = by_matrix(4, slot, c);
-  uint marks = uint(texelFetch(mask, cell(row / MASK_BITS), 0).r);
-  if (((marks >> uint(row % MASK_BITS)) & 1u) == 1u) c = mix(c, view.highlight.rgb, view.highlight.a);
+  uint tint = (uint(texelFetch(mask, cell(row / TINTS), 0).r) >> uint(4 * (row % TINTS))) & 15u;
+  if (tint == 1u) c = mix(c, view.highlight.rgb, view.highlight.a);
+  if (tint > 1u) c = mix(c, hue(float(tint)), view.highlight.a);
   rgba = vec4(max(c, 0.0), opacity);
   z_of = t.z;
 
@@ -222,7 +229,7 @@ def splat_shader(*, with_depth: bool) -> Any:
     info.typedef_source(VIEW_BLOCK)
     info.define("TEXELS", str(WIDTH))
     info.define("TEXEL_BITS", str(WIDTH_BITS))
-    info.define("MASK_BITS", str(MASK_BITS))
+    info.define("TINTS", str(TINTS))
     info.uniform_buf(0, "SegwildView", "view")
     for slot, name in enumerate(_SPLAT_SAMPLERS):
         info.sampler(slot, "FLOAT_2D", name)

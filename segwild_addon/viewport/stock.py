@@ -63,6 +63,7 @@ class Stock:
         self._previews: dict[str, Layer] = {}
         self._places: dict[str, np.ndarray | None] = {}
         self._marked: dict[str, Mapping[str, np.ndarray]] = {}  # by scene uuid: by object uuid
+        self._colored: dict[str, np.ndarray] = {}  # by scene uuid
         self.notes: dict[str, str] = {}  # object uuid -> why its look is not shown, "" if it is
         self._looks: dict[tuple[int, int], tuple[Look, np.ndarray]] = {}  # what was last drawn, and its gain
         self._whole: set[tuple[int, int]] = set()  # whose packs hold all of their look, the gain too
@@ -89,6 +90,16 @@ class Stock:
             self._marked.pop(scene_uuid, None)
         else:
             self._marked[scene_uuid] = marked
+
+    def color(self, scene_uuid: str, numbers: np.ndarray | None) -> None:
+        """Tint what belongs to no object of the scene by numbers of colours, (M,) uint8 by row of the workspace.
+
+        None: as it is.
+        """
+        if numbers is None:
+            self._colored.pop(scene_uuid, None)
+        else:
+            self._colored[scene_uuid] = numbers
 
     def preview(self, scene_uuid: str, arrays: Mapping[str, np.ndarray] | None, place: Any = None) -> None:
         """Show these rows in the place of the scene's objects: means, colors (RGB 0..1), scales, quats, opacities.
@@ -126,6 +137,9 @@ class Stock:
             self.layers[scene_uuid].mark(
                 {key_of(ob): marked[ob.segwild.uuid] for ob in members if ob.segwild.uuid in marked}
             )
+            colored = self._colored.get(scene_uuid)
+            rests = [] if colored is None else [key_of(ob) for ob in members if ob.segwild.kind == "REST"]
+            self.layers[scene_uuid].color(dict.fromkeys(rests, colored))
         keys, uuids = {key_of(ob) for ob in objects}, {ob.segwild.uuid for ob in objects}
         self._looks = {key: look for key, look in self._looks.items() if key in keys}
         self._whole &= keys
@@ -226,7 +240,7 @@ class Stock:
         return self._tables[key][1]
 
     def free(self) -> None:
-        """Let go of everything on the graphics card and of what was read; previews and marks too."""
+        """Let go of everything on the graphics card and of what was read; previews and tints too."""
         self.orders.forget(stop=True)
         self.__init__()
 

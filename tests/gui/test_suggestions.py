@@ -48,3 +48,38 @@ def test_a_selection_shrinks_and_is_undone(imported: Driver, service: dict[str, 
     imported.until("result = len(bpy.context.scene.segwild.prompts) == 1")
     assert selected(imported) == before
     no_traceback(imported)
+
+
+def test_things_are_shown_in_colours_and_taken_by_a_click(imported: Driver, service: dict[str, Any]) -> None:
+    connect(imported, service["port"])
+    open_sidebar(imported)
+    open_tab(imported)
+    imported.run("bpy.context.scene.segwild.clean_edges = False")
+
+    def pictured(name: str) -> np.ndarray:
+        return picture(imported, name)[:, :400]  # what the sidebar leaves free
+
+    before = pictured("without colours")
+    imported.run("bpy.ops.segwild.find_objects('INVOKE_DEFAULT')")
+    imported.until("result = not addon('suggestions').busy()")
+    count = imported.run("""
+        scene = addon('data.scenes').active(bpy.context)
+        result = len(addon('viewport.proposals').things(scene))
+    """)
+    assert count == 2
+    assert np.abs(pictured("things in colours") - before).max() > 0.2
+    imported.run("bpy.ops.segwild.prompt('INVOKE_DEFAULT')")
+    imported.click(*screen_of(imported, RED))
+    imported.until("result = len(bpy.context.scene.segwild.prompts) == 1")
+    found = set(selected(imported))
+    red = set(range(2, 3001, 3))
+    assert len(red & found) > 0.8 * len(red)
+    imported.key("Return")
+    imported.until("result = 'Object' in bpy.data.objects")
+    assert np.abs(pictured("one thing taken") - before).max() < 0.2
+    imported.run("bpy.ops.segwild.make_proposed('INVOKE_DEFAULT')")
+    imported.until("result = 'Object.001' in bpy.data.objects")
+    assert np.abs(pictured("no colours left") - before).max() < 0.2
+    imported.run("bpy.ops.ed.undo()")
+    assert imported.run("result = [name for name in ('Object', 'Object.001') if name in bpy.data.objects]") == ["Object"]
+    no_traceback(imported)

@@ -239,6 +239,10 @@ class _Handler(BaseHTTPRequestHandler):
                 return self._sized(body.get("size", 0))
             case "Junk":
                 return self._junk(body.get("strength", 0.5))
+            case "Propose":
+                numbers = bytes([1, 1, 1, 2, 2, 0, 1]) + bytes(GAUSSIANS - 7)
+                ref = self._handed_out("proposals", numbers, "|u1", [GAUSSIANS])
+                return {"kind": "Proposed", "count": 2, "gaussians": GAUSSIANS, "numbers": ref, "time_secs": 0.1}
             case "Grow" | "Shrink" as kind:
                 return self._reshaped(kind, body["rows"], body.get("steps", 1))
             case "Keep":

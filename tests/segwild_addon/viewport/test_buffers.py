@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hn
 
-from segwild_addon.data.rows import Rows, among, rows
+from segwild_addon.data.rows import Rows, rows
 from segwild_addon.protocol.errors import ResourceError
 from segwild_addon.viewport import buffers, shaders
 
@@ -76,12 +76,32 @@ def test_harmonics_are_encoded_again_only_where_they_differ():
     assert len(buffers.packed(some(20), first).harmonics) == 20
 
 
-@given(st.integers(1, 200), st.sets(st.integers(0, 250), max_size=60))
-def test_the_mask_has_a_bit_for_each_row(count, marked):
+def tints_in(words, count):
+    """As the shader reads them."""
+    flat = np.ravel(words)
+    return [(int(flat[row // shaders.TINTS]) >> (4 * (row % shaders.TINTS))) & 15 for row in range(count)]
+
+
+@given(st.lists(st.integers(0, 15), min_size=1, max_size=200))
+def test_each_row_has_its_tint(tints):
+    assert tints_in(buffers.tint_words(np.array(tints, np.uint8)), len(tints)) == tints
+
+
+@given(st.integers(1, 200), st.sets(st.integers(0, 250), max_size=60), st.lists(st.integers(0, 255), max_size=250))
+def test_highlights_and_colours_go_by_ids(count, marked, numbers):
     ids = np.random.default_rng(count).permutation(count).astype(np.int32)  # 0 is among them: unknown
-    words = buffers.mask_words(among(ids, np.array(sorted(marked), np.int64)))
-    bits = [(int(words[row // shaders.MASK_BITS]) >> (row % shaders.MASK_BITS)) & 1 for row in range(count)]
-    assert bits == [int(id_ in marked and id_ > 0) for id_ in ids]
+    layer = buffers.Layer()
+    layer.members, layer.ids = {"one": slice(0, count)}, ids
+    layer.mark({"one": np.array(sorted(marked), np.int64)})
+    layer.color({"one": np.array(numbers, np.uint8), "gone": np.ones(3, np.uint8)})
+
+    def tint(id_):
+        if id_ in marked and id_ > 0:
+            return 1
+        number = numbers[id_ - 1] if 0 < id_ <= len(numbers) else 0
+        return 2 + (number - 1) % buffers.COLORS if number else 0
+
+    assert layer._tints().tolist() == [tint(id_) for id_ in ids.tolist()]
 
 
 @pytest.fixture
@@ -132,7 +152,7 @@ def test_of_two_objects_with_the_same_rows_one_is_highlighted(sent):
     layer = buffers.Layer()
     layer.set({"one": buffers.packed(some(5)), "copy": buffers.packed(some(5))})
     layer.mark({"copy": np.array([2, 3]), "gone": np.array([1])})
-    assert int(layer.textures()["mask"].flat[0]) == 0b110 << 5
+    assert tints_in(layer.textures()["mask"].flat, 10) == [0] * 6 + [1, 1, 0, 0]
 
 
 def test_rows_name_their_object(sent):
@@ -175,6 +195,10 @@ def test_the_version_is_another_whenever_what_is_drawn_is():
     layer.mark({"a": np.array([3, 4])})
     assert changed()
     layer.mark({"a": np.array([3, 4])})
+    assert not changed()
+    layer.color({"a": np.array([0, 2, 2], np.uint8)})
+    assert changed()
+    layer.color({"a": np.array([0, 2, 2], np.uint8)})
     assert not changed()
     layer.set({"a": buffers.packed(some(30, seed=1))})
     assert changed()

@@ -160,6 +160,20 @@ def test_marked_rows_are_tinted(painter):
     assert green / alpha == pytest.approx(0.1, abs=0.01)
 
 
+def test_things_are_tinted_in_colours_that_differ(painter):
+    view = view_from((0, -5, 0), width=40, height=30)
+    layer = layer_of(one_splat(2.5, color=(0.2, 0.2, 0.2)))
+    colors = []
+    for number in range(1, 5):
+        layer.color(dict.fromkeys(layer.members, np.array([number], np.uint8)))
+        framebuffer, _ = painter.paint([stroke(layer, view, np.eye(4))], view)
+        pixel = pixels(framebuffer, view)[15, 20]
+        colors.append(pixel[:3] / pixel[3])
+    apart = [np.abs(one - other).max() for one in colors for other in colors if one is not other]
+    assert min(apart) > 0.2
+    assert all(color.max() - color.min() > 0.2 for color in colors)  # no greys
+
+
 def test_fewer_rows_cover_about_the_same(painter):
     arrays = reference.random_rows(4000, 9, bases=0, spread=0.5)
     view = VIEWS["perspective"]

@@ -80,7 +80,7 @@ def test_hiding_an_object_sends_an_order_and_no_rows(scene, sent):
     assert sorted(sent) == ["objects", "order"]
 
 
-def test_a_highlight_sends_one_bit_for_each_row(scene, sent):
+def test_a_highlight_sends_four_bits_for_each_row(scene, sent):
     held = stock.Stock()
     drawn(held)
     sent.clear()
@@ -91,6 +91,27 @@ def test_a_highlight_sends_one_bit_for_each_row(scene, sent):
     words = held.layers[scene.segwild.uuid].textures()["mask"].flat
     bits = sum(bin(int(word)).count("1") for word in words)
     assert bits == 29
+
+
+def test_only_what_belongs_to_no_object_is_coloured(scene, sent):
+    held = stock.Stock()
+    drawn(held)
+    sent.clear()
+    layer = held.layers[scene.segwild.uuid]
+    held.color(scene.segwild.uuid, np.full(10_000, 3, np.uint8))
+    drawn(held)
+    assert sent == ["mask"]
+    tints = layer._tints()
+    rest = layer.members[stock.key_of(scenes.rest(scene))]
+    assert (tints[rest] == np.where(layer.ids[rest] > 0, 4, 0)).all()
+    assert tints[rest].any()
+    assert np.count_nonzero(tints) == np.count_nonzero(tints[rest])
+    assert len(layer) > rest.stop - rest.start
+    sent.clear()
+    held.color(scene.segwild.uuid, None)
+    drawn(held)
+    assert sent == ["mask"]
+    assert not layer._tints().any()
 
 
 def test_grading_sends_the_table_and_a_look_sends_the_colours(scene, sent):
