@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 
-from backend.features import Lifted
 from backend.progress import Progress, Quiet
 from backend.scene import Gaussians, Photo
 from backend.scene.arrays import handed_out
@@ -27,13 +26,11 @@ from backend.segment.junk import checked_strength, suspected
 from backend.segment.marks import prompts_of
 from backend.segment.meant import Click
 from backend.segment.prompts import parsed_clicks
-from backend.segment.proposals import proposals
 from backend.segment.selection import Selector
 from backend.segment.shaping import MOST_STEPS, grown, shrunk
-from backend.segment.standing import MOST, standing_apart
-from backend.stages import affinity
 from backend.stages.cutting import divided
 from backend.stages.opened import Opened
+from backend.stages.proposing import proposed
 from segwild_addon.protocol.errors import InputError
 from segwild_addon.protocol.questions import (
     Choose,
@@ -151,25 +148,10 @@ class Answers:
         return self._answered(chosen, began)
 
     def propose(self, question: Propose) -> Proposed:
-        """Clusters of the affinity field where there is one, else what stands apart in space."""
         began = time.monotonic()
-        prepared = self.opened.prepared
-        count = len(prepared.scene)
-        self.progress.phase("Finding objects")
-        numbers = np.zeros(count, np.uint8)
-        field = Lifted.load(self.opened.workspace, affinity.NAME)
-        if field is not None:
-            features = field.features.astype(np.float32)
-            things = proposals(features, ~field.unseen, prepared.scene.means, prepared.graph)[:MOST]
-            for number, rows in enumerate(things, 1):
-                numbers[rows] = number
-        else:
-            things = standing_apart(prepared.walks, prepared.scene.means, self.progress)
-            for number, rows in enumerate(things, 1):
-                chosen = prepared.decided([prepared.region_votes(rows)]).chosen
-                numbers[chosen & (numbers == 0)] = number
+        numbers = proposed(self.opened.workspace, self.opened.prepared, self.progress)
         ref = handed_out(self.opened.root, "proposals", numbers, kept=PROPOSALS_KEPT)
-        return Proposed(len(things), count, ref, round(time.monotonic() - began, 3))
+        return Proposed(int(numbers.max(initial=0)), len(numbers), ref, round(time.monotonic() - began, 3))
 
     def reshape(self, question: Grow | Shrink) -> Chosen:
         began = time.monotonic()

@@ -1,4 +1,4 @@
-"""The named objects of a workspace: listed, renamed, deleted, merged, cut, grown, shrunk, split; likely junk found."""
+"""The named objects of a workspace: found, listed, renamed, deleted, merged, cut, grown, shrunk, split; likely junk."""
 
 from __future__ import annotations
 
@@ -14,9 +14,12 @@ from backend.segment.graph import scene_graph
 from backend.segment.junk import find_junk
 from backend.segment.shaping import LEAST_PART, MOST_STEPS, components, grown, shrunk
 from backend.stages.cutting import cut_object
+from backend.stages.opened import Opened
+from backend.stages.proposing import proposed
 from segwild_addon.protocol.errors import InputError
 from segwild_addon.protocol.requests import Objects
 
+_FOUND = "thing"  # what is found is called, with a number
 _UNSURE = 0.01  # of junk: where objects overlap, every other one wins
 
 # What each action takes: fewest and most names (None: any number), and how it is called.
@@ -30,6 +33,7 @@ _NAMES: dict[str, tuple[int, int | None, str]] = {
     "grow": (1, 1, "grow NAME"),
     "shrink": (1, 1, "shrink NAME"),
     "split": (1, 1, "split NAME"),
+    "find": (0, 1, "find [NAME]"),
     "junk": (0, 1, "junk [NAME]"),
 }
 
@@ -39,7 +43,8 @@ def run(request: Objects, progress: Progress) -> dict[str, Any]:
     InputError.
 
     `cut` adds what `cut_object` returns; `revert` whether it was `reverted`; `grow` and `shrink` the number of
-    Gaussians `before`; `split` the new `parts` and the number of Gaussians in `crumbs`, which stay; `junk` the number
+    Gaussians `before`; `split` the new `parts` and the number of Gaussians in `crumbs`, which stay; `find` the
+    names `made`, of what stands apart and is no object yet; `junk` the number
     of `suspected` Gaussians, and per cause, as an object too if it is given a name.
     """
     workspace = Workspace.open(request.workspace)
@@ -135,6 +140,22 @@ def _split(workspace: Workspace, request: Objects, progress: Progress) -> dict[s
     return {"parts": made, "crumbs": sum(len(part) for part in parts[1:] if len(part) < LEAST_PART)}
 
 
+def _find(workspace: Workspace, request: Objects, progress: Progress) -> dict[str, Any]:
+    prepared = Opened(workspace.root, progress).prepared
+    numbers = proposed(workspace, prepared, progress)
+    for item in objects.load(workspace):
+        numbers[item.rows] = 0
+    taken, made = set(objects.names(workspace).values()), []
+    name = request.names[0] if request.names else _FOUND
+    for number in np.unique(numbers[numbers > 0]):
+        rows = np.flatnonzero(numbers == number)
+        if len(rows) >= LEAST_PART:
+            made.append(_free(name, taken, first=1))
+            taken.add(made[-1])
+            objects.save(workspace, made[-1], rows, np.ones(len(numbers)))
+    return {"made": made}
+
+
 def _junk(workspace: Workspace, request: Objects, progress: Progress) -> dict[str, Any]:
     scene = workspace.gaussians()
     has_photos = (workspace.root / "photos.json").exists()
@@ -156,6 +177,7 @@ _ACTIONS: dict[str, Callable[[Workspace, Objects, Progress], dict[str, Any]]] = 
     "grow": _reshape,
     "shrink": _reshape,
     "split": _split,
+    "find": _find,
     "junk": _junk,
 }
 
@@ -168,8 +190,8 @@ def _held(item: objects.Object, count: int) -> tuple[np.ndarray, np.ndarray]:
     return chosen, probability
 
 
-def _free(name: str, taken: set[str]) -> str:
-    number = 2
+def _free(name: str, taken: set[str], first: int = 2) -> str:
+    number = first
     while f"{name} {number}" in taken:
         number += 1
     return f"{name} {number}"

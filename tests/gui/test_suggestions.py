@@ -81,5 +81,7 @@ def test_things_are_shown_in_colours_and_taken_by_a_click(imported: Driver, serv
     imported.until("result = 'Object.001' in bpy.data.objects")
     assert np.abs(pictured("no colours left") - before).max() < 0.2
     imported.run("bpy.ops.ed.undo()")
-    assert imported.run("result = [name for name in ('Object', 'Object.001') if name in bpy.data.objects]") == ["Object"]
+    assert imported.run("result = [name for name in ('Object', 'Object.001') if name in bpy.data.objects]") == [
+        "Object"
+    ]
     no_traceback(imported)

@@ -92,6 +92,19 @@ def test_split_names_every_part(blobs) -> None:
     assert answered(blobs, "split", "blobs")["parts"] == []
 
 
+def test_what_stands_apart_becomes_objects_but_what_is_one_does_not(blobs) -> None:
+    red = np.flatnonzero(blobs.labels == blobs.red)
+    objects.save(blobs.workspace, "frog", red, np.ones(len(blobs.scene)))
+    result = answered(blobs, "find")
+    assert result["made"] == ["thing 1"]
+    assert blobs.iou(objects.find(blobs.workspace, "thing 1").rows, blobs.blue) > 0.9
+    assert np.array_equal(objects.find(blobs.workspace, "frog").rows, red)
+    assert answered(blobs, "find")["made"] == []
+    objects.delete(blobs.workspace, "frog")
+    assert answered(blobs, "find", "lamp")["made"] == ["lamp 1"]
+    assert [item["name"] for item in answered(blobs, "list")["objects"]] == ["thing 1", "lamp 1"]
+
+
 def test_junk_is_counted_and_kept_only_if_named(blobs) -> None:
     scene = blobs.scene
     scales = scene.log_scales.copy()
