@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from backend.features import Lifted
 from backend.render import Seen
 from backend.scene import Camera
 from backend.segment import metrics
-from backend.segment.draft import selected
+from backend.segment.draft import Draft
 from backend.segment.eyes import Eyes
 from backend.segment.marks import prompts_of
 from backend.segment.prompts import Clicks
@@ -85,6 +85,7 @@ def clicked(
     random: np.random.Generator | None = None,
     features: Lifted | None = None,  # that clicks are compared by; None: they mean what stands there
     eyes: Eyes | None = None,  # whose pictures answer; clicks are marks in space then, made from where the photo was
+    sized: bool = False,  # with eyes: after the first click the wheel is turned to what looks best in the photo
 ) -> Iterator[np.ndarray]:
     """The rows (N,) bool after each click."""
     selector = Selector(scene.prepared, scene.workspace, scene.workspace.photo(reference))
@@ -93,14 +94,19 @@ def clicked(
     shown = np.zeros_like(mask)
     points: list[tuple[float, float]] = []
     signs: list[bool] = []
+    draft = None if eyes is None else Draft(scene.prepared)
     for _ in range(max(COUNTS)):
         point, sign = next_click(shown, mask, random)
         points.append(point)
         signs.append(sign)
         try:
             clicks = Clicks(np.array(points), np.array(signs))
-            if eyes is not None:
-                selection = selected(scene.prepared, prompts_of(eyes, marks_of(selector, clicks)))
+            if draft is not None:
+                assert eyes is not None
+                draft.become(prompts_of(eyes, marks_of(selector, clicks)), draft.size)
+                if sized and len(points) == 1:
+                    _turned(draft, lambda rows: metrics.iou(viewed.shown(rows, reference), mask) or 0.0)
+                selection = draft.selection()
             else:
                 selection = selector.select(clicks) if features is None else looking_alike(selector, clicks, features)
         except InputError:  # nothing is there: the picture stays as it is
@@ -112,6 +118,16 @@ def clicked(
             chosen = selection.chosen
         shown = viewed.shown(chosen, reference)
         yield chosen
+
+
+def _turned(draft: Draft, score: Callable[[np.ndarray], float]) -> None:
+    """To the size whose rows (N,) bool score best."""
+    prompts, best, size = draft.prompts, score(draft.chosen), 0
+    for level in draft.levels().tolist():
+        draft.become(prompts, level)
+        if (here := score(draft.chosen)) > best:
+            best, size = here, level
+    draft.become(prompts, size)
 
 
 def marks_of(selector: Selector, clicks: Clicks) -> list[Mark]:
@@ -143,10 +159,11 @@ def after_clicks(
     carried: bool,
     features: Lifted | None = None,
     eyes: Eyes | None = None,
+    sized: bool = False,
 ) -> list[tuple[float | None, float | None]]:
     """After each click: the mean IoU over the other photos, and the IoU in the clicked one."""
     figures = []
-    for chosen in clicked(scene, viewed, masks, reference, carried=carried, features=features, eyes=eyes):
+    for chosen in clicked(scene, viewed, masks, reference, carried=carried, features=features, eyes=eyes, sized=sized):
         others = [metrics.iou(viewed.shown(chosen, name), truth) for name, truth in masks.items() if name != reference]
         own = metrics.iou(viewed.shown(chosen, reference), masks[reference])
         figures.append((metrics.mean_over_views(others).value, own))
@@ -173,13 +190,14 @@ def run(options: argparse.Namespace) -> None:
                     carried=not options.preview,
                     features=features,
                     eyes=eyes,
+                    sized=options.sizes,
                 )
                 told = {f"iou@{count}": figures[count - 1][0] for count in COUNTS}
                 # Whoever clicks sees this photo, and stops where it looks best there.
                 best = max(range(3), key=lambda place: figures[place][1] or 0.0)
                 told["iou, best of 3 in the clicked photo"] = figures[best][0]
                 about = {"protocol": PROTOCOL, "reference": reference, "n": len(masks) - 1, "preview": options.preview}
-                about["features"], about["marks"] = options.features, options.marks
+                about |= {"features": options.features, "marks": options.marks, "sizes": options.sizes}
                 about |= {"gaussians": len(scene.gaussians), "reason": None} | facts(f"{name}/{item.name}", seed)
                 rows = [{"name": f"k-clicks/{key}", "value": value, "unit": "1"} | about for key, value in told.items()]
                 with options.out.open("a", encoding="utf-8") as file:
@@ -200,6 +218,7 @@ def main() -> None:
     parser.add_argument("--views", type=int, default=8, help="most masked photos per object")
     parser.add_argument("--preview", action="store_true", help="as the window shows it, not carried to other photos")
     parser.add_argument("--marks", action="store_true", help="as in Blender's window: clicks in space, not on a photo")
+    parser.add_argument("--sizes", action="store_true", help="with --marks: the wheel is turned after the first click")
     parser.add_argument("--features", help="lifted features that clicks are compared by, such as colour")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "clicks.jsonl")
     options = parser.parse_args()

@@ -149,6 +149,10 @@ class Draft:
         return self._state.keys
 
     @property
+    def prompts(self) -> tuple[Prompted, ...]:
+        return self._state.prompts
+
+    @property
     def size(self) -> int:
         """What was asked for: about so many solid rows; 0: what stands out."""
         return self._state.size
