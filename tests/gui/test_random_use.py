@@ -4,6 +4,10 @@ SEGWILD_MINUTES is how long (default 1.2), SEGWILD_SEED repeats a run: the choic
 number of the step and what is possible then. Every step is a line of `random-use.log` in pytest's temporary folder, and
 so is what Blender holds at rest, five times after the warm-up.
 
+In the warm-up every second step is one of a kind that has not been yet, where one is possible: what Blender keeps for
+good when something is first used is no growth. With seed 41 (an asset's preview, edit mode, a saved file) that was 16 MB
+over the first 100 steps, and nothing over 140 more.
+
 At rest there is one fresh import in a new file, drawn, nothing to undo and no backend. What is compared is memory that
 is in use, and what stays resident when the allocator has given back what is not (`holdings`): with the allocator of
 Debian's Blender, which keeps what is freed, the same process grows from 761 to 872 MB in ten minutes (seed 31).
@@ -16,7 +20,7 @@ import shutil
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +96,8 @@ def test_random_use_leaves_no_trace(person: Person, tmp_path: Path) -> None:
                 rests.append(at_rest(person))
                 log.write(f"at rest {number} {spoken(rests[-1])}\n")
             number += 1
-            counts[step(person, f"{seed}:{number}", log, number, spent)] += 1
+            known = set(counts) if not rests and number % 2 else set()
+            counts[step(person, f"{seed}:{number}", log, number, spent, known)] += 1
         rests.append(at_rest(person))
         log.write(f"at rest {number} {spoken(rests[-1])}\n{number} steps: {dict(counts)}\n")
     print(f"\nseed {seed}, {number} steps of {len(counts)} kinds, at rest:", *map(spoken, rests), sep="\n")
@@ -127,11 +132,12 @@ def see_everything(person: Person) -> None:
     person.blender.until("result = bool(told)", secs=300)
 
 
-def step(person: Person, choice: str, log: Any, number: int, spent: float) -> str:
-    """One action that is possible now, with a look at what Blender has said afterwards."""
+def step(person: Person, choice: str, log: Any, number: int, spent: float, known: Collection[str] = ()) -> str:
+    """One action that is possible now, if possible none of the known, with a look at what Blender says afterwards."""
     person.random.seed(choice)
     facts = person.facts()
     possible = [each for each in ACTIONS if each.when(facts)]
+    possible = [each for each in possible if each.name not in known] or possible
     chosen = person.random.choices(possible, [each.weight for each in possible])[0]
     log.write(f"{number:4} {spent:6.1f} s {facts['memory']:7.1f} MB  {chosen.name} ")
     before = len(printed(person.blender))
