@@ -5,7 +5,7 @@ number of the step and what is possible then. Every step is a line of `random-us
 so is what Blender holds at rest, five times after the warm-up.
 
 In the warm-up every second step is one of a kind that has not been yet, where one is possible: what Blender keeps for
-good when something is first used is no growth. With seed 41 (an asset's preview, edit mode, a saved file) that was 16 MB
+good when something is first used is no growth. With seed 41 (an asset's preview, edit mode, a saved file) it was 16 MB
 over the first 100 steps, and nothing over 140 more.
 
 At rest there is one fresh import in a new file, drawn, nothing to undo and no backend. What is compared is memory that
