@@ -102,6 +102,20 @@ class _Import:
         return {"FINISHED"}
 
 
+def _beside(context: bpy.types.Context) -> str:
+    """Where workspaces are likely to lie: beside the open one, or beside the photos; empty if nothing is known."""
+    scene, settings = scenes.active(context), context.scene.segwild
+    for known in (
+        scene.segwild.workspace if scene is not None else "",
+        settings.workspace_folder,
+        settings.photos_folder,
+    ):
+        parent = Path(bpy.path.abspath(known)).parent if known else None
+        if parent is not None and parent.is_dir():
+            return str(parent / "_")[:-1]  # Blender wants the separator
+    return ""
+
+
 class SEGWILD_OT_import_workspace(_Import, bpy.types.Operator):
     """Bring a finished workspace into this file: its splats, its objects and its cameras"""
 
@@ -115,6 +129,7 @@ class SEGWILD_OT_import_workspace(_Import, bpy.types.Operator):
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         if self.directory:
             return self.execute(context)
+        self.directory = _beside(context)
         context.window_manager.fileselect_add(self)
         return {"RUNNING_MODAL"}
 

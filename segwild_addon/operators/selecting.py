@@ -15,12 +15,12 @@ class _OnPrompts:
         if not len(context.scene.segwild.prompts):
             cls.poll_message_set("Select something first")
             return False
+        if selection.waiting():
+            cls.poll_message_set("What the clicks select is being looked for")
+            return False
         return context.mode == "OBJECT"
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        if selection.waiting():
-            self.report({"INFO"}, "The selection is still being computed. Try again in a moment.")
-            return {"CANCELLED"}
         try:
             self.report({"INFO"}, self.work(context))
         except SegWildError as error:

@@ -61,6 +61,8 @@ def taken(workspace: Path, out: Path, folder: Path) -> None:
             world_from_square = opened(blender, copy)
             connect(blender, service["port"])
             look(blender, world_from_square, HIGH)
+            with found(blender):
+                keep(cropped(blender.shot("find")), out / "blender-find.jpg")
             with clicked(blender, "kiosk", world_from_square.points(np.array(KIOSK))):
                 keep(cropped(blender.shot("select")), out / "blender-select.jpg")
             light(blender)
@@ -86,7 +88,7 @@ def opened(blender: Driver, workspace: Path) -> Similarity:
     """)
     open_sidebar(blender)
     open_tab(blender)
-    found = dict(
+    photographed = dict(
         blender.run("""
         result = [[ob.segwild.photo, list(ob.matrix_world.translation)] for ob in bpy.data.objects
                   if ob.segwild.kind == 'CAMERA']
@@ -94,7 +96,7 @@ def opened(blender: Driver, workspace: Path) -> Similarity:
     )
     place = square.square()
     true = [photographers.visit(place, k, photos=PHOTOS, long_side=LONG_SIDE, seed=SEED) for k in range(PHOTOS)]
-    pairs = [(found[visit.name], visit.camera.centre) for visit in true if visit.name in found]
+    pairs = [(photographed[visit.name], visit.camera.centre) for visit in true if visit.name in photographed]
     return aligned(*(np.array(points, float) for points in zip(*pairs, strict=True)))
 
 
@@ -102,6 +104,16 @@ def look(blender: Driver, world_from_square: Similarity, view: tuple[Place, Plac
     eye, target = world_from_square.points(np.array(view))
     look_from(blender, eye, target, lens=50.0)
     settled(blender)
+
+
+@contextmanager
+def found(blender: Driver) -> Any:
+    """With what stands apart in colours."""
+    assert blender.run("result = list(bpy.ops.segwild.find_objects())") == ["FINISHED"]
+    blender.until("result = not addon('suggestions').busy()", secs=ANSWER_SECS)
+    settled(blender)
+    yield
+    blender.run("bpy.ops.segwild.hide_proposals(); addon('work').say('')")
 
 
 @contextmanager

@@ -69,7 +69,9 @@ def test_a_click_is_answered_highlighted_and_made_an_object(clicking: SimpleName
     clicking.connect()
     clicking.click(1.0)
     assert clicking.selection.waiting()
+    assert not blender.ops.segwild.accept_prompts.poll()
     clicking.until(lambda: not clicking.selection.waiting())
+    assert blender.ops.segwild.accept_prompts.poll()
     assert clicking.selection.ids().tolist() == [1, 3]  # the fake's rows 0 and 2
     assert clicking.shown[-1] == [1, 3]
     before = len(clicking.scene.objects)
