@@ -11,13 +11,14 @@ import numpy as np
 from bpy.app.handlers import persistent
 
 from . import mirror, session, work
-from .client import Answered
+from .client import Answered, Status
 from .client.backend import Backend
 from .data import scenes, segments
 from .protocol.errors import InputError, SegWildError
 from .protocol.questions import Grow, Junk, Propose, Shrink
 from .viewport import proposals, selection
 
+STARTING = "Starting the backend …"
 LOOK_SECS = 0.2  # between looks whether Blender is in object mode again
 
 
@@ -31,11 +32,46 @@ class _Wish:
 
 
 _asked: list[_Wish] = []  # at most one
+_awaited: list[tuple[str, Callable[[bpy.types.Collection], None]]] = []  # scene and question of a backend that starts
 
 
 def busy() -> bool:
-    """Whether an answer is awaited."""
-    return bool(_asked)
+    """Whether an answer, or the start of a backend that is to be asked, is awaited."""
+    return bool(_asked or _awaited)
+
+
+def soon(scene: bpy.types.Collection, ask: Callable[[bpy.types.Collection], None]) -> None:
+    """Ask one of the questions below of the scene: now, or when its backend runs, which is started if it is away.
+
+    Raises InputError as the question, and if the backend cannot be started.
+    """
+    workspace = scene.segwild.workspace
+    if session.running(workspace) is not None:
+        ask(scene)
+        return
+    _check(scene)
+    if trouble := work.start(bpy.context, workspace):
+        raise InputError("no-backend", trouble, "Start the backend.")
+    _awaited[:] = [(scene.segwild.uuid, ask)]
+    work.say(STARTING, "SORTTIME")
+
+
+def _heard(link: Any, item: Any) -> None:
+    if not _awaited or not isinstance(item, Status):
+        return
+    scene, ask = scenes.find(_awaited[0][0]), _awaited[0][1]
+    if scene is not None and session.known(scene.segwild.workspace) is not link:
+        return
+    if scene is not None and item.state in ("starting", "lost"):  # it is tried again by itself
+        return
+    _awaited.clear()
+    if bpy.context.window_manager.segwild.status == STARTING:
+        work.say("")
+    if scene is not None and item.state == "running":
+        try:
+            ask(scene)
+        except SegWildError as error:
+            work.say(str(error))
 
 
 def find_objects(scene: bpy.types.Collection) -> None:
@@ -205,12 +241,15 @@ def _answered(wish: _Wish, answered: Answered) -> None:
 @persistent
 def _loaded(*_: Any) -> None:
     _asked.clear()
+    _awaited.clear()
 
 
 def register() -> None:
+    session.listeners.append(_heard)
     bpy.app.handlers.load_post.append(_loaded)
 
 
 def unregister() -> None:
     bpy.app.handlers.load_post.remove(_loaded)
+    session.listeners.remove(_heard)
     _loaded()

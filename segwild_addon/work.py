@@ -124,6 +124,13 @@ def start(context: bpy.types.Context, workspace: str = "", places: tuple[Path, .
     return ""
 
 
+def startable(workspace: str) -> bool:
+    """Whether the backend of a workspace is installed here and away, so that `start` is all it needs."""
+    link = session.known(workspace) if workspace else None
+    theirs = link is not None and (link.backend is not None or link.ending or link.remote)
+    return not theirs and environment.python() is not None and bool(workspace) and Path(workspace).is_dir()
+
+
 def connect(context: bpy.types.Context, address: Address) -> None:
     """Use a backend that someone else started for the present workspace."""
     session.link(workspace_of(context)).start(address)

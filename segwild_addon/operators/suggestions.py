@@ -1,15 +1,20 @@
 """Objects there may be, in colours; likely junk, highlighted; and the selection grown and shrunk."""
 
+from collections.abc import Callable
+from functools import partial
+
 import bpy
 
-from .. import session, suggestions
+from .. import session, suggestions, work
 from ..data import scenes
 from ..protocol.errors import SegWildError
 from ..viewport import proposals, selection
 
+Question = Callable[[bpy.types.Collection], None]
+
 
 class _Asks:
-    """Needs a backend, and tells in a sentence what went wrong."""
+    """Needs a backend, which it starts if it can, and tells in a sentence what went wrong."""
 
     bl_options = {"REGISTER"}  # what is found, a moment later, is what can be undone
     purpose: str
@@ -24,7 +29,7 @@ class _Asks:
         if context.mode != "OBJECT" or scene is None:
             cls.poll_message_set("Import a SegWild scene and be in Object Mode")
             return False
-        if session.running(scene.segwild.workspace) is None:
+        if session.running(scene.segwild.workspace) is None and not work.startable(scene.segwild.workspace):
             cls.poll_message_set(f"Start the backend first: it {cls.purpose}")
             return False
         if len(context.scene.segwild.prompts) and selection.scene_uuid() != scene.segwild.uuid:
@@ -37,7 +42,7 @@ class _Asks:
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         try:
-            self.ask(context)
+            suggestions.soon(self.scene(context), self.question(context))
         except SegWildError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
@@ -56,8 +61,8 @@ class SEGWILD_OT_find_junk(_Asks, bpy.types.Operator):
     def scene(cls, context: bpy.types.Context) -> bpy.types.Collection | None:
         return scenes.active(context)
 
-    def ask(self, context: bpy.types.Context) -> None:
-        suggestions.find_junk(self.scene(context), context.window_manager.segwild.junk_strength)
+    def question(self, context: bpy.types.Context) -> Question:
+        return partial(suggestions.find_junk, strength=context.window_manager.segwild.junk_strength)
 
 
 class SEGWILD_OT_find_objects(_Asks, bpy.types.Operator):
@@ -71,8 +76,8 @@ class SEGWILD_OT_find_objects(_Asks, bpy.types.Operator):
     def scene(cls, context: bpy.types.Context) -> bpy.types.Collection | None:
         return scenes.active(context)
 
-    def ask(self, context: bpy.types.Context) -> None:
-        suggestions.find_objects(self.scene(context))
+    def question(self, context: bpy.types.Context) -> Question:
+        return suggestions.find_objects
 
 
 class _OnProposals:
@@ -134,8 +139,8 @@ class SEGWILD_OT_grow_prompts(_Reshapes, bpy.types.Operator):
     bl_idname = "segwild.grow_prompts"
     bl_label = "Grow"
 
-    def ask(self, context: bpy.types.Context) -> None:
-        suggestions.grow(self.scene(context))
+    def question(self, context: bpy.types.Context) -> Question:
+        return suggestions.grow
 
 
 class SEGWILD_OT_shrink_prompts(_Reshapes, bpy.types.Operator):
@@ -144,8 +149,8 @@ class SEGWILD_OT_shrink_prompts(_Reshapes, bpy.types.Operator):
     bl_idname = "segwild.shrink_prompts"
     bl_label = "Shrink"
 
-    def ask(self, context: bpy.types.Context) -> None:
-        suggestions.shrink(self.scene(context))
+    def question(self, context: bpy.types.Context) -> Question:
+        return suggestions.shrink
 
 
 _CLASSES = (

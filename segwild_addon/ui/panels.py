@@ -154,8 +154,6 @@ class SEGWILD_PT_select(_Panel):
         if body is not None:
             body.prop(state, "junk_strength")
             body.operator("segwild.find_junk", icon="VIEWZOOM")
-            if link is None or not link.running:
-                text(body, context, "Finding junk needs the backend.", icon="INFO")
 
 
 def _draw_selection(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:

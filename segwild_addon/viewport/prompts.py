@@ -5,14 +5,13 @@ and Ctrl+Z work as ever while it runs.
 """
 
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import bpy
 import numpy as np
 from bpy.app.handlers import persistent
 
-from .. import cleaning, environment, session, work
+from .. import cleaning, session, work
 from ..client import Status
 from ..data import scenes
 from ..protocol.errors import SegWildError
@@ -332,9 +331,7 @@ def _start_backend(context: bpy.types.Context) -> None:
     """Clicks are the backend's: it is started if it is installed here and away. What goes wrong, the panel tells."""
     if context.window_manager.segwild.prompt_mode != "CLICK" or scenes.active(context) is None:
         return
-    link = work.link_of(context)
-    theirs = link is not None and (link.backend is not None or link.ending or link.remote)
-    if not theirs and environment.python() is not None and Path(work.workspace_of(context)).is_dir():
+    if work.startable(work.workspace_of(context)):
         work.start(context)
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from segwild_addon.client import Address
+from segwild_addon.client import Address, Status
 
 COUNT = 2500  # as the fake has it, which finds rows 0 to 2 at most, row 0 usually, and none below a quarter
 
@@ -286,3 +288,47 @@ def test_a_selection_that_changed_meanwhile_is_not_reshaped(searched: SimpleName
     searched.selection.add_stroke(uuid, {rest: np.array([30], np.int32)}, True)
     searched.until(lambda: "changed meanwhile" in searched.state.status)
     assert searched.shown[-1] == [20, 30]
+
+
+@pytest.fixture
+def installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A backend's environment, as far as buttons look."""
+    from segwild_addon import environment
+
+    monkeypatch.setattr(environment, "python", lambda: Path(sys.executable))
+
+
+def test_a_backend_that_is_away_is_started_and_then_asked(
+    searched: SimpleNamespace, installed: None, blender: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from segwild_addon import suggestions, work
+
+    started: list[str] = []
+    monkeypatch.setattr(work, "start", lambda context, workspace: started.append(workspace) or "")
+    searched.state.junk_strength = 1.0
+    assert blender.ops.segwild.find_junk() == {"FINISHED"}
+    assert started == [searched.scene.segwild.workspace]
+    assert searched.state.status == suggestions.STARTING
+    assert not blender.ops.segwild.find_junk.poll()
+    searched.connect()  # what was started runs
+    searched.until(lambda: not suggestions.busy())
+    assert searched.shown[-1] == [1, 2, 3]
+    assert len(started) == 1
+
+
+def test_a_backend_that_does_not_start_is_not_waited_for(
+    searched: SimpleNamespace, installed: None, blender: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from segwild_addon import session, suggestions, work
+
+    monkeypatch.setattr(work, "start", lambda context, workspace: "")
+    assert blender.ops.segwild.find_objects() == {"FINISHED"}
+    for state, waits in (("starting", True), ("lost", True), ("failed", False)):
+        for listener in list(session.listeners):
+            listener(searched.link, Status(state))
+        assert suggestions.busy() == waits
+    assert searched.state.status != suggestions.STARTING
+    monkeypatch.setattr(work, "start", lambda context, workspace: "There is no room.")
+    with pytest.raises(RuntimeError, match="There is no room"):
+        blender.ops.segwild.find_objects()
+    assert not suggestions.busy()
