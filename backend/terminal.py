@@ -26,7 +26,8 @@ class TerminalProgress:
         self._bars: Progress | None = None
         self._task: Any = None
         self._name, self._total, self._done = "", None, 0
-        self._began = self._line_at = 0.0
+        self._line_at = 0.0
+        self._first: tuple[float, int] | None = None  # when how much was done: the first step also waits for a compiler
 
     def __enter__(self) -> TerminalProgress:
         return self
@@ -37,7 +38,7 @@ class TerminalProgress:
     def phase(self, name: str, total: int | None = None) -> None:
         self._close()
         self._name, self._total, self._done = name, total, 0
-        self._began = self._line_at = time.monotonic()
+        self._line_at, self._first = time.monotonic(), None
         if self.console.is_terminal:
             self._bars = Progress(
                 TextColumn("{task.description:<24}", markup=False),
@@ -61,11 +62,13 @@ class TerminalProgress:
             self._bars.update(self._task, advance=steps, note=note)
             return
         now = time.monotonic()
+        began, first = self._first = self._first or (now, self._done)
         if self._total and now - self._line_at > LINE_EVERY_SECS and 0 < self._done < self._total:
             self._line_at = now
-            left = (now - self._began) / self._done * (self._total - self._done)
-            words = f"  {self._done} of {self._total}, {_minutes(left)} left  {note}".rstrip()
-            self.console.print(words, highlight=False, markup=False)
+            words = f"  {self._done} of {self._total}"
+            if self._done > first:
+                words += f", {_minutes((now - began) / (self._done - first) * (self._total - self._done))} left"
+            self.console.print(f"{words}  {note}".rstrip(), highlight=False, markup=False)
 
     def show(self, look: Callable[[], Mapping[str, Any]]) -> None:
         pass  # a terminal has no place for it

@@ -28,3 +28,20 @@ def test_names_in_brackets_are_shown(drawn: bool, monkeypatch: pytest.MonkeyPatc
     shown = out.getvalue()
     for word in ("Reading", "note", "Left out", "item", "Bad", "Hint", "result", "row"):
         assert f"{word} {NAME}" in shown, word
+
+
+def test_what_the_first_step_waited_for_is_not_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = [0.0]
+    monkeypatch.setattr(terminal.time, "monotonic", lambda: seconds[0])
+    out = io.StringIO()
+    with TerminalProgress(Console(file=out, width=200, force_terminal=False)) as progress:
+        progress.phase("Training", 1000)
+        for second in (60.0, 80.0, 100.0):
+            seconds[0] = second
+            progress.advance(1 if second == 60 else 100)
+    assert out.getvalue().splitlines() == [
+        "Training ...",
+        "  1 of 1000",
+        "  101 of 1000, 3 min left",
+        "  201 of 1000, 3 min left",
+    ]
