@@ -90,6 +90,13 @@ class SEGWILD_OT_render(bpy.types.Operator):
         context.window_manager.progress_update(number)
         return {"RUNNING_MODAL"}
 
+    def cancel(self, context: bpy.types.Context) -> None:
+        """Blender ends it: another file, or the end."""
+        with contextlib.suppress(ReferenceError, ValueError):  # a loaded file has removed the timer
+            context.window_manager.event_timer_remove(self._timer)
+        context.window_manager.progress_end()
+        self._painter.free()
+
     def _end(self, context: bpy.types.Context, sentence: str) -> set[str]:
         context.window_manager.event_timer_remove(self._timer)
         context.window_manager.progress_end()

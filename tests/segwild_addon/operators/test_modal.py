@@ -79,6 +79,15 @@ def test_an_animation_ends_with_a_mistake_of_ours(blender: Any, monkeypatch: pyt
     assert "ZeroDivisionError" in operator.reports[0][1]
 
 
+def test_an_animation_ends_with_the_file(blender: Any) -> None:
+    painter, context = MagicMock(), MagicMock()
+    context.window_manager.event_timer_remove.side_effect = ReferenceError
+    Running(SEGWILD_OT_render, _frames=iter([3]), _painter=painter, _first=1).cancel(context)
+    context.window_manager.progress_end.assert_called_once_with()
+    painter.free.assert_called_once_with()
+    context.scene.frame_set.assert_not_called()  # the scene is another one by then
+
+
 def test_a_render_that_blender_refuses_is_told(blender: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(**_: Any) -> None:
         raise RuntimeError("Error: System is out of GPU memory\n")
