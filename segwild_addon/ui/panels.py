@@ -154,6 +154,8 @@ class SEGWILD_PT_select(_Panel):
         if body is not None:
             body.prop(state, "junk_strength")
             body.operator("segwild.find_junk", icon="VIEWZOOM")
+            if (link is None or not link.running) and not work.startable(scenes.active(context).segwild.workspace):
+                text(body, context, "Finding junk needs the backend.", icon="INFO")
 
 
 def _draw_selection(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:

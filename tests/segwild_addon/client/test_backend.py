@@ -29,11 +29,12 @@ from segwild_addon.protocol.questions import (
     Keep,
     Prepare,
     Preview,
+    Propose,
     Rename,
     Revert,
     Shrink,
 )
-from segwild_addon.protocol.values import Chosen, Divided, Kept, Mark, Named, Ready
+from segwild_addon.protocol.values import Chosen, Divided, Kept, Mark, Named, Proposed, Ready
 
 from .conftest import SEARCHED, blobs
 
@@ -203,6 +204,7 @@ class TestContract:
             Preview("a0", ("150,150,+",)): Chosen,
             Choose((MARK,)): Chosen,
             Junk(1.0): Chosen,
+            Propose(): Proposed,
             Grow(packed(np.arange(2500) < 100)): Chosen,
             Shrink(packed(np.arange(2500) > 0)): Chosen,
             Keep("frog", marks=(MARK,)): Kept,
@@ -216,8 +218,13 @@ class TestContract:
             answer = ask(question)
             assert type(answer) is kind
             assert ANSWERS[type(question)] is kind
-            if kind in (Ready, Chosen):
+            if kind in (Ready, Chosen, Proposed):
                 assert answer.gaussians == 2500
+            if kind is Proposed:
+                numbers = session.backend.array(answer.numbers)
+                assert (numbers.shape, numbers.max()) == ((2500,), answer.count)
+            if isinstance(question, Choose):
+                assert answer.size in answer.sizes == tuple(sorted(answer.sizes))
             if kind is Divided:
                 parts = {part.name: session.backend.array(getattr(answer, part.name)) for part in fields(answer)[2:-1]}
                 assert len({len(array) for name, array in parts.items() if name not in ("given", "dropped")}) == 1
