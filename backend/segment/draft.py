@@ -109,6 +109,11 @@ class _State:
     def keys(self) -> tuple[Hashable, ...]:
         return tuple(prompt.key for prompt in self.prompts)
 
+    @property
+    def wanted(self) -> tuple[tuple[Hashable, ...], int]:
+        """What somebody asks for: equal ones are the same state."""
+        return self.keys, self.size
+
 
 @dataclass(frozen=True, eq=False)
 class _Edit:
@@ -124,10 +129,6 @@ class _Edit:
     def size_bytes(self) -> int:
         votes = sum(votes.rows.nbytes * 3 for votes in self.after.evidence)  # 12 bytes a row
         return self.rows.nbytes * 3 + self.after.chosen.nbytes + votes
-
-
-def _wanted(state: _State) -> tuple[tuple[Hashable, ...], int]:
-    return state.keys, state.size
 
 
 class Draft:
@@ -181,11 +182,11 @@ class Draft:
         Going back to those before, or on to those undone, is undo and redo.
         """
         wanted = tuple(prompt.key for prompt in prompts), size
-        if wanted == (self.keys, self.size):
+        if wanted == self._state.wanted:
             return
-        if self._done and wanted == _wanted(self._done[-1].before):
+        if self._done and wanted == self._done[-1].before.wanted:
             self.undo()
-        elif self._undone and wanted == _wanted(self._undone[-1].after):
+        elif self._undone and wanted == self._undone[-1].after.wanted:
             self.redo()
         else:
             self._edit(tuple(prompts), size)

@@ -157,8 +157,7 @@ class Walks:
         """The length of the prefix that is nearest to a size; 0 for 0."""
         if size == 0:
             return 0
-        levels = _suggestions(sweep).levels
-        return int(levels[np.abs(np.log(levels / size)).argmin()])
+        return nearest(_suggestions(sweep).levels, size)
 
     def _swept(self, starts: Sequence[np.ndarray]) -> Sweep:
         """Of the long walk from all starts (S,) together. The last one is remembered: a click asks twice."""
@@ -192,6 +191,11 @@ class Walks:
         met = self._ties.visits(votes, _STAY).T * votes.sum(0)[:, None]
         total = met[0] + met[1]
         return np.divide(met[0], total, out=np.full(len(total), 0.5), where=total > 0)
+
+
+def nearest(levels: np.ndarray, size: int) -> int:
+    """Which of the levels (L,), at least one, comes nearest to a number of rows above 0."""
+    return int(levels[np.abs(np.log(levels / size)).argmin()])
 
 
 def _suggestions(sweep: Sweep) -> Suggestions:

@@ -26,6 +26,7 @@ from backend.segment.junk import checked_strength, suspected
 from backend.segment.marks import prompts_of
 from backend.segment.meant import Click
 from backend.segment.prompts import parsed_clicks
+from backend.segment.region import nearest
 from backend.segment.selection import Selector
 from backend.segment.shaping import MOST_STEPS, grown, shrunk
 from backend.stages.cutting import divided
@@ -134,8 +135,8 @@ class Answers:
         draft = self._marked(question.marks, question.size)
         chosen, sizes = draft.chosen, draft.levels()
         solid = max(1, int(chosen[self.opened.prepared.walks.rows].sum()))
-        near = sizes[np.abs(np.log(sizes / (question.size or solid))).argmin()] if len(sizes) else 0
-        return replace(self._answered(chosen, began), sizes=tuple(sizes.tolist()), size=int(near))
+        near = nearest(sizes, question.size or solid) if len(sizes) else 0
+        return replace(self._answered(chosen, began), sizes=tuple(sizes.tolist()), size=near)
 
     def junk(self, question: Junk) -> Chosen:
         """The first one of a scene waits for its measures; every other strength is a matter of milliseconds."""

@@ -21,7 +21,7 @@ class _Asks:
 
     @classmethod
     def scene(cls, context: bpy.types.Context) -> bpy.types.Collection | None:
-        return scenes.find(selection.scene_uuid())
+        return scenes.active(context)
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
@@ -57,10 +57,6 @@ class SEGWILD_OT_find_junk(_Asks, bpy.types.Operator):
     bl_label = "Find Likely Junk"
     purpose = "finds the junk"
 
-    @classmethod
-    def scene(cls, context: bpy.types.Context) -> bpy.types.Collection | None:
-        return scenes.active(context)
-
     def question(self, context: bpy.types.Context) -> Question:
         return partial(suggestions.find_junk, strength=context.window_manager.segwild.junk_strength)
 
@@ -71,10 +67,6 @@ class SEGWILD_OT_find_objects(_Asks, bpy.types.Operator):
     bl_idname = "segwild.find_objects"
     bl_label = "Find Objects"
     purpose = "finds the objects"
-
-    @classmethod
-    def scene(cls, context: bpy.types.Context) -> bpy.types.Collection | None:
-        return scenes.active(context)
 
     def question(self, context: bpy.types.Context) -> Question:
         return suggestions.find_objects
@@ -124,6 +116,11 @@ class _Reshapes(_Asks):
     """Needs something highlighted, too."""
 
     purpose = "knows what touches what"
+
+    @classmethod
+    def scene(cls, context: bpy.types.Context) -> bpy.types.Collection | None:
+        """What is selected may be in another scene than the active object."""
+        return scenes.find(selection.scene_uuid())
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:

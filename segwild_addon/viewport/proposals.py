@@ -36,24 +36,28 @@ def shown(scene_uuid: str) -> bool:
 
 def things(scene: bpy.types.Collection) -> dict[int, np.ndarray]:
     """The ids (M,) int32 of each thing that is still to be had, by number: of those rows that belong to no object."""
-    numbers, rest = _shown.get(scene.segwild.uuid), scenes.rest(scene)
-    if numbers is None or rest is None:
-        return {}
-    ids = splats.read_ids(rest)
-    ids = np.unique(ids[(ids > 0) & (ids <= len(numbers))]).astype(np.int32)
-    own = numbers[ids - 1]
-    order = np.argsort(own, kind="stable")
-    found, starts = np.unique(own[order], return_index=True)
-    parts = np.split(ids[order], starts[1:])
+    ids, numbers = _left(scene)
+    order = np.argsort(numbers, kind="stable")
+    found, starts = np.unique(numbers[order], return_index=True)
+    parts = np.split(ids[order], starts)[1:]  # what is before the first is nothing
     return {int(number): part for number, part in zip(found, parts, strict=True) if number > 0}
 
 
 def at(scene: bpy.types.Collection, row: int) -> np.ndarray:
     """(M,) int32 ids of the thing that a row (its id) belongs to; none if it belongs to none, or to an object."""
-    numbers = _shown.get(scene.segwild.uuid)
-    if numbers is None or not 0 < row <= len(numbers) or not numbers[row - 1]:
-        return np.zeros(0, np.int32)
-    return things(scene).get(int(numbers[row - 1]), np.zeros(0, np.int32))
+    ids, numbers = _left(scene)
+    here = numbers[ids == row]
+    return ids[(numbers == here[0]) & (numbers > 0)] if len(here) else ids[:0]
+
+
+def _left(scene: bpy.types.Collection) -> tuple[np.ndarray, np.ndarray]:
+    """Of rows that belong to no object: ids (M,) int32, ascending, each once, and the number of the thing of each."""
+    numbers, rest = _shown.get(scene.segwild.uuid), scenes.rest(scene)
+    if numbers is None or rest is None:
+        return np.zeros(0, np.int32), np.zeros(0, np.uint8)
+    ids = splats.read_ids(rest)
+    ids = np.unique(ids[(ids > 0) & (ids <= len(numbers))]).astype(np.int32)
+    return ids, numbers[ids - 1]
 
 
 def _heard(_link: Any, item: Any) -> None:

@@ -21,7 +21,7 @@ from typing import Any
 
 WIDTH_BITS = 12  # rows of every texture that is read by number hold 4096 texels
 WIDTH = 1 << WIDTH_BITS
-TINTS = 6
+TINTS = 6  # rows a float, 4 bits each
 OBJECT_TEXELS = 11
 HARMONIC_TEXELS = {0: 0, 1: 1, 2: 3, 3: 4}  # of a degree
 DISPLAY_GAMMA = 2.2  # of what a drawing handler writes until it is on the screen (measured)

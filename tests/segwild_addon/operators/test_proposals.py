@@ -118,6 +118,9 @@ def test_colours_are_hidden_and_forgotten(proposed: SimpleNamespace, blender: An
     assert proposals.shown(uuid)
     proposed.fake.tell("SceneChanged", what="gaussians", snapshot=None)  # another training
     proposed.until(lambda: not proposals.shown(uuid))
+    proposals.show(uuid, np.zeros(0, np.uint8))  # nothing is left that has a number
+    assert proposed.things() == {}
+    assert not len(proposals.at(proposed.scene, 1))
     proposals.show(uuid, np.ones(COUNT, np.uint8))
     blender.ops.wm.save_as_mainfile(filepath=str(tmp_path / "file.blend"))
     blender.ops.wm.open_mainfile(filepath=str(tmp_path / "file.blend"))
