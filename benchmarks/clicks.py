@@ -23,10 +23,12 @@ from backend.segment import metrics
 from backend.segment.draft import Draft
 from backend.segment.eyes import Eyes
 from backend.segment.marks import prompts_of
+from backend.segment.prepared import Selection
 from backend.segment.prompts import Clicks
 from backend.segment.scoring import covering, sampled
 from backend.segment.segmenters import looking_alike
 from backend.segment.selection import Selector
+from backend.segment.witnesses import Witnesses
 from benchmarks.masked import Scene, references
 from benchmarks.rasterize import facts
 from segwild_addon.protocol.errors import InputError
@@ -86,6 +88,7 @@ def clicked(
     features: Lifted | None = None,  # that clicks are compared by; None: they mean what stands there
     eyes: Eyes | None = None,  # whose pictures answer; clicks are marks in space then, made from where the photo was
     sized: bool = False,  # with eyes: after the first click the wheel is turned to what looks best in the photo
+    photos: Witnesses | None = None,  # with eyes: they are asked about what does not stand apart, unless it is sized
 ) -> Iterator[np.ndarray]:
     """The rows (N,) bool after each click."""
     selector = Selector(scene.prepared, scene.workspace, scene.workspace.photo(reference))
@@ -106,7 +109,7 @@ def clicked(
                 draft.become(prompts_of(eyes, marks_of(selector, clicks)), draft.size)
                 if sized and len(points) == 1:
                     _turned(draft, lambda rows: metrics.iou(viewed.shown(rows, reference), mask) or 0.0)
-                selection = draft.selection()
+                selection = draft.selection() if photos is None or draft.apart else _consulted(photos, draft)
             else:
                 selection = selector.select(clicks) if features is None else looking_alike(selector, clicks, features)
         except InputError:  # nothing is there: the picture stays as it is
@@ -118,6 +121,12 @@ def clicked(
             chosen = selection.chosen
         shown = viewed.shown(chosen, reference)
         yield chosen
+
+
+def _consulted(photos: Witnesses, draft: Draft) -> Selection:
+    *_, selection = photos.consulted([prompt.key for prompt in draft.prompts], draft.prompts)
+    assert selection is not None  # the last one
+    return selection
 
 
 def _turned(draft: Draft, score: Callable[[np.ndarray], float]) -> None:
@@ -160,10 +169,13 @@ def after_clicks(
     features: Lifted | None = None,
     eyes: Eyes | None = None,
     sized: bool = False,
+    photos: Witnesses | None = None,
 ) -> list[tuple[float | None, float | None]]:
     """After each click: the mean IoU over the other photos, and the IoU in the clicked one."""
     figures = []
-    for chosen in clicked(scene, viewed, masks, reference, carried=carried, features=features, eyes=eyes, sized=sized):
+    for chosen in clicked(
+        scene, viewed, masks, reference, carried=carried, features=features, eyes=eyes, sized=sized, photos=photos
+    ):
         others = [metrics.iou(viewed.shown(chosen, name), truth) for name, truth in masks.items() if name != reference]
         own = metrics.iou(viewed.shown(chosen, reference), masks[reference])
         figures.append((metrics.mean_over_views(others).value, own))
@@ -182,6 +194,13 @@ def run(options: argparse.Namespace) -> None:
             viewed = Viewed(scene, list(masks))
             for seed, reference in enumerate(references(masks, options.seeds)):
                 eyes = Eyes(scene.prepared) if options.marks else None
+                photos = None
+                if options.photos:
+                    used = scene.workspace.used_photos()
+                    away = options.photos == "others"
+                    photos = Witnesses(
+                        scene.prepared, [photo for photo in used if not (away and photo.name == reference)]
+                    )
                 figures = after_clicks(
                     scene,
                     viewed,
@@ -191,6 +210,7 @@ def run(options: argparse.Namespace) -> None:
                     features=features,
                     eyes=eyes,
                     sized=options.sizes,
+                    photos=photos,
                 )
                 told = {f"iou@{count}": figures[count - 1][0] for count in COUNTS}
                 # Whoever clicks sees this photo, and stops where it looks best there.
@@ -198,6 +218,7 @@ def run(options: argparse.Namespace) -> None:
                 told["iou, best of 3 in the clicked photo"] = figures[best][0]
                 about = {"protocol": PROTOCOL, "reference": reference, "n": len(masks) - 1, "preview": options.preview}
                 about |= {"features": options.features, "marks": options.marks, "sizes": options.sizes}
+                about |= {"photos": options.photos}
                 about |= {"gaussians": len(scene.gaussians), "reason": None} | facts(f"{name}/{item.name}", seed)
                 rows = [{"name": f"k-clicks/{key}", "value": value, "unit": "1"} | about for key, value in told.items()]
                 with options.out.open("a", encoding="utf-8") as file:
@@ -219,6 +240,11 @@ def main() -> None:
     parser.add_argument("--preview", action="store_true", help="as the window shows it, not carried to other photos")
     parser.add_argument("--marks", action="store_true", help="as in Blender's window: clicks in space, not on a photo")
     parser.add_argument("--sizes", action="store_true", help="with --marks: the wheel is turned after the first click")
+    parser.add_argument(
+        "--photos",
+        choices=("all", "others"),
+        help="with --marks: photos are asked about what does not stand apart; others: without the one that was clicked",
+    )
     parser.add_argument("--features", help="lifted features that clicks are compared by, such as colour")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "clicks.jsonl")
     options = parser.parse_args()

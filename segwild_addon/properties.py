@@ -17,6 +17,7 @@ from bpy.props import (
 )
 
 from .data import cameras, changes
+from .viewport import selection
 
 KINDS = (
     ("NONE", "None", "Not a part of a SegWild scene"),
@@ -46,6 +47,10 @@ def _workspace_changed(self: bpy.types.PropertyGroup, _context: bpy.types.Contex
     for ob in bpy.data.objects:
         if self.uuid and ob.segwild.scene_uuid == self.uuid and ob.segwild.uuid:
             changes.announce_look(ob.segwild.uuid)
+
+
+def _ask_photos_changed(_self: bpy.types.PropertyGroup, _context: bpy.types.Context) -> None:
+    selection.refresh()
 
 
 class SegwildObject(bpy.types.PropertyGroup):
@@ -219,6 +224,13 @@ class SegwildStatus(bpy.types.PropertyGroup):
     )
     brush_px: IntProperty(
         name="Size", description="Radius of the brush ([ and ] change it)", subtype="PIXEL", default=30, min=2, max=500
+    )
+    ask_photos: BoolProperty(
+        name="Ask Photos",
+        description="Where nothing stands apart in space, have photos that show it say what a click means: it takes "
+        "some seconds more, and changes the highlight then",
+        default=True,
+        update=_ask_photos_changed,
     )
     through: BoolProperty(name="Through", description="Box and brush also take what is hidden behind other splats")
     junk_strength: FloatProperty(

@@ -5,7 +5,7 @@ has died (at most once in five seconds), and bears no longer silence than a limi
 one JSON line `{"id": …, "question": {…}}` per question and writes lines with that id: `"taken"`, again for all that
 wait after each step of any work, and the answer.
 
-Any other question goes before a preparation. A preparation is done in steps, so that a click waits for one step
+Some questions (`IN_STEPS`) are answered in steps, and any other goes before them, so that a click waits for one step
 at most; the newest goes first, because that is where the person looks.
 """
 
@@ -32,7 +32,6 @@ from segwild_addon.protocol.errors import ProtocolError, ResourceError, SegWildE
 ANSWER_SECS = 180.0  # of silence
 HEARD_SECS = 1.0  # from one word to the next that somebody works
 RESTART_SECS = 5.0
-PREPARING_MAX = 8  # older wishes are given up
 KINDS = codec.kinds_of(*questions.QUESTIONS)
 
 
@@ -181,7 +180,7 @@ class _Desk:
         """`answers` gets what is to hear of the steps of long work."""
         self.lines, self.out = lines, out
         self.asked: list[tuple[int, Any]] = []  # the first is worked on
-        self.preparing: list[tuple[int, Iterator[Any]]] = []  # the newest last
+        self.stepping: list[tuple[int, type, Iterator[Any]]] = []  # the newest last
         self.answers = answers(_Steps(self._heard))
         self._heard_at = -HEARD_SECS
 
@@ -192,11 +191,11 @@ class _Desk:
                 number, question = self.asked[0]
                 self._answer(number, lambda question=question: self.answers.answer(question))  # type: ignore[misc]
                 self.asked.pop(0)
-            elif self.preparing:
-                wish = number, steps = self.preparing[-1]
-                # Newer ones may have come meanwhile, and so many that this one was given up.
-                if self._answer(number, lambda steps=steps: next(steps)) and wish in self.preparing:  # type: ignore[misc]
-                    self.preparing.remove(wish)
+            elif self.stepping:
+                wish = number, _, steps = self.stepping[-1]
+                # Newer ones may have come meanwhile, for which this one was given up.
+                if self._answer(number, lambda steps=steps: next(steps)) and wish in self.stepping:  # type: ignore[misc]
+                    self.stepping.remove(wish)
             self._say_taken()
 
     def _heard(self) -> None:
@@ -207,25 +206,30 @@ class _Desk:
             self._say_taken()
 
     def _say_taken(self) -> None:
-        for waiting, _ in (*self.asked, *self.preparing):
+        for waiting, *_ in (*self.asked, *self.stepping):
             self._say({"id": waiting, "taken": True})
 
     def _take_questions(self) -> None:
         """All that are there; waits for one if there is nothing to do."""
         while True:
             try:
-                line = json.loads(self.lines.get(block=not (self.asked or self.preparing)))
+                line = json.loads(self.lines.get(block=not (self.asked or self.stepping)))
             except queue.Empty:
                 return
             question = codec.from_wire(line["question"], KINDS)
             self._say({"id": line["id"], "taken": True})
-            if not isinstance(question, questions.Prepare):
+            if not isinstance(question, questions.IN_STEPS):
                 self.asked.append((line["id"], question))
                 continue
-            self.preparing.append((line["id"], self.answers.prepare(question)))
-            if len(self.preparing) > PREPARING_MAX:
-                number, _ = self.preparing.pop(0)
-                self._say({"id": number, **told(ProtocolError("superseded", "Newer photos are prepared first."))})
+            self.stepping.append((line["id"], type(question), self.answers.steps(question)))
+            self._give_up(type(question), questions.STEPPING_MAX[type(question)])
+
+    def _give_up(self, kind: type, most: int) -> None:
+        """The oldest questions of a kind, beyond so many."""
+        wishes = [wish for wish in self.stepping if wish[1] is kind]
+        for wish in wishes[: max(0, len(wishes) - most)]:
+            self.stepping.remove(wish)
+            self._say({"id": wish[0], **told(ProtocolError("superseded", "A newer question took its place."))})
 
     def _answer(self, number: int, made: Any) -> bool:
         """Whether the question has got its answer, rather than one step further."""

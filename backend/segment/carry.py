@@ -20,7 +20,8 @@ from backend.features.neutral import Neutral
 from backend.scene import Camera, Gaussians
 from backend.segment.framed import Framed
 from backend.segment.mincut import minimum_cut
-from backend.segment.posterior import Votes, mask_votes
+from backend.segment.posterior import Votes, mask_votes, posterior
+from backend.segment.prepared import Prepared, Selection
 
 LONG_SIDE = 320  # pixels of the views a selection is carried to
 OFFERED = 3  # poses for each that is wanted: from behind, other things stand before what was selected
@@ -42,6 +43,25 @@ class Carrying:
     )
     unknown_colors: float = 1.0  # weight of their colours ...
     unknown_share: float = 0.25  # ... and of their rendered share
+
+
+def carried(
+    prepared: Prepared,
+    selection: Selection,
+    cameras: Sequence[tuple[str, Camera]],  # of the photos that may be asked
+    settings: Carrying | None = None,
+    *,
+    besides: Camera,  # the view the prompt was given in
+) -> Selection:
+    """The selection after it was drawn anew in other photos' poses: fewer gaps behind, truer rims."""
+    settings = settings or Carrying()
+    if settings.views < 1 or not selection.chosen.any():
+        return selection
+    points = prepared.scene.means[selection.chosen].astype(np.float64)
+    views = spread_views(cameras, points, OFFERED * settings.views, besides=besides)
+    known = posterior(len(prepared.scene), selection.evidence).voted
+    votes = carried_votes(prepared.scene, selection.chosen, views, settings, known)
+    return prepared.decided([*selection.evidence, *votes]) if votes else selection
 
 
 def carried_votes(

@@ -92,8 +92,11 @@ def _drawn(
 def correctable(prepared: Prepared, first: Prompted, weights: np.ndarray) -> bool:
     """Whether pictures can say more than space: of clicks on photos always, of others if what the first one is on
     stands apart. `weights` (N,) are those of the rows under it."""
-    if first.view:
-        return True
+    return bool(first.view) or clearly_apart(prepared, weights)
+
+
+def clearly_apart(prepared: Prepared, weights: np.ndarray) -> bool:
+    """Whether what a click is on, by the weights (N,) of the rows under it, stands apart in space."""
     suggested = prepared.walks.suggested([weights])
     return suggested is not None and suggested.clear
 
@@ -143,6 +146,7 @@ class Draft:
         self._done: list[_Edit] = []
         self._undone: list[_Edit] = []
         self._seeds: dict[Hashable, Seeds] = {}
+        self._told_apart: tuple[Hashable, bool] | None = None  # of the first prompt on an object
 
     @property
     def keys(self) -> tuple[Hashable, ...]:
@@ -196,6 +200,17 @@ class Draft:
         seeds = [self._seeds_of(prompt).over(len(self._inside)) for prompt in self._state.prompts if prompt.positive]
         suggested = self.prepared.walks.suggested(seeds)
         return np.zeros(0, np.int64) if suggested is None else suggested.levels
+
+    @property
+    def apart(self) -> bool:
+        """Whether the first prompt on the object is on what stands apart in space; without prompts, too."""
+        first = next((prompt for prompt in self._state.prompts if prompt.positive), None)
+        if first is None:
+            return True
+        if self._told_apart is None or self._told_apart[0] != first.key:  # a walk, as long as that of a click
+            weights = self._seeds_of(first).over(len(self._inside))
+            self._told_apart = first.key, clearly_apart(self.prepared, weights)
+        return self._told_apart[1]
 
     def undo(self) -> bool:
         """Whether there was anything to undo."""

@@ -138,6 +138,19 @@ def seed_votes(rows: np.ndarray, *, inside: bool, view: str = "") -> Votes:
     )
 
 
+def click_votes(
+    on: np.ndarray,  # (N,) float64, weights of the rows under clicks on the object
+    beside: np.ndarray,  # (N,) ... and beside it
+    *,
+    view: str = "",
+) -> list[Votes]:
+    """Rows under clicks as `seed_votes`; those under clicks of both sorts are on the heavier side."""
+    return [
+        seed_votes(np.flatnonzero((on > 0) & (beside <= on)), inside=True, view=view),
+        seed_votes(np.flatnonzero((beside > 0) & ((on == 0) | (beside > on))), inside=False, view=view),
+    ]
+
+
 def feature_votes(
     kind: str,
     seen: np.ndarray,  # (N,) bool, rows that have features

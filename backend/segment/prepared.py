@@ -18,7 +18,7 @@ from backend.segment.graph import SceneGraph, scene_graph
 from backend.segment.ground import find_ground
 from backend.segment.junk import measured
 from backend.segment.meant import Answer, Meant
-from backend.segment.posterior import UNIT, Votes, best_threshold, mask_votes, pointed_at, posterior, seed_votes
+from backend.segment.posterior import UNIT, Votes, best_threshold, click_votes, mask_votes, pointed_at, posterior
 from backend.segment.refine import Followers, Refinement, banded, walked, without_strays
 from backend.segment.region import STANDS_APART, Walks
 from segwild_addon.protocol.errors import InputError
@@ -110,10 +110,7 @@ class Prepared:
             raise InputError(
                 "nothing-there", "There is no surface where was clicked.", "Click on a part that the render shows."
             )
-        seeds = [
-            seed_votes(np.flatnonzero((on > 0) & (beside <= on)), inside=True, view=view),
-            seed_votes(np.flatnonzero((beside > 0) & ((on == 0) | (beside > on))), inside=False, view=view),
-        ]
+        seeds = click_votes(on, beside, view=view)
         region = None
         if size or (len(positive) == 1 and not len(negative)):
             region = self.walks.region(hit, negative, size=size)

@@ -14,12 +14,12 @@ import numpy as np
 
 from backend.render import Seen
 from backend.scene import Camera, Photo, Workspace
-from backend.segment.carry import OFFERED, Carrying, carried_votes, spread_views
+from backend.segment.carry import Carrying, carried
 from backend.segment.draft import Prompted, selected
 from backend.segment.framed import Framed
 from backend.segment.meant import LONG_SIDE as PICTURE_SIDE
 from backend.segment.meant import Meant
-from backend.segment.posterior import mask_votes, posterior
+from backend.segment.posterior import mask_votes
 from backend.segment.prepared import Prepared, Selection
 from backend.segment.prompts import Box, Clicks, Mask, Prompt, in_picture_pixels, shown_box, shown_clicks
 from backend.segment.seeds import Seeds, contributors, seeds_at
@@ -171,20 +171,14 @@ class Selector:
         return seeds_at(self._contributors, self._depths, self.on_picture(clicks), self.prepared.graph.spacing)
 
     def carried(self, selection: Selection) -> Selection:
-        """The selection after it was drawn anew in other photos' poses: fewer gaps behind, truer rims."""
-        if self.carrying.views < 1 or not selection.chosen.any():
-            return selection
+        """As `carry.carried`, in the poses of photos without a mask."""
         drawn = {self.photo.name, *(votes.view for votes in selection.evidence if votes.kind == "mask")}
         others = [
             (photo.name, photo.camera)
             for photo in self.workspace.used_photos()
             if photo.camera is not None and photo.name not in drawn
         ]
-        points = self.scene.means[selection.chosen].astype(np.float64)
-        views = spread_views(others, points, OFFERED * self.carrying.views, besides=self.camera)
-        known = posterior(len(self.scene), selection.evidence).voted
-        votes = carried_votes(self.scene, selection.chosen, views, self.carrying, known)
-        return self.prepared.decided([*selection.evidence, *votes]) if votes else selection
+        return carried(self.prepared, selection, others, self.carrying, besides=self.camera)
 
 
 def _extent(pixels: np.ndarray, mass: np.ndarray) -> np.ndarray:

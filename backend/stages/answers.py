@@ -35,6 +35,7 @@ from backend.stages.proposing import proposed
 from segwild_addon.protocol.errors import InputError
 from segwild_addon.protocol.questions import (
     Choose,
+    Consult,
     Cut,
     Drop,
     Grow,
@@ -76,8 +77,12 @@ class Answers:
             Revert: self.revert,
         }
 
+    def steps(self, question: Prepare | Consult) -> Iterator[Any]:
+        """The answer to a question that takes long, after None for every step but the last."""
+        return self.prepare(question) if isinstance(question, Prepare) else self.consult(question)
+
     def answer(self, question: Any) -> Any:
-        """The answer to any question but Prepare. Raises InputError for one that makes no sense."""
+        """The answer to any question but those of `steps`. Raises InputError for one that makes no sense."""
         return self._methods[type(question)](question)
 
     def prepare(self, question: Prepare) -> Iterator[Ready | None]:
@@ -136,7 +141,15 @@ class Answers:
         chosen, sizes = draft.chosen, draft.levels()
         solid = max(1, int(chosen[self.opened.prepared.walks.rows].sum()))
         near = nearest(sizes, question.size or solid) if len(sizes) else 0
-        return replace(self._answered(chosen, began), sizes=tuple(sizes.tolist()), size=near)
+        answered = self._answered(chosen, began)
+        return replace(answered, sizes=tuple(sizes.tolist()), size=near, apart=draft.apart)
+
+    def consult(self, question: Consult) -> Iterator[Chosen | None]:
+        """The draft stays what it is: it may be of newer marks by now."""
+        began = time.monotonic()
+        prompts = prompts_of(self.opened.eyes, question.marks)
+        for selection in self.opened.witnesses.consulted(question.marks, prompts):
+            yield None if selection is None else self._answered(selection.chosen, began)
 
     def junk(self, question: Junk) -> Chosen:
         """The first one of a scene waits for its measures; every other strength is a matter of milliseconds."""

@@ -13,6 +13,7 @@ from backend.segment.draft import Draft
 from backend.segment.eyes import Eyes
 from backend.segment.prepared import Prepared
 from backend.segment.selection import Selector
+from backend.segment.witnesses import Witnesses
 from backend.stages import lift
 from segwild_addon.protocol.errors import InputError
 from segwild_addon.protocol.requests import Lift
@@ -31,6 +32,7 @@ class Opened:
         self._prepared: Prepared | None = None
         self._draft: Draft | None = None
         self._eyes: Eyes | None = None
+        self._witnesses: Witnesses | None = None
         self._selectors: OrderedDict[str, Selector] = OrderedDict()
 
     @property
@@ -44,7 +46,7 @@ class Opened:
         stamp = tuple(path.stat().st_mtime_ns for path in (workspace.splats, workspace.appearance) if path.exists())
         if self._prepared is None or stamp != self._stamp:
             self._selectors.clear()
-            self._prepared = self._draft = self._eyes = None
+            self._prepared = self._draft = self._eyes = self._witnesses = None
             self._prepared, self._stamp = Prepared.of(workspace, _lifted(workspace, self.progress)), stamp
         return self._prepared
 
@@ -63,6 +65,16 @@ class Opened:
         if self._eyes is None:
             self._eyes = Eyes(prepared)
         return self._eyes
+
+    @property
+    def witnesses(self) -> Witnesses:
+        """The photos, to be asked about clicks in space; none of a scene without photos."""
+        prepared = self.prepared
+        if self._witnesses is None:
+            workspace = self.workspace
+            photos = workspace.used_photos() if (workspace.root / "photos.json").exists() else []
+            self._witnesses = Witnesses(prepared, photos)
+        return self._witnesses
 
     def selector(self, view: str) -> Selector:
         """Raises InputError for a photo that is not there."""

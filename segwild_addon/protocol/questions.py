@@ -36,6 +36,16 @@ class Choose:
 
 
 @dataclass(frozen=True)
+class Consult:
+    """Which Gaussians do the photos say that these marks mean? Nothing is kept.
+
+    Worth seconds where Chosen.apart is false. Other questions go before it, and a newer one takes its place.
+    """
+
+    marks: tuple[Mark, ...]
+
+
+@dataclass(frozen=True)
 class Junk:
     """Which Gaussians are likely junk: floaters, needles, what hangs before a camera, what no photo shows?"""
 
@@ -106,6 +116,7 @@ ANSWERS: dict[type, type] = {
     Preview: Chosen,
     Prepare: Ready,
     Choose: Chosen,
+    Consult: Chosen,
     Junk: Chosen,
     Propose: Proposed,
     Grow: Chosen,
@@ -117,4 +128,7 @@ ANSWERS: dict[type, type] = {
     Revert: Named,
 }
 QUESTIONS = tuple(ANSWERS)
+# Answered in steps, which others go between; and of how many the oldest is given up.
+STEPPING_MAX: dict[type, int] = {Prepare: 8, Consult: 1}
+IN_STEPS = tuple(STEPPING_MAX)
 CHANGES_OBJECTS = (Keep, Drop, Rename, Cut, Revert)

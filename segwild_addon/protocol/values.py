@@ -58,7 +58,7 @@ class Ready:
 
 @dataclass(frozen=True)
 class Chosen:
-    """The answer to Preview, Choose, Grow and Shrink: what would be selected; to Junk: what was found."""
+    """The answer to Preview, Choose, Consult, Grow and Shrink: what would be selected; to Junk: what was found."""
 
     count: int
     gaussians: int  # of the scene
@@ -66,6 +66,7 @@ class Chosen:
     time_secs: float
     sizes: tuple[int, ...] = ()  # to Choose: what may be asked for, ascending, from part to whole
     size: int = 0  # which of those comes nearest to what is chosen
+    apart: bool = True  # to Choose: what the first mark is on stands apart in space; else photos may know better
 
 
 @dataclass(frozen=True)

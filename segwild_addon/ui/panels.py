@@ -135,8 +135,7 @@ class SEGWILD_PT_select(_Panel):
         layout.row(align=True).prop(state, "prompt_mode", expand=True)
         if state.prompt_mode == "BRUSH":
             layout.prop(state, "brush_px")
-        if state.prompt_mode != "CLICK":
-            layout.prop(state, "through")
+        layout.prop(state, "ask_photos" if state.prompt_mode == "CLICK" else "through")
         link = work.link_of(context)
         if state.prompt_mode == "CLICK" and (link is None or not link.running):
             text(layout, context, "Clicks need the backend. Box and brush work without it.", icon="INFO")
@@ -174,6 +173,8 @@ def _draw_selection(layout: bpy.types.UILayout, context: bpy.types.Context) -> N
         text(box, context, str(refusal), icon="ERROR")
     elif selection.unknown():
         text(box, context, "What these clicks select is known when the backend runs.", icon="INFO")
+    elif selection.consulting():
+        box.label(text=f"{selection.count():,} splats, asking the photos…", icon="SORTTIME")
     else:
         count = selection.count()
         box.label(text=f"{count:,} splats", icon="CHECKMARK" if count else "INFO")

@@ -1,15 +1,13 @@
-"""Prompts of the scene (clicks, strokes) into the splats they select: asked for, highlighted, made an object.
+"""Prompts of the scene (clicks, strokes) into the splats they select: highlighted, made an object.
 
 The prompts are properties of the Blender scene, so that Blender's undo steps through them one by one. What they
-select is derived: answers are kept by the marks they belong to, and one that comes late belongs to marks that are
-no longer there.
+select is derived: an answer that comes late belongs to clicks that are no longer there.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import bpy
@@ -18,42 +16,18 @@ from bpy.app.handlers import persistent
 from mathutils import Color
 
 from .. import session
-from ..client import Answered, Status
-from ..client.backend import Backend
+from ..client import Status
 from ..client.link import Happened
 from ..data import erasing, scenes, segments
 from ..protocol.errors import InputError, SegWildError
 from ..protocol.events import SceneChanged
-from ..protocol.questions import Choose, Prepare
 from ..protocol.values import Mark
-from . import draw
+from . import answers, draw
+from .answers import Clicks, Marks
 
-KEPT = 64  # answers: a Ctrl+Z shows the former selection at once
 STROKES_KEPT = 1000
 
-Marks = tuple[Mark, ...]
-
-
-@dataclass(frozen=True)
-class _Clicks:
-    """What is asked: the marks on a scene, and how large a thing they mean; 0: what stands out."""
-
-    scene: str  # uuid
-    marks: Marks
-    size: int
-
-
-@dataclass(frozen=True, eq=False)
-class _Answer:
-    ids: np.ndarray  # (M,) int32, ascending
-    sizes: tuple[int, ...]  # from part to whole, which may be asked for
-    size: int  # the present one of them
-
-
-_answers: OrderedDict[_Clicks, _Answer] = OrderedDict()
-_refusals: dict[_Clicks, SegWildError] = {}
 _strokes: OrderedDict[int, Mapping[str, np.ndarray]] = OrderedDict()  # by number, from 1: by object uuid, ids
-_asked: list[_Clicks] = []  # at most one question is under way
 _shown: list[Any] = [None, 0]  # what is highlighted: scene uuid, rows
 
 
@@ -74,8 +48,8 @@ def marks() -> Marks:
     )
 
 
-def _clicks() -> _Clicks:
-    return _Clicks(scene_uuid(), marks(), bpy.context.scene.segwild.prompt_size)
+def _clicks() -> Clicks:
+    return Clicks(scene_uuid(), marks(), bpy.context.scene.segwild.prompt_size)
 
 
 def add_click(hit: Any, positive: bool) -> None:
@@ -124,7 +98,7 @@ def _numbered(chosen: Mapping[str, np.ndarray]) -> int:
 
 def remove(index: int) -> None:
     prompts().remove(index)
-    if not _asks(marks()):
+    if not _clicks().ask:
         bpy.context.scene.segwild.prompt_size = 0
     _changed("Select: Remove Click")
 
@@ -143,12 +117,7 @@ def _forget() -> None:
 
 def levels() -> tuple[int, tuple[int, ...]]:
     """The sizes of what the clicks may mean, from part to whole, and the place of the present one; none: unknown."""
-    clicks = _clicks()
-    for each, answer in reversed(_answers.items()):  # of the same clicks: another size has the same sizes
-        if (each.scene, each.marks) == (clicks.scene, clicks.marks) and answer.sizes:
-            size = clicks.size or answer.size
-            return min(range(len(answer.sizes)), key=lambda place: abs(answer.sizes[place] - size)), answer.sizes
-    return 0, ()
+    return answers.levels(_clicks())
 
 
 def resize(steps: int) -> bool:
@@ -179,12 +148,17 @@ def unknown() -> bool:
 
 def _unanswered() -> bool:
     clicks = _clicks()
-    return _asks(clicks.marks) and clicks not in _answers and clicks not in _refusals
+    return clicks.ask and answers.known(clicks) is None and answers.refusal(clicks) is None
+
+
+def consulting() -> bool:
+    """Whether the photos are being asked, which may change the selection."""
+    return answers.consulting(_clicks())
 
 
 def refusal() -> SegWildError | None:
     """Why the present clicks select nothing."""
-    return _refusals.get(_clicks())
+    return answers.refusal(_clicks())
 
 
 def chosen() -> dict[str, np.ndarray]:
@@ -197,7 +171,7 @@ def chosen() -> dict[str, np.ndarray]:
     if collection is None:
         return {}
     holders = {each.holder for each in prompts() if not each.stroke and each.positive}
-    answer = _answers.get(_clicks())
+    answer = answers.known(_clicks())
     found = segments.spread(collection, np.zeros(0, np.int32) if answer is None else answer.ids, holders)
     there = {ob.segwild.uuid for ob in scenes.splat_objects(collection)}
     for each in prompts():
@@ -267,8 +241,9 @@ def new_color(collection: bpy.types.Collection) -> tuple[float, float, float]:
 def refresh() -> None:
     """Bring the highlight up to the prompts, and ask for what is not known."""
     uuid = scene_uuid()
-    if _unanswered() and not _asked:
-        _ask(_clicks())
+    clicks, link = _clicks(), _link()
+    if clicks.ask and link is not None:
+        answers.settle(link, clicks, refresh, photos=bpy.context.window_manager.segwild.ask_photos)
     if _shown[0] is not None and _shown[0] != uuid:
         draw.highlight(_shown[0], None)
     if not len(prompts()):
@@ -282,10 +257,6 @@ def refresh() -> None:
     session.redraw_views()  # the markers
 
 
-def _asks(wanted: Marks) -> bool:
-    return any(mark.positive for mark in wanted)
-
-
 def _link() -> Any:
     """The running backend of the scene; None if there is none."""
     collection = scenes.find(scene_uuid())
@@ -293,40 +264,11 @@ def _link() -> Any:
     return found if found is not None and found.running else None
 
 
-def _ask(clicks: _Clicks) -> None:
-    link = _link()
-    if link is None:
-        return
-    _asked.append(clicks)
-
-    def answered(answer: Answered) -> None:
-        _asked.clear()
-        if answer.error is not None:
-            _refusals.clear()
-            _refusals[clicks] = answer.error
-        else:
-            _answers[clicks] = answer.value
-            while len(_answers) > KEPT:
-                _answers.popitem(last=False)
-            prepare(clicks.marks)
-        refresh()  # asks again if the clicks are others by now
-
-    link.later(answered, _chosen, clicks)
-    session.wake()
-
-
-def prepare(answered: Marks = ()) -> None:
-    """Have the backend get ready, so that the first click, or the next one after these, does not wait."""
+def prepare() -> None:
+    """Have the backend get ready, so that the first click does not wait."""
     link = _link()
     if link is not None:
-        link.ask(Prepare(marks=answered), lambda _answered: None)
-
-
-def _chosen(backend: Backend, clicks: _Clicks) -> _Answer:
-    """Runs in a thread."""
-    answer = backend.ask(Choose(clicks.marks, clicks.size))
-    bits = np.unpackbits(backend.array(answer.rows), bitorder="little")
-    return _Answer(np.flatnonzero(bits).astype(np.int32) + 1, answer.sizes, answer.size)
+        answers.prepare(link)
 
 
 @persistent
@@ -336,8 +278,7 @@ def _after_undo(*_: Any) -> None:
 
 @persistent
 def _after_load(*_: Any) -> None:
-    _answers.clear()
-    _refusals.clear()
+    answers.forget()
     _strokes.clear()
     _shown[:] = None, 0
     for scene in bpy.data.scenes:  # strokes of another session mean nothing
@@ -350,10 +291,10 @@ def _after_load(*_: Any) -> None:
 def _heard(link: Any, item: Any) -> None:
     """A backend that runs (again) is asked what it could not answer."""
     if isinstance(item, Status) and item.state == "running":
-        _refusals.clear()
+        answers.forget_refusals()
         refresh()
     elif isinstance(item, Happened) and isinstance(item.event, SceneChanged) and item.event.what == "gaussians":
-        _answers.clear()
+        answers.forget()
 
 
 def register() -> None:
@@ -368,8 +309,6 @@ def unregister() -> None:
     bpy.app.handlers.load_post.remove(_after_load)
     bpy.app.handlers.redo_post.remove(_after_undo)
     bpy.app.handlers.undo_post.remove(_after_undo)
-    _answers.clear()
-    _refusals.clear()
+    answers.forget()
     _strokes.clear()
-    _asked.clear()
     _shown[:] = None, 0

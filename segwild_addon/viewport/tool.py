@@ -25,8 +25,7 @@ class SegwildSelectTool(bpy.types.WorkSpaceTool):
         layout.prop(state, "prompt_mode", expand=True)
         if state.prompt_mode == "BRUSH":
             layout.prop(state, "brush_px")
-        if state.prompt_mode != "CLICK":
-            layout.prop(state, "through")
+        layout.prop(state, "ask_photos" if state.prompt_mode == "CLICK" else "through")
 
 
 def register() -> None:

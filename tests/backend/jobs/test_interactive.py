@@ -20,7 +20,7 @@ from backend.jobs import interactive
 from backend.progress import Progress
 from segwild_addon.protocol import codec
 from segwild_addon.protocol.errors import ResourceError
-from segwild_addon.protocol.questions import Choose, Prepare
+from segwild_addon.protocol.questions import STEPPING_MAX, Choose, Consult, Prepare
 from segwild_addon.protocol.values import Mark, Ready
 
 READY = {"gaussians": 5, "time_secs": 1.0}
@@ -49,7 +49,7 @@ class _Scene:
     def __init__(self, lines: _Lines) -> None:
         self.lines = lines
 
-    def prepare(self, question: Prepare) -> Iterator[Ready | None]:
+    def steps(self, question: Prepare) -> Iterator[Ready | None]:
         yield None
         self.lines.put(json.dumps({"id": 9, "question": codec.to_wire(CLICK)}))
         yield None
@@ -86,7 +86,7 @@ class _Lifting:
         self.asked.clear()
         self.progress.advance()
 
-    def prepare(self, question: Prepare) -> Iterator[Ready | None]:
+    def steps(self, question: Prepare) -> Iterator[Ready | None]:
         self._work()
         yield Ready(**READY)
 
@@ -115,12 +115,25 @@ def test_preparations_that_come_during_one_are_given_up_the_oldest_first(monkeyp
     monkeypatch.setattr(interactive, "HEARD_SECS", 0.0)
     lines, out = _Lines(), io.StringIO()
     lines.put(json.dumps({"id": 0, "question": codec.to_wire(Prepare())}))
-    newer = [(number, Prepare()) for number in range(1, interactive.PREPARING_MAX + 1)]
+    newer = [(number, Prepare()) for number in range(1, STEPPING_MAX[Prepare] + 1)]
     with pytest.raises(Done):
         interactive._Desk(lambda progress: _Lifting(lines, newer, progress), lines, out).work()
     ends = [(number, word) for number, word in said(out) if word != "taken"]
     assert ends[:2] == [(0, "error"), (0, "answer")]  # nobody listens to the second
-    assert ends[2:] == [(number, "answer") for number in range(interactive.PREPARING_MAX, 0, -1)]
+    assert ends[2:] == [(number, "answer") for number in range(STEPPING_MAX[Prepare], 0, -1)]
+
+
+def test_a_consultation_takes_the_place_of_the_one_before_it_and_not_of_preparations() -> None:
+    lines, out = _Lines(), io.StringIO()
+    for number, question in enumerate((Prepare(), Consult(CLICK.marks), Consult(CLICK.marks * 2))):
+        lines.put(json.dumps({"id": number, "question": codec.to_wire(question)}))
+    with pytest.raises(Done):
+        interactive._Desk(lambda progress: _Lifting(lines, [], progress), lines, out).work()
+    assert [(number, word) for number, word in said(out) if word != "taken"] == [
+        (1, "error"),
+        (2, "answer"),
+        (0, "answer"),
+    ]
 
 
 class _Slow:

@@ -20,7 +20,19 @@ from backend.segment.shaping import grown, shrunk
 from backend.stages import answers as stage
 from backend.stages.answers import Answers, rows_of
 from segwild_addon.protocol.errors import InputError
-from segwild_addon.protocol.questions import Choose, Cut, Grow, Junk, Keep, Prepare, Preview, Propose, Revert, Shrink
+from segwild_addon.protocol.questions import (
+    Choose,
+    Consult,
+    Cut,
+    Grow,
+    Junk,
+    Keep,
+    Prepare,
+    Preview,
+    Propose,
+    Revert,
+    Shrink,
+)
 from segwild_addon.protocol.values import ArrayRef, Mark
 
 ON_RED = Mark((-0.45, -0.27, 0.28), (-0.6, -2.5, 0.5), 0.01)
@@ -46,6 +58,23 @@ def test_what_marks_choose_is_what_is_kept(blobs, photos: bool) -> None:
     item = objects.find(blobs.workspace, "frog")
     assert np.array_equal(item.rows, rows)
     assert {votes.kind for votes in objects.evidence(blobs.workspace, item)} == {"region", "seed"}
+
+
+def test_photos_are_consulted_and_the_draft_stays(blobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = Answers(blobs.workspace.root)
+    assert answers.answer(Choose((ON_RED,))).apart
+    monkeypatch.setattr("backend.segment.region.STANDS_APART", 0.0)
+    other = replace(ON_RED, pixel=0.011)
+    assert not answers.answer(Choose((other,))).apart
+    *steps, heard = answers.steps(Consult((ON_RED,)))
+    assert len(steps) > 2
+    assert set(steps) == {None}
+    assert blobs.iou(opened(blobs, heard.rows), blobs.red) > 0.9
+    assert answers.opened.draft.keys == (other,)
+    (blobs.workspace.root / "photos.json").unlink()
+    alone = Answers(blobs.workspace.root)
+    in_space = alone.answer(Choose((ON_RED,)))
+    assert np.array_equal(opened(blobs, list(alone.steps(Consult((ON_RED,))))[-1].rows), opened(blobs, in_space.rows))
 
 
 def test_marks_choose_a_part_or_the_whole(blobs) -> None:

@@ -45,6 +45,8 @@ class FakeBackend:
         self.workspace, self.token = workspace, token
         self.fault: str | None = None
         self.fault_path = "/"
+        self.apart = True  # what clicks are on
+        self.refused: dict[str, str] = {}  # codes by kinds of questions
         self.asked: list[tuple[str, str, str]] = []  # method, path, range
         self.questions: list[dict[str, Any]] = []
         self.events: list[dict[str, Any]] = []
@@ -225,6 +227,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _ask(self, body: dict[str, Any]) -> dict[str, Any]:
         self.fake.questions.append(dict(body))
+        if body.get("kind") in self.fake.refused:
+            raise _Refused(409, self.fake.refused[body["kind"]], "It is not answered.")
         match body.pop("kind", None):
             case "Prepare":
                 self._photo(body.get("view", ""))
@@ -237,6 +241,9 @@ class _Handler(BaseHTTPRequestHandler):
             case "Choose":
                 self._marks(body.get("marks", []))
                 return self._sized(body.get("size", 0))
+            case "Consult":
+                self._marks(body.get("marks", []))
+                return self._chosen([0b110])
             case "Junk":
                 return self._junk(body.get("strength", 0.5))
             case "Propose":
@@ -329,7 +336,7 @@ class _Handler(BaseHTTPRequestHandler):
         if size < 0:
             raise _Refused(422, "bad-option", f"The size is {size}.")
         near = min(SIZES, key=lambda each: abs(each - (size or 2)))
-        return self._chosen([SIZES[near]]) | {"sizes": list(SIZES), "size": near}
+        return self._chosen([SIZES[near]]) | {"sizes": list(SIZES), "size": near, "apart": self.fake.apart}
 
     def _junk(self, strength: float) -> dict[str, Any]:
         """Row 0 at most strengths; rows 0 to 2 from 0.75 on, none below 0.25."""

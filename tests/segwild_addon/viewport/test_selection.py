@@ -173,6 +173,68 @@ def test_the_panel_s_buttons_turn_it_too(clicking: SimpleNamespace, blender: Any
     assert blender.context.scene.segwild.prompt_size == 0
 
 
+def consulted(clicking: SimpleNamespace) -> int:
+    return sum(each["kind"] == "Consult" for each in clicking.fake.questions)
+
+
+def test_where_nothing_stands_apart_the_photos_have_the_last_word(clicking: SimpleNamespace, blender: Any) -> None:
+    selection = clicking.selection
+    clicking.connect()
+    clicking.fake.apart = False
+    clicking.click(1.0)
+    clicking.until(selection.consulting)
+    assert not selection.waiting()  # what space says can be used meanwhile
+    assert clicking.shown[-1] == [1, 3]
+    clicking.until(lambda: not selection.consulting())
+    assert clicking.shown[-1] == [2, 3]
+    assert selection.levels() == (1, (1, 2, 4))
+    assert selection.resize(1)  # by hand: nobody else is asked
+    clicking.until(lambda: not selection.waiting())
+    assert clicking.shown[-1] == [1, 2, 3, 4]
+    clicking.click(2.0)
+    clicking.until(lambda: not selection.waiting())
+    selection.remove(1)
+    assert consulted(clicking) == 1
+    blender.context.scene.segwild.prompt_size = 0
+    selection.refresh()
+    assert clicking.shown[-1] == [2, 3]  # known
+    assert consulted(clicking) == 1
+
+
+def test_photos_are_asked_only_if_wanted_and_where_they_help(clicking: SimpleNamespace, blender: Any) -> None:
+    selection, state = clicking.selection, blender.context.window_manager.segwild
+    clicking.connect()
+    clicking.click(1.0)
+    clicking.until(lambda: not selection.waiting())
+    assert not selection.consulting()
+    clicking.fake.apart = state.ask_photos = False
+    clicking.click(2.0)
+    clicking.until(lambda: not selection.waiting())
+    assert not selection.consulting()
+    assert consulted(clicking) == 0
+    state.ask_photos = True  # now, then
+    clicking.until(lambda: clicking.shown[-1] == [2, 3])
+    assert consulted(clicking) == 1
+
+
+@pytest.mark.parametrize(("code", "again"), [("unexpected", 0), ("superseded", 1)])
+def test_where_photos_do_not_answer_space_has(clicking: SimpleNamespace, code: str, again: int) -> None:
+    selection = clicking.selection
+    clicking.connect()
+    clicking.fake.apart = False
+    clicking.fake.refused["Consult"] = code
+    clicking.click(1.0)
+    clicking.click(2.0)
+    clicking.until(lambda: not selection.waiting() and not selection.consulting() and consulted(clicking))
+    assert clicking.shown[-1] == [1, 3]
+    clicking.fake.refused.clear()
+    asked = consulted(clicking)
+    selection.add_stroke(clicking.scene.segwild.uuid, {}, True)  # the same clicks
+    clicking.until(lambda: not selection.consulting())
+    assert consulted(clicking) == asked + again
+    assert clicking.shown[-1] == ([2, 3] if again else [1, 3])
+
+
 def test_a_late_answer_does_not_speak_for_other_clicks(clicking: SimpleNamespace) -> None:
     clicking.connect()
     clicking.fake.fault, clicking.fake.fault_path = "hang", "/v1/ask"

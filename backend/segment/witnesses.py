@@ -1,0 +1,102 @@
+"""Marks into what several photos say about them: where nothing stands apart in space, one view is easily mistaken.
+
+The photos that show the mark somebody began with are asked, those first that look at it as the person did. Each one's
+picture answers by itself, of the marks it shows, and their masks vote together.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from backend.scene import Camera, Photo
+from backend.segment.carry import carried
+from backend.segment.draft import Prompted, selected
+from backend.segment.meant import LONG_SIDE, Click, Meant
+from backend.segment.posterior import Votes, click_votes, mask_votes
+from backend.segment.prepared import Prepared, Selection
+from segwild_addon.protocol.values import Mark
+
+ASKED = 8  # more: one mistaken photo says less, more time
+LOOKED_AT = 14  # photos that may turn out to show something else there
+HELD = 16  # pictures, of tens of megabytes each
+_FURTHER = 0.7  # confidence of all but the one that looks most like the person
+_FARTHER = 0.1  # of a cosine: what being e times as far away counts
+
+
+class Witnesses:
+    """The photos of a scene, and the pictures of those that were asked last."""
+
+    def __init__(self, prepared: Prepared, photos: Sequence[Photo]) -> None:
+        """Photos without a camera show nothing."""
+        self.prepared = prepared
+        self.cameras = {photo.name: photo.camera for photo in photos if photo.camera is not None}
+        self._held: OrderedDict[str, Meant] = OrderedDict()
+
+    def consulted(self, marks: Sequence[Mark], prompts: Sequence[Prompted]) -> Iterator[Selection | None]:
+        """What the marks mean, after None for each photo that was asked; `prompts` are those of the marks.
+
+        If no photo shows the first positive one and knows an answer, it is what space says. Deterministic. Raises
+        InputError if there is no surface under any positive mark.
+        """
+        first = next(place for place, mark in enumerate(marks) if mark.positive)
+        seeds = [prompt.seeds().over(len(self.prepared.scene)) for prompt in prompts]
+        votes: list[Votes] = []
+        asked: list[str] = []
+        for name in self._facing(marks[first])[:LOOKED_AT]:
+            picture = self._picture(name)
+            places = [prompt.place(picture) for prompt in prompts]
+            if places[first] is not None:
+                clicks = [
+                    Click(*place, prompt.positive, weights)
+                    for place, prompt, weights in zip(places, prompts, seeds, strict=True)
+                    if place is not None
+                ]
+                answer = picture.answer(clicks)
+                if answer is not None:
+                    confidence = _FURTHER if asked else 1.0
+                    votes.append(
+                        mask_votes(picture.seen, answer.mask, view=name, framed=picture.framed, confidence=confidence)
+                    )
+                    asked.append(name)
+            yield None
+            if len(asked) == ASKED:
+                break
+        if not votes:
+            yield selected(self.prepared, prompts)
+            return
+        signs = np.array([prompt.positive for prompt in prompts])
+        on, beside = (np.array(seeds)[signs == side].sum(0) for side in (True, False))
+        selection = self.prepared.decided([*votes, *click_votes(on, beside)])
+        yield None
+        others = [(name, camera) for name, camera in self.cameras.items() if name not in asked]
+        yield carried(self.prepared, selection, others, besides=self.cameras[asked[0]])
+
+    def _facing(self, mark: Mark) -> list[str]:
+        """Photos that have the mark in their frame, those first that look at it as its eye does."""
+        position, eye = np.array(mark.position), np.array(mark.eye)
+        direction, distance = _towards(eye, position)
+        likeness = {}
+        for name, camera in self.cameras.items():
+            pixels, depths = camera.project(position[None])
+            if depths[0] > 0 and (pixels[0] >= 0).all() and (pixels[0] < (camera.width, camera.height)).all():
+                own, away = _towards(camera.centre, position)
+                likeness[name] = float(own @ direction) - _FARTHER * abs(np.log(away / distance))
+        return sorted(likeness, key=lambda name: (-likeness[name], name))
+
+    def _picture(self, name: str) -> Meant:
+        if name not in self._held:
+            camera: Camera = self.cameras[name].fitted(LONG_SIDE)
+            self._held[name] = Meant(self.prepared.scene, self.prepared.walks, camera)
+            while len(self._held) > HELD:
+                self._held.popitem(last=False)
+        self._held.move_to_end(name)
+        return self._held[name]
+
+
+def _towards(start: np.ndarray, end: np.ndarray) -> tuple[np.ndarray, float]:
+    """The direction (3,) and the distance from one point to another."""
+    distance = max(float(np.linalg.norm(end - start)), 1e-9)
+    return (end - start) / distance, distance
