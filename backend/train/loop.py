@@ -27,6 +27,7 @@ from backend.train.backdrop import coarse_sky
 from backend.train.checkpoint import Checkpoint, identity
 from backend.train.config import Adaptive, TrainConfig
 from backend.train.course import Course
+from backend.train.dropout import thinned
 from backend.train.initial import initial
 from backend.train.losses import photometric, regularisation
 from backend.train.parameters import Parameters
@@ -186,11 +187,14 @@ class Training:
         def held(name: str) -> Tensor:
             return rows[name].detach() if colors_only else rows[name]
 
+        logits, share = held("opacity_logits"), self.config.dropout * fraction
+        if share > 0 and not colors_only:
+            logits = thinned(logits, share, seed=self.config.seed, step=self.step)
         rendered = rasterize(
             means=held("means"),
             quats=held("quats"),
             log_scales=held("log_scales"),
-            opacity_logits=held("opacity_logits"),
+            opacity_logits=logits,
             sh0=rows["sh0"],
             shN=rows["shN"],
             view=camera,

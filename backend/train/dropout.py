@@ -1,0 +1,25 @@
+"""Rows left out of single steps, so that none can know a photo by heart.
+
+DropGaussian (Park, Ryu and Kim, CVPR 2025): of the rows, a share that grows with the steps is left out of a step, drawn
+anew each time, and the others are so much more opaque. What stands behind and beside has to explain the photo, too.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+_LEFT_OUT = -20.0  # logit
+_OPACITY_MOST = 0.995  # of a row that stands in for others
+
+
+def thinned(opacity_logits: Tensor, share: float, *, seed: int, step: int) -> Tensor:
+    """(N,) logits with about `share` of them at nothing, and the others' opacities 1/(1 − share) times as large.
+
+    The same rows on every device. Differentiable; rows that are left out get no gradient.
+    """
+    drawn = np.random.default_rng((seed, 3, step)).random(len(opacity_logits), np.float32)
+    kept = torch.from_numpy(drawn >= share).to(opacity_logits.device)
+    opacities = (torch.sigmoid(opacity_logits) / (1 - share)).clamp(max=_OPACITY_MOST)
+    return torch.where(kept, torch.logit(opacities), torch.full_like(opacity_logits, _LEFT_OUT))
