@@ -34,6 +34,7 @@ from backend.segment.marks import prompts_of
 from backend.segment.prepared import Prepared
 from backend.segment.prompts import parsed_clicks
 from backend.segment.selection import Selector
+from backend.segment.witnesses import Witnesses
 from segwild_addon.protocol.values import Mark
 
 ROOT = Path(__file__).parents[1]
@@ -94,6 +95,10 @@ def measured(root: Path, photo: str, click: tuple[float, float] | None, count: i
     places = iter([x + step / 4 for step in range(1, REPEATS + 1)])
     _timed(times, "click", lambda: next(drafts).become(_clicks(selector, (next(places), y, "+"))), REPEATS)
     _timed(times, "mark", lambda: next(drafts).become(prompts_of(Eyes(prepared), [mark])), REPEATS)
+    witnesses = Witnesses(prepared, workspace.used_photos())
+    moved = iter([[replace(mark, pixel=mark.pixel * share)] for share in (1, 0.99, 0.98)])
+    for name, repeats in (("ask the photos", 1), ("ask them again", 2)):
+        _timed(times, name, lambda: _consulted(witnesses, next(moved)), repeats)
     two = _clicks(selector, (x, y, "+"), (x / 2, y, "-"))
     draft = next(drafts)
     draft.become(two[:1])
@@ -113,6 +118,11 @@ def measured(root: Path, photo: str, click: tuple[float, float] | None, count: i
 
 def _clicks(selector: Selector, *clicks: tuple[float, float, str]) -> list[Any]:
     return selector.prompts(parsed_clicks([f"{x},{y},{sign}" for x, y, sign in clicks], selector.photo))
+
+
+def _consulted(witnesses: Witnesses, marks: list[Mark]) -> None:
+    for _ in witnesses.consulted(marks, prompts_of(Eyes(witnesses.prepared), marks)):
+        pass
 
 
 def _timed(times: dict[str, float], name: str, act: Callable[[], Any], repeats: int = 1) -> Any:

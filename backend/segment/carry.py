@@ -7,7 +7,7 @@ at another pose says where the object is; colours near its rim say where it ends
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,14 +54,30 @@ def carried(
     besides: Camera,  # the view the prompt was given in
 ) -> Selection:
     """The selection after it was drawn anew in other photos' poses: fewer gaps behind, truer rims."""
+    *_, found = carrying(prepared, selection, cameras, settings, besides=besides)
+    assert found is not None  # the last one
+    return found
+
+
+def carrying(
+    prepared: Prepared,
+    selection: Selection,
+    cameras: Sequence[tuple[str, Camera]],
+    settings: Carrying | None = None,
+    *,
+    besides: Camera,
+) -> Iterator[Selection | None]:
+    """As `carried`, after None for each photo that was looked at."""
     settings = settings or Carrying()
-    if settings.views < 1 or not selection.chosen.any():
-        return selection
-    points = prepared.scene.means[selection.chosen].astype(np.float64)
-    views = spread_views(cameras, points, OFFERED * settings.views, besides=besides)
-    known = posterior(len(prepared.scene), selection.evidence).voted
-    votes = carried_votes(prepared.scene, selection.chosen, views, settings, known)
-    return prepared.decided([*selection.evidence, *votes]) if votes else selection
+    votes: list[Votes] = []
+    if settings.views > 0 and selection.chosen.any():
+        points = prepared.scene.means[selection.chosen].astype(np.float64)
+        views = spread_views(cameras, points, OFFERED * settings.views, besides=besides)
+        known = posterior(len(prepared.scene), selection.evidence).voted
+        for vote in carried_votes(prepared.scene, selection.chosen, views, settings, known):
+            votes += [vote] if vote is not None else []
+            yield None
+    yield prepared.decided([*selection.evidence, *votes]) if votes else selection
 
 
 def carried_votes(
@@ -70,31 +86,29 @@ def carried_votes(
     cameras: Sequence[tuple[str, Camera]],  # photos to carry to, their poses, the most wanted first
     settings: Carrying,
     known: np.ndarray | None = None,  # (N,) bool, rows that the prompt itself spoke about; None: all
-) -> list[Votes]:
-    """One vote per photo that shows enough of the selection, of at most `settings.views`; deterministic."""
-    votes: list[Votes] = []
+) -> Iterator[Votes | None]:
+    """A vote of each photo that shows enough of the selection, at most `settings.views`, and None of others."""
+    count = 0
     known = np.ones(len(chosen), bool) if known is None else known
     channels = np.stack([chosen, known], 1).astype(np.float32)
     for name, camera in cameras:
-        if len(votes) == settings.views:
-            break
+        if count == settings.views:
+            return
         view = Neutral(scene, camera.fitted(LONG_SIDE))
         share, heard = np.moveaxis(view.seen.render_channels(channels), -1, 0)
-        if (share > 0.5).sum() < settings.least_px:
+        mask = redrawn(view.picture, share, settings, heard) if (share > 0.5).sum() >= settings.least_px else None
+        if mask is None or mask.sum() < settings.least_px:
+            yield None
             continue
-        mask = redrawn(view.picture, share, settings, heard)
-        if mask.sum() >= settings.least_px:
-            votes.append(
-                mask_votes(
-                    view.seen,
-                    mask,
-                    view=name,
-                    kind="carried",
-                    confidence=settings.confidence,
-                    framed=Framed(scene.means, view.camera),
-                )
-            )
-    return votes
+        count += 1
+        yield mask_votes(
+            view.seen,
+            mask,
+            view=name,
+            kind="carried",
+            confidence=settings.confidence,
+            framed=Framed(scene.means, view.camera),
+        )
 
 
 def spread_views(

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from backend.scene import Camera, Photo
-from backend.segment.carry import carried
+from backend.segment.carry import carrying
 from backend.segment.draft import Prompted, selected
 from backend.segment.meant import LONG_SIDE, Click, Meant
 from backend.segment.posterior import Votes, click_votes, mask_votes
@@ -21,13 +21,14 @@ from segwild_addon.protocol.values import Mark
 
 ASKED = 8  # more: one mistaken photo says less, more time
 LOOKED_AT = 14  # photos that may turn out to show something else there
-HELD = 16  # pictures, of tens of megabytes each
+HELD, HELD_BYTES = 16, 512 << 20  # pictures, of which each takes about
+ROW_BYTES = 100  # for every Gaussian of the scene
 _FURTHER = 0.7  # confidence of all but the one that looks most like the person
 _FARTHER = 0.1  # of a cosine: what being e times as far away counts
 
 
 class Witnesses:
-    """The photos of a scene, and the pictures of those that were asked last."""
+    """The photos of a scene, and the pictures of those that were asked last, as far as there is room."""
 
     def __init__(self, prepared: Prepared, photos: Sequence[Photo]) -> None:
         """Photos without a camera show nothing."""
@@ -72,7 +73,7 @@ class Witnesses:
         selection = self.prepared.decided([*votes, *click_votes(on, beside)])
         yield None
         others = [(name, camera) for name, camera in self.cameras.items() if name not in asked]
-        yield carried(self.prepared, selection, others, besides=self.cameras[asked[0]])
+        yield from carrying(self.prepared, selection, others, besides=self.cameras[asked[0]])
 
     def _facing(self, mark: Mark) -> list[str]:
         """Photos that have the mark in their frame, those first that look at it as its eye does."""
@@ -90,7 +91,8 @@ class Witnesses:
         if name not in self._held:
             camera: Camera = self.cameras[name].fitted(LONG_SIDE)
             self._held[name] = Meant(self.prepared.scene, self.prepared.walks, camera)
-            while len(self._held) > HELD:
+            room = int(np.clip(HELD_BYTES // (ROW_BYTES * max(len(self.prepared.scene), 1)), 1, HELD))
+            while len(self._held) > room:
                 self._held.popitem(last=False)
         self._held.move_to_end(name)
         return self._held[name]
