@@ -10,8 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+BY_HEART = 400  # visits of each photo by which it would be known
 _LEFT_OUT = -20.0  # logit
 _OPACITY_MOST = 0.995  # of a row that stands in for others
+
+
+def share_left_out(rate: float, *, step: int, steps: int, photos: int) -> float:
+    """Grows evenly; to the rate where each photo is visited `BY_HEART` times, to less in proportion to its visits."""
+    return rate * min(1.0, steps / (BY_HEART * photos)) * step / steps
 
 
 def thinned(opacity_logits: Tensor, share: float, *, seed: int, step: int) -> Tensor:

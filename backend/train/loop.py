@@ -27,7 +27,7 @@ from backend.train.backdrop import coarse_sky
 from backend.train.checkpoint import Checkpoint, identity
 from backend.train.config import Adaptive, TrainConfig
 from backend.train.course import Course
-from backend.train.dropout import thinned
+from backend.train.dropout import share_left_out, thinned
 from backend.train.initial import initial
 from backend.train.losses import photometric, regularisation
 from backend.train.parameters import Parameters
@@ -187,9 +187,10 @@ class Training:
         def held(name: str) -> Tensor:
             return rows[name].detach() if colors_only else rows[name]
 
-        logits, share = held("opacity_logits"), self.config.dropout * fraction
+        config, logits = self.config, held("opacity_logits")
+        share = share_left_out(config.dropout, step=self.step, steps=config.steps, photos=len(self.photos))
         if share > 0 and not colors_only:
-            logits = thinned(logits, share, seed=self.config.seed, step=self.step)
+            logits = thinned(logits, share, seed=config.seed, step=self.step)
         rendered = rasterize(
             means=held("means"),
             quats=held("quats"),

@@ -11,8 +11,8 @@ from pretend_device import AWAY, PretendDevice
 
 from backend.progress import Quiet
 from backend.stages import train
-from backend.train import loop
-from backend.train.dropout import thinned
+from backend.train import dropout, loop
+from backend.train.dropout import share_left_out, thinned
 from tests.backend.train.test_loop import short, workspace
 
 
@@ -28,6 +28,14 @@ def test_a_share_is_left_out_and_the_rest_is_as_much_more_opaque() -> None:
     opacities.sum().backward()
     assert not logits.grad[left_out].any()
     assert (logits.grad[~left_out] > 0).all()
+
+
+def test_few_visits_leave_less_out() -> None:
+    often = share_left_out(0.2, step=2000, steps=4000, photos=10)
+    assert often == pytest.approx(0.1)
+    assert share_left_out(0.2, step=2000, steps=4000, photos=3) == often
+    assert share_left_out(0.2, step=2000, steps=4000, photos=40) == pytest.approx(often / 4)
+    assert share_left_out(0.2, step=0, steps=4000, photos=10) == 0
 
 
 def test_opaque_rows_stay_within_one() -> None:
@@ -63,6 +71,7 @@ def test_a_training_leaves_more_and_more_out_and_neutral_steps_nothing(
         return thinned(logits, share, seed=seed, step=step)
 
     monkeypatch.setattr(loop, "thinned", noted)
+    monkeypatch.setattr(dropout, "BY_HEART", 12)  # five photos, sixty steps
     train.run(short(workspace=workspace(tmp_path / "w").root), Quiet())
     assert list(shares.values()) == sorted(shares.values())
     assert max(shares.values()) == pytest.approx(0.2, abs=0.01)
