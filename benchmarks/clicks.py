@@ -109,7 +109,10 @@ def clicked(
                 draft.become(prompts_of(eyes, marks_of(selector, clicks)), draft.size)
                 if sized and len(points) == 1:
                     _turned(draft, lambda rows: metrics.iou(viewed.shown(rows, reference), mask) or 0.0)
-                selection = draft.selection() if photos is None or draft.apart else _consulted(photos, draft)
+                if photos is None or draft.size or draft.apart:
+                    selection = draft.selection()
+                else:
+                    selection = _consulted(photos, draft)
             else:
                 selection = selector.select(clicks) if features is None else looking_alike(selector, clicks, features)
         except InputError:  # nothing is there: the picture stays as it is

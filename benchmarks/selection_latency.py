@@ -96,7 +96,8 @@ def measured(root: Path, photo: str, click: tuple[float, float] | None, count: i
     _timed(times, "click", lambda: next(drafts).become(_clicks(selector, (next(places), y, "+"))), REPEATS)
     _timed(times, "mark", lambda: next(drafts).become(prompts_of(Eyes(prepared), [mark])), REPEATS)
     witnesses = Witnesses(prepared, workspace.used_photos())
-    moved = iter([[replace(mark, pixel=mark.pixel * share)] for share in (1, 0.99, 0.98)])
+    beside = mark.pixel / 4 * np.cross(selector.camera.forward, (0.0, 0.0, 1.0))
+    moved = iter([[replace(mark, position=tuple((position + step * beside).tolist()))] for step in range(3)])
     for name, repeats in (("ask the photos", 1), ("ask them again", 2)):
         _timed(times, name, lambda: _consulted(witnesses, next(moved)), repeats)
     two = _clicks(selector, (x, y, "+"), (x / 2, y, "-"))

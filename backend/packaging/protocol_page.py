@@ -39,7 +39,7 @@ ROUTES = {
     ("POST", "/v1/stop"): "End the service; a running job waits for the next one.",
 }
 STATUS = {
-    "400": "`ProtocolError`: not a message, or not one of these",
+    "400": "`ProtocolError`: not a message, or not one of these; or a newer question took its place (`superseded`)",
     "401, 403, 413, 415, 421": "`ProtocolError`: token, origin, size, type or host refused",
     "404": "`InputError`: no such job or array",
     "422": "`InputError`, `SetupError`: the request is well formed and cannot be done",
@@ -74,7 +74,7 @@ def page() -> str:
     parts.append("## Errors\n\n" + _table(("error", "is"), [(f"`{k.__name__}`", _first(k)) for k in kinds]))
     parts.append("## Events\n\nWhat the stream tells. Each comes as `Numbered`.\n")
     parts += [_section(kind) for kind in (events.Numbered, *events.EVENTS)]
-    parts.append("## Questions\n\nAnswered at once, by `POST /v1/ask`.\n")
+    parts.append("## Questions\n\nAsked by `POST /v1/ask`; most are answered at once.\n")
     parts += [_section(kind) for kind in questions.QUESTIONS]
     parts.append("## Jobs\n\nSubmitted by verb; the workspace may be left out.\n")
     parts.append(_section(requests.Submit))

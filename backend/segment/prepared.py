@@ -104,12 +104,8 @@ class Prepared:
         a `size` is given: a number of solid rows, as `Walks.region` takes it. Raises InputError if there is no solid
         row under any positive one.
         """
-        on, beside = (np.sum(side, 0) if len(side) else np.zeros(len(self.scene)) for side in (positive, negative))
+        on, beside = self.under(positive, negative)
         hit = [np.where(beside > on, 0, seeds) for seeds in positive]
-        if not any(seeds[self.walks.rows].sum() > 0 for seeds in hit):
-            raise InputError(
-                "nothing-there", "There is no surface where was clicked.", "Click on a part that the render shows."
-            )
         seeds = click_votes(on, beside, view=view)
         region = None
         if size or (len(positive) == 1 and not len(negative)):
@@ -126,6 +122,19 @@ class Prepared:
         region = region or self.walks.region(hit, negative)
         assert region is not None  # a solid row was hit
         return self.decided([self.region_votes(region.rows, view=view), *seeds])
+
+    def under(self, positive: Sequence[np.ndarray], negative: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """(N,) and (N,) float64: the weights of the rows under clicks on the object, and of those beside it.
+
+        Raises InputError if there is no solid row under any positive one.
+        """
+        on, beside = (np.sum(side, 0) if len(side) else np.zeros(len(self.scene)) for side in (positive, negative))
+        solid = self.walks.rows
+        if not any(np.where(beside > on, 0, seeds)[solid].sum() > 0 for seeds in positive):
+            raise InputError(
+                "nothing-there", "There is no surface where was clicked.", "Click on a part that the render shows."
+            )
+        return on, beside
 
     def region_votes(self, region: np.ndarray, *, view: str = "", confidence: float = 1.0) -> Votes:
         """One vote per solid row, for or against a region of row ids (M,).

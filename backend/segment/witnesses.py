@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from backend.scene import Camera, Photo
+from backend.scene import Photo
 from backend.segment.carry import carrying
 from backend.segment.draft import Prompted, selected
 from backend.segment.meant import LONG_SIDE, Click, Meant
@@ -21,8 +21,9 @@ from segwild_addon.protocol.values import Mark
 
 ASKED = 8  # more: one mistaken photo says less, more time
 LOOKED_AT = 14  # photos that may turn out to show something else there
-HELD, HELD_BYTES = 16, 512 << 20  # pictures, of which each takes about
-ROW_BYTES = 100  # for every Gaussian of the scene
+HELD = 16  # pictures
+HELD_BYTES = 512 << 20  # of all of them together
+ROW_BYTES = 100  # of a picture, for every Gaussian of the scene, about
 _FURTHER = 0.7  # confidence of all but the one that looks most like the person
 _FARTHER = 0.1  # of a cosine: what being e times as far away counts
 
@@ -44,10 +45,16 @@ class Witnesses:
         """
         first = next(place for place, mark in enumerate(marks) if mark.positive)
         seeds = [prompt.seeds().over(len(self.prepared.scene)) for prompt in prompts]
+        sides = [
+            [weights for weights, prompt in zip(seeds, prompts, strict=True) if prompt.positive is side]
+            for side in (True, False)
+        ]
+        on, beside = self.prepared.under(*sides)
         votes: list[Votes] = []
         asked: list[str] = []
-        for name in self._facing(marks[first])[:LOOKED_AT]:
-            picture = self._picture(name)
+        wanted = self._facing(marks[first])[:LOOKED_AT]
+        for name in wanted:
+            picture = self._picture(name, wanted)
             places = [prompt.place(picture) for prompt in prompts]
             if places[first] is not None:
                 clicks = [
@@ -68,8 +75,6 @@ class Witnesses:
         if not votes:
             yield selected(self.prepared, prompts)
             return
-        signs = np.array([prompt.positive for prompt in prompts])
-        on, beside = (np.array(seeds)[signs == side].sum(0) for side in (True, False))
         selection = self.prepared.decided([*votes, *click_votes(on, beside)])
         yield None
         others = [(name, camera) for name, camera in self.cameras.items() if name not in asked]
@@ -87,15 +92,19 @@ class Witnesses:
                 likeness[name] = float(own @ direction) - _FARTHER * abs(np.log(away / distance))
         return sorted(likeness, key=lambda name: (-likeness[name], name))
 
-    def _picture(self, name: str) -> Meant:
-        if name not in self._held:
-            camera: Camera = self.cameras[name].fitted(LONG_SIDE)
-            self._held[name] = Meant(self.prepared.scene, self.prepared.walks, camera)
-            room = int(np.clip(HELD_BYTES // (ROW_BYTES * max(len(self.prepared.scene), 1)), 1, HELD))
-            while len(self._held) > room:
-                self._held.popitem(last=False)
-        self._held.move_to_end(name)
-        return self._held[name]
+    def _picture(self, name: str, wanted: Sequence[str]) -> Meant:
+        """A picture; those that are wanted now, too, are not given up for it."""
+        if name in self._held:
+            self._held.move_to_end(name)
+            return self._held[name]
+        made = Meant(self.prepared.scene, self.prepared.walks, self.cameras[name].fitted(LONG_SIDE))
+        room = int(np.clip(HELD_BYTES // (ROW_BYTES * max(len(self.prepared.scene), 1)), 1, HELD))
+        others = [held for held in self._held if held not in wanted]  # the oldest first
+        while len(self._held) >= room and others:
+            del self._held[others.pop(0)]
+        if len(self._held) < room:
+            self._held[name] = made
+        return made
 
 
 def _towards(start: np.ndarray, end: np.ndarray) -> tuple[np.ndarray, float]:

@@ -145,11 +145,20 @@ class Answers:
         return replace(answered, sizes=tuple(sizes.tolist()), size=near, apart=draft.apart)
 
     def consult(self, question: Consult) -> Iterator[Chosen | None]:
-        """The draft stays what it is: it may be of newer marks by now."""
+        """The draft stays what it is: it may be of newer marks by now.
+
+        Raises InputError, too, if the scene was trained anew meanwhile.
+        """
         began = time.monotonic()
-        prompts = prompts_of(self.opened.eyes, question.marks)
-        for selection in self.opened.witnesses.consulted(question.marks, prompts):
-            yield None if selection is None else self._answered(selection.chosen, began)
+        prepared, witnesses = self.opened.prepared, self.opened.witnesses
+        for selection in witnesses.consulted(question.marks, prompts_of(self.opened.eyes, question.marks)):
+            if selection is None:
+                yield None
+                continue
+            if self.opened.prepared is not prepared:
+                raise InputError("scene-changed", "The scene has just been trained anew.", "Click again.")
+            solid = int(selection.chosen[prepared.walks.rows].sum())
+            yield replace(self._answered(selection.chosen, began), size=solid)
 
     def junk(self, question: Junk) -> Chosen:
         """The first one of a scene waits for its measures; every other strength is a matter of milliseconds."""

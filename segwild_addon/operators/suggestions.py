@@ -127,6 +127,9 @@ class _Reshapes(_Asks):
         if not len(context.scene.segwild.prompts) or selection.waiting():
             cls.poll_message_set("Select something first")
             return False
+        if selection.consulting():  # what is added or taken out would be of what space said
+            cls.poll_message_set("The photos are being asked; what they say is grown or shrunk then")
+            return False
         return super().poll(context)
 
 

@@ -37,10 +37,8 @@ class Choose:
 
 @dataclass(frozen=True)
 class Consult:
-    """Which Gaussians do the photos say that these marks mean? Nothing is kept.
-
-    Worth seconds where Chosen.apart is false. Other questions go before it, and a newer one takes its place.
-    """
+    """Which Gaussians do the photos say that these marks mean? Nothing is kept. Worth some seconds where Chosen.apart
+    is false; other questions go between, and a newer one takes its place."""
 
     marks: tuple[Mark, ...]
 

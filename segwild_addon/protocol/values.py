@@ -65,7 +65,7 @@ class Chosen:
     rows: ArrayRef  # uint8, a bit per Gaussian, lowest first
     time_secs: float
     sizes: tuple[int, ...] = ()  # to Choose: what may be asked for, ascending, from part to whole
-    size: int = 0  # which of those comes nearest to what is chosen
+    size: int = 0  # which of those comes nearest to what is chosen; to Consult: of how many solid Gaussians that is
     apart: bool = True  # to Choose: what the first mark is on stands apart in space; else photos may know better
 
 

@@ -1,14 +1,14 @@
 """What clicks select: asked of the backend, and kept by the clicks that it belongs to.
 
 Space answers at once. Where nothing stands apart there, the photos are asked, too, and what they say some seconds later
-takes the place of what space said.
+takes the place of what space said, as long as somebody wants that.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -45,19 +45,22 @@ class Answer:
     """What they select."""
 
     ids: np.ndarray  # (M,) int32, ascending
-    sizes: tuple[int, ...]  # from part to whole, which may be asked for
-    size: int  # the present one of them
-    doubtful: bool  # photos may know better, and were not heard yet
+    size: int  # about how many solid splats that is
+    sizes: tuple[int, ...] = ()  # from part to whole, which may be asked for; of photos: none of their own
+    doubtful: bool = False  # photos may know better
 
 
 _known: OrderedDict[Clicks, Answer] = OrderedDict()
+_heard: dict[Clicks, Answer] = {}  # of photos
 _refusals: dict[Clicks, SegWildError] = {}
-_asked: list[Clicks] = []  # at most one question is under way
-_consulted: set[Clicks] = set()  # of which the photos are or were asked
+# Questions under way, by a token of each: an answer to one that was forgotten meanwhile says nothing.
+_asked: dict[Clicks, object] = {}  # at most one
+_consulted: dict[Clicks, object | None] = {}  # None: the photos did not answer
 
 
-def known(clicks: Clicks) -> Answer | None:
-    return _known.get(clicks)
+def known(clicks: Clicks, *, photos: bool) -> Answer | None:
+    """`photos`: what they say, where they were heard."""
+    return (_heard.get(clicks) if photos else None) or _known.get(clicks)
 
 
 def refusal(clicks: Clicks) -> SegWildError | None:
@@ -65,19 +68,22 @@ def refusal(clicks: Clicks) -> SegWildError | None:
     return _refusals.get(clicks)
 
 
-def levels(clicks: Clicks) -> tuple[int, tuple[int, ...]]:
-    """The sizes of what the clicks may mean, from part to whole, and the place of the present one; none: unknown."""
+def levels(clicks: Clicks, *, photos: bool) -> tuple[int, tuple[int, ...]]:
+    """The place of the present size, about, among the sizes of what the clicks may mean, from part to whole, and these.
+
+    None: they are unknown.
+    """
     for each, answer in reversed(_known.items()):  # of the same clicks: another size has the same sizes
         if (each.scene, each.marks) == (clicks.scene, clicks.marks) and answer.sizes:
-            size = clicks.size or answer.size
+            present = known(clicks, photos=photos) or answer
+            size = clicks.size or present.size
             return min(range(len(answer.sizes)), key=lambda place: abs(answer.sizes[place] - size)), answer.sizes
     return 0, ()
 
 
 def consulting(clicks: Clicks) -> bool:
     """Whether the photos are being asked."""
-    answer = _known.get(clicks)
-    return answer is not None and answer.doubtful and clicks in _consulted
+    return _consulted.get(clicks) is not None and clicks not in _heard
 
 
 def settle(link: Any, clicks: Clicks, then: Callable[[], None], *, photos: bool) -> None:
@@ -86,9 +92,10 @@ def settle(link: Any, clicks: Clicks, then: Callable[[], None], *, photos: bool)
     `photos`: theirs, too.
     """
     answer = _known.get(clicks)
-    if answer is None and clicks not in _refusals and not _asked:
-        _choose(link, clicks, then)
-    elif answer is not None and answer.doubtful and photos and clicks not in _consulted:
+    if answer is None:
+        if clicks not in _refusals and not _asked:
+            _choose(link, clicks, then)
+    elif answer.doubtful and photos and clicks not in _consulted and clicks not in _heard:
         _consult(link, clicks, then)
 
 
@@ -98,18 +105,21 @@ def prepare(link: Any, marks: Marks = ()) -> None:
 
 
 def _choose(link: Any, clicks: Clicks, then: Callable[[], None]) -> None:
-    _asked.append(clicks)
+    token = _asked[clicks] = object()
 
     def answered(answer: Answered) -> None:
-        if clicks in _asked:
-            _asked.remove(clicks)
+        if _asked.get(clicks) is not token:
+            return
+        del _asked[clicks]
         if answer.error is not None:
             _refusals.clear()
             _refusals[clicks] = answer.error
         else:
             _known[clicks] = answer.value
             while len(_known) > KEPT:
-                _consulted.discard(_known.popitem(last=False)[0])
+                old, _ = _known.popitem(last=False)
+                _consulted.pop(old, None)
+                _heard.pop(old, None)
             if not answer.value.doubtful:
                 prepare(link, clicks.marks)
         then()  # which asks again if the clicks are others by now
@@ -119,34 +129,36 @@ def _choose(link: Any, clicks: Clicks, then: Callable[[], None]) -> None:
 
 
 def _consult(link: Any, clicks: Clicks, then: Callable[[], None]) -> None:
-    _consulted.add(clicks)
+    token = _consulted[clicks] = object()
 
     def answered(answer: Answered) -> None:
-        before = _known.get(clicks)
-        if answer.error is None and before is not None:
-            _known[clicks] = replace(before, ids=answer.value, doubtful=False)
-        elif answer.error is not None and answer.error.code == SUPERSEDED:
-            # By newer clicks. Undo may come back to these; asked again at once, two programs would go on forever.
-            _consulted.discard(clicks)
+        if _consulted.get(clicks) is not token:
+            return
+        if answer.error is None:
+            _heard[clicks] = answer.value
+        elif answer.error.code == SUPERSEDED:
+            # By newer clicks; undo may come back to these. Asked again at once, two programs would go on forever.
+            del _consulted[clicks]
             session.redraw_views()
             return
-        elif before is not None:  # what space said stays
-            _known[clicks] = replace(before, doubtful=False)
+        else:  # what space said stays, until a backend runs (again)
+            _consulted[clicks] = None
         then()
 
-    link.later(answered, _heard, clicks)
+    link.later(answered, _said_by_photos, clicks)
     session.wake()
 
 
 def _chosen(backend: Backend, clicks: Clicks) -> Answer:
     """Runs in a thread."""
     answer = backend.ask(Choose(clicks.marks, clicks.size))
-    return Answer(_ids(backend, answer), answer.sizes, answer.size, not clicks.size and not answer.apart)
+    return Answer(_ids(backend, answer), answer.size, answer.sizes, not clicks.size and not answer.apart)
 
 
-def _heard(backend: Backend, clicks: Clicks) -> np.ndarray:
+def _said_by_photos(backend: Backend, clicks: Clicks) -> Answer:
     """Runs in a thread."""
-    return _ids(backend, backend.ask(Consult(clicks.marks)))
+    answer = backend.ask(Consult(clicks.marks))
+    return Answer(_ids(backend, answer), answer.size)
 
 
 def _ids(backend: Backend, answer: Chosen) -> np.ndarray:
@@ -157,11 +169,11 @@ def _ids(backend: Backend, answer: Chosen) -> np.ndarray:
 def forget_refusals() -> None:
     """A backend that runs (again) may know more."""
     _refusals.clear()
+    for clicks in [clicks for clicks, token in _consulted.items() if token is None]:
+        del _consulted[clicks]
 
 
 def forget() -> None:
-    """Answers of Gaussians that are others now, or of another file."""
-    _known.clear()
-    _consulted.clear()
-    _refusals.clear()
-    _asked.clear()
+    """Answers of Gaussians that are others now, or of another file, and those that are still to come."""
+    for each in (_known, _heard, _refusals, _asked, _consulted):
+        each.clear()

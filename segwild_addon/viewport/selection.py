@@ -117,7 +117,7 @@ def _forget() -> None:
 
 def levels() -> tuple[int, tuple[int, ...]]:
     """The sizes of what the clicks may mean, from part to whole, and the place of the present one; none: unknown."""
-    return answers.levels(_clicks())
+    return answers.levels(_clicks(), photos=_photos())
 
 
 def resize(steps: int) -> bool:
@@ -148,12 +148,17 @@ def unknown() -> bool:
 
 def _unanswered() -> bool:
     clicks = _clicks()
-    return clicks.ask and answers.known(clicks) is None and answers.refusal(clicks) is None
+    return clicks.ask and answers.known(clicks, photos=False) is None and answers.refusal(clicks) is None
+
+
+def _photos() -> bool:
+    """Whether photos have a say."""
+    return bpy.context.window_manager.segwild.ask_photos
 
 
 def consulting() -> bool:
     """Whether the photos are being asked, which may change the selection."""
-    return answers.consulting(_clicks())
+    return _photos() and answers.consulting(_clicks())
 
 
 def refusal() -> SegWildError | None:
@@ -171,7 +176,7 @@ def chosen() -> dict[str, np.ndarray]:
     if collection is None:
         return {}
     holders = {each.holder for each in prompts() if not each.stroke and each.positive}
-    answer = answers.known(_clicks())
+    answer = answers.known(_clicks(), photos=_photos())
     found = segments.spread(collection, np.zeros(0, np.int32) if answer is None else answer.ids, holders)
     there = {ob.segwild.uuid for ob in scenes.splat_objects(collection)}
     for each in prompts():
@@ -243,7 +248,7 @@ def refresh() -> None:
     uuid = scene_uuid()
     clicks, link = _clicks(), _link()
     if clicks.ask and link is not None:
-        answers.settle(link, clicks, refresh, photos=bpy.context.window_manager.segwild.ask_photos)
+        answers.settle(link, clicks, refresh, photos=_photos())
     if _shown[0] is not None and _shown[0] != uuid:
         draw.highlight(_shown[0], None)
     if not len(prompts()):
@@ -295,6 +300,7 @@ def _heard(link: Any, item: Any) -> None:
         refresh()
     elif isinstance(item, Happened) and isinstance(item.event, SceneChanged) and item.event.what == "gaussians":
         answers.forget()
+        refresh()
 
 
 def register() -> None:

@@ -16,8 +16,6 @@ from segwild_addon.protocol.errors import InputError
 from segwild_addon.protocol.values import Mark
 from tests.backend.segment.test_eyes import seen_from
 
-NOBODY_THERE = (0.0, 0.0, 50.0)
-
 
 @pytest.fixture(autouse=True)
 def nothing_stands_apart(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,10 +76,21 @@ def test_equal_marks_have_equal_answers_and_pictures_are_kept(
     assert np.array_equal(first.probability, again.probability)
 
 
-def test_pictures_are_kept_but_not_all(blobs, asked: Witnesses, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(witnesses, "HELD", 2)
+def test_as_many_pictures_are_kept_as_there_is_room_for(
+    blobs, asked: Witnesses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[int] = []
+    real = witnesses.Meant
+    monkeypatch.setattr(witnesses, "Meant", lambda *given: drawn.append(1) or real(*given))
+    monkeypatch.setattr(witnesses, "HELD_BYTES", 2 * witnesses.ROW_BYTES * len(blobs.scene))
     consulted(asked, seen_from(blobs, 0.3))
-    assert len(asked._held) == 2
+    first, held = len(drawn), list(asked._held)
+    assert len(held) == 2 < first
+    consulted(asked, seen_from(blobs, 0.3))
+    assert len(drawn) == 2 * first - 2  # what is kept is used, and not given up for what is asked beside it
+    asked.cameras = {name: camera for name, camera in asked.cameras.items() if name not in held}
+    consulted(asked, seen_from(blobs, 0.3))
+    assert not set(asked._held) & set(held)  # nobody asks them any more
 
 
 @pytest.mark.parametrize("photos", [True, False], ids=["none shows it", "no photos"])
@@ -99,7 +108,8 @@ def test_space_answers_where_no_photo_does(blobs, asked: Witnesses, photos: bool
     assert np.array_equal(selection.chosen, in_space.chosen)
 
 
-def test_a_mark_on_nothing_is_refused(asked: Witnesses) -> None:
-    marks = [Mark(NOBODY_THERE, (0.0, -2.0, 50.0), 0.01)]
+@pytest.mark.parametrize("there", [(0.0, 0.0, 50.0), (0.0, -0.6, 0.5)], ids=["out of sight", "before the scene"])
+def test_a_mark_on_nothing_is_refused(asked: Witnesses, there: tuple[float, float, float]) -> None:
+    marks = [Mark(there, (0.0, -2.0, there[2]), 0.001)]
     with pytest.raises(InputError, match="no surface"):
         list(asked.consulted(marks, prompts_of(Eyes(asked.prepared), marks)))

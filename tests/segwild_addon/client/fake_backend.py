@@ -243,7 +243,7 @@ class _Handler(BaseHTTPRequestHandler):
                 return self._sized(body.get("size", 0))
             case "Consult":
                 self._marks(body.get("marks", []))
-                return self._chosen([0b110])
+                return self._chosen([0b1110]) | {"size": 4}
             case "Junk":
                 return self._junk(body.get("strength", 0.5))
             case "Propose":
