@@ -107,7 +107,7 @@ def test_a_python_that_hangs_holds_nobody_up(environment: Any, tmp_path: Path) -
     began = time.monotonic()
     environment.look(str(script(tmp_path / "python", "import time; time.sleep(3)")), tmp_path)
     assert environment.status().state == "absent"
-    assert time.monotonic() - began < 0.7
+    assert time.monotonic() - began < 2
     until(lambda: environment.status().state == "failed")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
@@ -277,10 +278,11 @@ class TestContract:
         assert session.backend.health()
 
     def test_a_call_made_later_is_answered_in_the_news(self, session: Session) -> None:
-        began = time.monotonic()
-        session.backend.later("first", session.backend.health)
+        gate = threading.Event()
+        session.backend.later("first", lambda: gate.wait(60) and session.backend.health())
         session.backend.later("second", session.backend.job, "0" * 32)
-        assert time.monotonic() - began < 0.05
+        assert session.wait(lambda: _answers(session)).keys() == {"second"}  # nobody waits for the first
+        gate.set()
         answers = session.wait(lambda: len(_answers(session)) >= 2 and _answers(session))
         assert answers["first"].value["protocol"] == 1
         assert answers["second"].error.code == "not-found"
@@ -308,7 +310,7 @@ def test_nothing_waits_while_the_backend_hangs(fake: Any, wait_until: Callable[.
             with contextlib.suppress(ResourceError):  # too many
                 backend.later(number, backend.health)
         _ = backend.status, backend.listening
-        assert time.monotonic() - began < 0.25
+        assert time.monotonic() - began < 1.0
         with pytest.raises(ResourceError) as caught:
             backend.ask(Prepare("a0"), timeout_secs=0.3)
         assert caught.value.code == SILENT

@@ -45,7 +45,7 @@ def test_no_fault_holds_a_call_beyond_its_limit(fake, fault: str, code: str | No
     began = time.monotonic()
     with pytest.raises(SegWildError) as caught:
         way(fake).get("/v1/health", timeout_secs=LIMIT)
-    assert time.monotonic() - began < LIMIT + 0.5
+    assert time.monotonic() - began < LIMIT + 2
     assert code is None or caught.value.code == code
     assert caught.value.sentence.endswith(".")
 
@@ -56,7 +56,7 @@ def test_a_peer_that_never_accepts_is_silent() -> None:
         with pytest.raises(ResourceError) as caught:
             Http(Address("127.0.0.1", listener.getsockname()[1], "t")).get("/v1/health", timeout_secs=LIMIT)
     assert caught.value.code == SILENT
-    assert time.monotonic() - began < LIMIT + 0.5
+    assert time.monotonic() - began < LIMIT + 2
 
 
 def test_nobody_there_is_said_at_once() -> None:

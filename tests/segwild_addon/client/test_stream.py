@@ -114,7 +114,7 @@ def test_stopping_ends_the_thread_at_once(fake, fault: str | None) -> None:
     time.sleep(0.2)
     began = time.monotonic()
     reader.stop()
-    assert time.monotonic() - began < 1.0
+    assert time.monotonic() - began < 3.0
     assert not [thread for thread in threading.enumerate() if thread.name == "segwild-events"]
 
 
