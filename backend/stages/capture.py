@@ -51,6 +51,7 @@ def run(request: requests.Capture, progress: Progress) -> dict[str, Any]:
     workspace = Workspace.create(request.out)
     done = _finished(workspace, settings)
     if done is not None:
+        shutil.rmtree(request.out / ".capture", ignore_errors=True)  # of one that was killed while it tidied up
         return done
     work = request.out / ".capture" / settings["fingerprint"] / str(settings["long_side"])
     _clear_but(work, request.out / ".capture")

@@ -213,6 +213,14 @@ def test_running_again_returns_at_once(mixed: Path, captured: Captured) -> None:
     assert progress.phases == []
 
 
+def test_what_a_capture_left_that_was_killed_while_it_tidied_up_goes(mixed: Path, captured: Captured) -> None:
+    left = captured[0] / ".capture" / "0" / "1000"
+    left.mkdir(parents=True)
+    (left / "found.json").write_text("{}")
+    run(Capture(mixed, captured[0], hold_out=2), Quiet())
+    assert not (captured[0] / ".capture").exists()
+
+
 def test_finished_gaussians_are_never_put_under_other_cameras(mixed: Path, captured: Captured, tmp_path: Path) -> None:
     out = tmp_path / "taken"
     shutil.copytree(captured[0], out)
