@@ -5,8 +5,8 @@ has died (at most once in five seconds), and bears no longer silence than a limi
 one JSON line `{"id": …, "question": {…}}` per question and writes lines with that id: `"taken"`, again for all that
 wait after each step of any work, and the answer.
 
-Some questions (`IN_STEPS`) are answered in steps, and any other goes before them, so that a click waits for one step
-at most; the newest goes first, because that is where the person looks.
+Some questions (`STEPPING_MAX`) are answered in steps, and any other goes before them, so that a click waits for one
+step at most; the newest goes first, because that is where the person looks.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ from segwild_addon.protocol.errors import ProtocolError, ResourceError, SegWildE
 ANSWER_SECS = 180.0  # of silence
 HEARD_SECS = 1.0  # from one word to the next that somebody works
 RESTART_SECS = 5.0
+# Questions that are answered in steps, and of how many of a kind the oldest are given up.
+STEPPING_MAX: dict[type, int] = {questions.Prepare: 8, questions.Consult: 1}
 KINDS = codec.kinds_of(*questions.QUESTIONS)
 
 
@@ -218,11 +220,11 @@ class _Desk:
                 return
             question = codec.from_wire(line["question"], KINDS)
             self._say({"id": line["id"], "taken": True})
-            if not isinstance(question, questions.IN_STEPS):
+            if not isinstance(question, tuple(STEPPING_MAX)):
                 self.asked.append((line["id"], question))
                 continue
             self.stepping.append((line["id"], type(question), self.answers.steps(question)))
-            self._give_up(type(question), questions.STEPPING_MAX[type(question)])
+            self._give_up(type(question), STEPPING_MAX[type(question)])
 
     def _give_up(self, kind: type, most: int) -> None:
         """The oldest questions of a kind, beyond so many."""

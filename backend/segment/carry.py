@@ -75,7 +75,8 @@ def carrying(
         views = spread_views(cameras, points, OFFERED * settings.views, besides=besides)
         known = posterior(len(prepared.scene), selection.evidence).voted
         for vote in carried_votes(prepared.scene, selection.chosen, views, settings, known):
-            votes += [vote] if vote is not None else []
+            if vote is not None:
+                votes.append(vote)
             yield None
     yield prepared.decided([*selection.evidence, *votes]) if votes else selection
 
@@ -131,17 +132,20 @@ def spread_views(
         if framed.mean() > 0.5:
             facing.append((name, camera))
     taken: list[tuple[str, Camera]] = []
-    directions = [_direction(besides, centre)]
+    directions = [direction(besides.centre, centre)]
     while facing and len(taken) < count:
-        likeness = [max(float(known @ _direction(camera, centre)) for known in directions) for _, camera in facing]
+        likeness = [
+            max(float(known @ direction(camera.centre, centre)) for known in directions) for _, camera in facing
+        ]
         name, camera = facing.pop(int(np.argmin(likeness)))
         taken.append((name, camera))
-        directions.append(_direction(camera, centre))
+        directions.append(direction(camera.centre, centre))
     return taken
 
 
-def _direction(camera: Camera, point: np.ndarray) -> np.ndarray:
-    towards = camera.centre - point
+def direction(start: np.ndarray, end: np.ndarray) -> np.ndarray:
+    """(3,) of unit length, from one point to another."""
+    towards = end - start
     return towards / max(float(np.linalg.norm(towards)), 1e-12)
 
 

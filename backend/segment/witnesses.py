@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from backend.scene import Photo
-from backend.segment.carry import carrying
+from backend.segment.carry import carrying, direction
 from backend.segment.draft import Prompted, selected
 from backend.segment.meant import LONG_SIDE, Click, Meant
 from backend.segment.posterior import Votes, click_votes, mask_votes
@@ -56,19 +56,18 @@ class Witnesses:
         for name in wanted:
             picture = self._picture(name, wanted)
             places = [prompt.place(picture) for prompt in prompts]
-            if places[first] is not None:
-                clicks = [
-                    Click(*place, prompt.positive, weights)
-                    for place, prompt, weights in zip(places, prompts, seeds, strict=True)
-                    if place is not None
-                ]
-                answer = picture.answer(clicks)
-                if answer is not None:
-                    confidence = _FURTHER if asked else 1.0
-                    votes.append(
-                        mask_votes(picture.seen, answer.mask, view=name, framed=picture.framed, confidence=confidence)
-                    )
-                    asked.append(name)
+            clicks = [
+                Click(*place, prompt.positive, weights)
+                for place, prompt, weights in zip(places, prompts, seeds, strict=True)
+                if place is not None
+            ]
+            answer = None if places[first] is None else picture.answer(clicks)
+            if answer is not None:
+                confidence = _FURTHER if asked else 1.0
+                votes.append(
+                    mask_votes(picture.seen, answer.mask, view=name, framed=picture.framed, confidence=confidence)
+                )
+                asked.append(name)
             yield None
             if len(asked) == ASKED:
                 break
@@ -83,13 +82,13 @@ class Witnesses:
     def _facing(self, mark: Mark) -> list[str]:
         """Photos that have the mark in their frame, those first that look at it as its eye does."""
         position, eye = np.array(mark.position), np.array(mark.eye)
-        direction, distance = _towards(eye, position)
+        towards, distance = direction(eye, position), np.linalg.norm(position - eye)
         likeness = {}
         for name, camera in self.cameras.items():
             pixels, depths = camera.project(position[None])
             if depths[0] > 0 and (pixels[0] >= 0).all() and (pixels[0] < (camera.width, camera.height)).all():
-                own, away = _towards(camera.centre, position)
-                likeness[name] = float(own @ direction) - _FARTHER * abs(np.log(away / distance))
+                away = np.linalg.norm(position - camera.centre) / distance
+                likeness[name] = float(direction(camera.centre, position) @ towards - _FARTHER * abs(np.log(away)))
         return sorted(likeness, key=lambda name: (-likeness[name], name))
 
     def _picture(self, name: str, wanted: Sequence[str]) -> Meant:
@@ -105,9 +104,3 @@ class Witnesses:
         if len(self._held) < room:
             self._held[name] = made
         return made
-
-
-def _towards(start: np.ndarray, end: np.ndarray) -> tuple[np.ndarray, float]:
-    """The direction (3,) and the distance from one point to another."""
-    distance = max(float(np.linalg.norm(end - start)), 1e-9)
-    return (end - start) / distance, distance

@@ -126,7 +126,4 @@ ANSWERS: dict[type, type] = {
     Revert: Named,
 }
 QUESTIONS = tuple(ANSWERS)
-# Answered in steps, which others go between; and of how many the oldest is given up.
-STEPPING_MAX: dict[type, int] = {Prepare: 8, Consult: 1}
-IN_STEPS = tuple(STEPPING_MAX)
 CHANGES_OBJECTS = (Keep, Drop, Rename, Cut, Revert)

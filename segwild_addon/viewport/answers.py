@@ -35,7 +35,7 @@ class Clicks:
     size: int
 
     @property
-    def ask(self) -> bool:
+    def answerable(self) -> bool:
         """Whether there is anything to ask: something is clicked on."""
         return any(mark.positive for mark in self.marks)
 

@@ -98,7 +98,7 @@ def _numbered(chosen: Mapping[str, np.ndarray]) -> int:
 
 def remove(index: int) -> None:
     prompts().remove(index)
-    if not _clicks().ask:
+    if not _clicks().answerable:
         bpy.context.scene.segwild.prompt_size = 0
     _changed("Select: Remove Click")
 
@@ -148,7 +148,7 @@ def unknown() -> bool:
 
 def _unanswered() -> bool:
     clicks = _clicks()
-    return clicks.ask and answers.known(clicks, photos=False) is None and answers.refusal(clicks) is None
+    return clicks.answerable and answers.known(clicks, photos=False) is None and answers.refusal(clicks) is None
 
 
 def _photos() -> bool:
@@ -247,7 +247,7 @@ def refresh() -> None:
     """Bring the highlight up to the prompts, and ask for what is not known."""
     uuid = scene_uuid()
     clicks, link = _clicks(), _link()
-    if clicks.ask and link is not None:
+    if clicks.answerable and link is not None:
         answers.settle(link, clicks, refresh, photos=_photos())
     if _shown[0] is not None and _shown[0] != uuid:
         draw.highlight(_shown[0], None)

@@ -20,7 +20,7 @@ from backend.jobs import interactive
 from backend.progress import Progress
 from segwild_addon.protocol import codec
 from segwild_addon.protocol.errors import ResourceError
-from segwild_addon.protocol.questions import STEPPING_MAX, Choose, Consult, Prepare
+from segwild_addon.protocol.questions import Choose, Consult, Prepare
 from segwild_addon.protocol.values import Mark, Ready
 
 READY = {"gaussians": 5, "time_secs": 1.0}
@@ -115,12 +115,12 @@ def test_preparations_that_come_during_one_are_given_up_the_oldest_first(monkeyp
     monkeypatch.setattr(interactive, "HEARD_SECS", 0.0)
     lines, out = _Lines(), io.StringIO()
     lines.put(json.dumps({"id": 0, "question": codec.to_wire(Prepare())}))
-    newer = [(number, Prepare()) for number in range(1, STEPPING_MAX[Prepare] + 1)]
+    newer = [(number, Prepare()) for number in range(1, interactive.STEPPING_MAX[Prepare] + 1)]
     with pytest.raises(Done):
         interactive._Desk(lambda progress: _Lifting(lines, newer, progress), lines, out).work()
     ends = [(number, word) for number, word in said(out) if word != "taken"]
     assert ends[:2] == [(0, "error"), (0, "answer")]  # nobody listens to the second
-    assert ends[2:] == [(number, "answer") for number in range(STEPPING_MAX[Prepare], 0, -1)]
+    assert ends[2:] == [(number, "answer") for number in range(interactive.STEPPING_MAX[Prepare], 0, -1)]
 
 
 def test_a_consultation_takes_the_place_of_the_one_before_it_and_not_of_preparations() -> None:

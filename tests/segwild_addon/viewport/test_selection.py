@@ -3,61 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-
-from segwild_addon.client import Address
-
-COUNT = 2500  # as the fake has it
-PHOTOS_SAY = [2, 3, 4]
-
-
-@pytest.fixture
-def clicking(
-    nothing_is_left: None, blender: Any, fake: Any, make_workspace: Any, pump_until: Callable[..., Any]
-) -> Iterator[SimpleNamespace]:
-    """An imported scene whose backend is the fake, and what was highlighted."""
-    from segwild_addon import session
-    from segwild_addon.data import scenes
-    from segwild_addon.data.steps import finished
-    from segwild_addon.viewport import draw, selection
-
-    root, _ = make_workspace("fake", count=COUNT)
-    scene = finished(scenes.importing(root, lambda sentence: None))
-    shown: list[Any] = []
-    real = draw.highlight
-    draw.highlight = lambda uuid, chosen: shown.append(
-        None if chosen is None else sorted(int(id_) for ids in chosen.values() for id_ in ids)
-    )
-    link = session.link(root)
-
-    until = partial(pump_until, facts=lambda: (link.status, shown, selection.refusal()))
-
-    def click(x: float, positive: bool = True, holder: str = "") -> None:
-        hit = SimpleNamespace(
-            position=np.array([x, 0, 0]),
-            eye=np.array([0, 0, 5.0]),
-            pixel=0.01,
-            row=1,
-            scene_uuid=scene.segwild.uuid,
-            object_uuid=holder,
-            beside=np.zeros(3),
-        )
-        selection.add_click(hit, positive)
-
-    def connect() -> None:
-        link.start(Address("127.0.0.1", fake.port, fake.token))
-        until(lambda: link.running)
-
-    yield SimpleNamespace(
-        selection=selection, scene=scene, shown=shown, until=until, click=click, connect=connect, link=link, fake=fake
-    )
-    draw.highlight = real
 
 
 def rest_of(clicking: SimpleNamespace) -> str:
@@ -172,114 +122,6 @@ def test_the_panel_s_buttons_turn_it_too(clicking: SimpleNamespace, blender: Any
     assert not press.poll()
     clicking.selection.remove(0)
     assert blender.context.scene.segwild.prompt_size == 0
-
-
-def consulted(clicking: SimpleNamespace) -> int:
-    return sum(each["kind"] == "Consult" for each in clicking.fake.questions)
-
-
-def test_where_nothing_stands_apart_the_photos_have_the_last_word(clicking: SimpleNamespace, blender: Any) -> None:
-    selection, state = clicking.selection, blender.context.window_manager.segwild
-    clicking.connect()
-    clicking.fake.apart = False
-    clicking.click(1.0)
-    clicking.until(selection.consulting)
-    assert not selection.waiting()  # what space says can be used meanwhile
-    assert clicking.shown[-1] == [1, 3]
-    assert not blender.ops.segwild.grow_prompts.poll()  # it would grow what space said
-    clicking.until(lambda: not selection.consulting())
-    assert blender.ops.segwild.grow_prompts.poll()
-    assert clicking.shown[-1] == PHOTOS_SAY
-    state.ask_photos = False
-    assert clicking.shown[-1] == [1, 3]
-    assert selection.levels() == (1, (1, 2, 4))
-    state.ask_photos = True
-    assert clicking.shown[-1] == PHOTOS_SAY
-    assert selection.levels() == (2, (1, 2, 4))  # nearest to what photos say
-    assert selection.resize(-1)  # by hand: nobody else is asked
-    clicking.until(lambda: not selection.waiting())
-    assert clicking.shown[-1] == [1, 3]
-    clicking.click(2.0)
-    clicking.until(lambda: not selection.waiting())
-    selection.remove(1)
-    blender.context.scene.segwild.prompt_size = 0
-    selection.refresh()
-    assert clicking.shown[-1] == PHOTOS_SAY  # known
-    assert consulted(clicking) == 1
-
-
-@pytest.mark.parametrize("event", ["restart", "forget"])
-def test_photos_are_asked_again_where_their_answer_was_lost(clicking: SimpleNamespace, event: str) -> None:
-    """The backend is started anew while they are asked, or the Gaussians are others meanwhile."""
-    from segwild_addon.viewport import answers
-
-    selection, fake = clicking.selection, clicking.fake
-    clicking.connect()
-    clicking.click(1.0)
-    clicking.until(lambda: not selection.waiting())
-    fake.apart, fake.refused["Consult"] = False, "worker-killed"
-    clicking.click(2.0)
-    clicking.until(lambda: consulted(clicking) and not selection.consulting())
-    assert clicking.shown[-1] == [1, 3]
-    fake.refused.clear()
-    if event == "restart":
-        clicking.link.restart()
-    else:
-        answers.forget()
-        selection.refresh()
-    clicking.until(lambda: clicking.shown[-1] == PHOTOS_SAY)
-    assert consulted(clicking) == 2
-
-
-def test_what_comes_after_it_was_forgotten_says_nothing(clicking: SimpleNamespace) -> None:
-    """Rows of other Gaussians, say."""
-    from segwild_addon.viewport import answers
-
-    clicking.connect()
-    clicking.fake.apart = False
-    clicking.click(1.0)
-    clicking.until(clicking.selection.consulting)
-    answers.forget()
-    end = time.monotonic() + 0.5
-    clicking.until(lambda: time.monotonic() > end)
-    assert not answers._heard
-    assert not answers._known
-    clicking.selection.refresh()
-    clicking.until(lambda: clicking.shown[-1] == PHOTOS_SAY)
-
-
-def test_photos_are_asked_only_if_wanted_and_where_they_help(clicking: SimpleNamespace, blender: Any) -> None:
-    selection, state = clicking.selection, blender.context.window_manager.segwild
-    clicking.connect()
-    clicking.click(1.0)
-    clicking.until(lambda: not selection.waiting())
-    assert not selection.consulting()
-    clicking.fake.apart = state.ask_photos = False
-    clicking.click(2.0)
-    clicking.until(lambda: not selection.waiting())
-    assert not selection.consulting()
-    assert consulted(clicking) == 0
-    state.ask_photos = True  # now, then
-    clicking.until(lambda: clicking.shown[-1] == PHOTOS_SAY)
-    assert consulted(clicking) == 1
-
-
-@pytest.mark.parametrize(("code", "again"), [("unexpected", 0), ("superseded", 1)])
-def test_where_photos_do_not_answer_space_has(clicking: SimpleNamespace, code: str, again: int) -> None:
-    selection = clicking.selection
-    clicking.connect()
-    clicking.fake.apart = False
-    clicking.fake.refused["Consult"] = code
-    clicking.click(1.0)
-    clicking.click(2.0)
-    clicking.until(lambda: not selection.waiting() and not selection.consulting() and consulted(clicking))
-    assert clicking.shown[-1] == [1, 3]
-    clicking.fake.refused.clear()
-    asked = consulted(clicking)
-    selection.add_stroke(clicking.scene.segwild.uuid, {}, True)  # the same clicks
-    clicking.until(lambda: not selection.consulting())
-    assert consulted(clicking) == asked + again
-    assert clicking.shown[-1] == (PHOTOS_SAY if again else [1, 3])
 
 
 def test_a_late_answer_does_not_speak_for_other_clicks(clicking: SimpleNamespace) -> None:
