@@ -74,19 +74,44 @@ def _drawn(
     answered: set[int] = set()
     answers: list[tuple[Meant, Answer]] = []
     for number, prompt in enumerate(prompts):
-        if number in answered or prompt.picture is None:
+        if number in answered or (found := _clicks_on(prompt, prompts, weights)) is None:
             continue
-        meant = prompt.picture()
-        places = {other: each.place(meant) for other, each in enumerate(prompts)}
-        shown = {other: place for other, place in places.items() if place is not None}
-        if number not in shown:
-            continue
-        clicks = [Click(*place, prompts[other].positive, weights[other]) for other, place in shown.items()]
-        answer = meant.answer(clicks)
+        meant, shown = found
+        answer = meant.answer(list(shown.values()))
         if answer is not None and (prompt.view or answer.apart):
             answered |= shown.keys()
             answers.append((meant, answer))
     return answers if len(answered) == len(prompts) else []
+
+
+def _clicks_on(
+    prompt: Prompted, prompts: Sequence[Prompted], weights: Sequence[np.ndarray]
+) -> tuple[Meant, dict[int, Click]] | None:
+    """The picture that a prompt was made on, and the prompts it shows, by their number; None if not even this one."""
+    if prompt.picture is None:
+        return None
+    meant = prompt.picture()
+    if prompt.place(meant) is None:
+        return None
+    places = [each.place(meant) for each in prompts]
+    return meant, {
+        number: Click(*place, prompts[number].positive, weights[number])
+        for number, place in enumerate(places)
+        if place is not None
+    }
+
+
+def of_part(prompts: Sequence[Prompted], weights: Sequence[np.ndarray]) -> bool:
+    """Whether they say on the pictures they were made on that a part of what stands apart is meant."""
+    heard: set[int] = set()
+    for number, prompt in enumerate(prompts):
+        if number in heard or (found := _clicks_on(prompt, prompts, weights)) is None:
+            continue
+        meant, shown = found
+        heard |= shown.keys()
+        if meant.of_part(list(shown.values())):
+            return True
+    return False
 
 
 def correctable(prepared: Prepared, first: Prompted, weights: np.ndarray) -> bool:
@@ -203,14 +228,18 @@ class Draft:
 
     @property
     def apart(self) -> bool:
-        """Whether the first prompt on the object is on what stands apart in space; without prompts, too."""
+        """Whether the first prompt on the object is on what stands apart in space, and all of that is meant, as far as
+        the others tell; without prompts, too."""
         first = next((prompt for prompt in self._state.prompts if prompt.positive), None)
         if first is None:
             return True
         if self._told_apart is None or self._told_apart[0] != first.key:  # a walk, as long as that of a click
             weights = self._seeds_of(first).over(len(self._inside))
             self._told_apart = first.key, clearly_apart(self.prepared, weights)
-        return self._told_apart[1]
+        if not self._told_apart[1]:
+            return False
+        prompts = self._state.prompts
+        return not of_part(prompts, [self._seeds_of(prompt).over(len(self._inside)) for prompt in prompts])
 
     def undo(self) -> bool:
         """Whether there was anything to undo."""

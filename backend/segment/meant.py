@@ -13,22 +13,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit, prange
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from backend.features.neutral import Neutral
 from backend.scene import Camera, Gaussians
 from backend.segment.framed import Framed
+from backend.segment.middles import inner_depth, middles
 from backend.segment.mincut import minimum_cut
 from backend.segment.patches import Patches
-from backend.segment.region import Suggestions, Walks
+from backend.segment.region import STANDS_APART, Suggestions, Walks
 
 LONG_SIDE = 320  # pixels of the picture
 _MIDDLE = 5.0  # power of how far in the middle of an error a click lies; more: positions of clicks say more
 _MIDDLE_FIRST = 1.0  # ... and of how far in the middle of the region the first one does
 _MIDDLE_LEAST = 0.05
-_TOLERANCE = 0.2  # coarse pixels: patches do not show the middle of a thin error
 _FRAME = 2.0  # against a region that runs all along the picture's frame: it is what is behind
 _SMALL = 3.0  # power of the IoU with what stands apart in space; more: smaller corrections of it
 _SETTLED = 1.0  # power of the IoU with the answer before, from the third click on and once more with each further one
@@ -47,6 +46,9 @@ _EDGE = 6.0  # Lab units: contrast that lowers the cost of an outline to 0.4
 _EVERYWHERE = 1e-3  # share of any colour in any region
 _COARSE = 2  # pixels of the picture per pixel on which positions of clicks are weighed
 _HELD = 200  # sequences of clicks whose answers are remembered
+_DEEP = 0.45  # of the greatest depth inside what stands apart: a click beside the object so deep in it means a part ...
+_THICK = 6.0  # ... if that is so many coarse pixels: what spills over from a thin thing is as thick as the thing
+_WHOLE = 0.7  # IoU from which a region is all of what stands apart, where a part is meant
 _LOOKS_LIKE = 0.8  # IoU on the picture from which what is meant is a region in space, the back of it too
 _CONTRIBUTORS = 4  # per pixel: rows that show what a patch is made of
 _NEAR = 0.02  # of a distance: what is seen so far before a point does not hide it
@@ -121,29 +123,57 @@ class Meant:
         beyond = weights[there][rows >= (1 - _NEAR) * depth].sum()
         return (x, y) if beyond >= _SEEN * weights[there].sum() else None
 
-    def answer(self, clicks: Sequence[Click]) -> Answer | None:
-        """None if no region holds all positive clicks and no negative one. Deterministic."""
-        first = next((place for place, click in enumerate(clicks) if click.positive), None)
-        if first is None:
+    def answer(self, clicks: Sequence[Click], *, part: bool = False) -> Answer | None:
+        """None if no region holds all positive clicks and no negative one. Deterministic.
+
+        What stands apart in space is meant as one, unless a `part` is, as `of_part` tells.
+        """
+        ordered = _ordered(clicks)
+        part = part or self.of_part(clicks)
+        known = self._followed(ordered, part)
+        if not known or len(known) < len(ordered):
             return None
-        ordered = [clicks[first], *clicks[:first], *clicks[first + 1 :]]
-        known: list[_Known] = []
-        for count in range(1, len(ordered) + 1):
-            key = tuple((click.x, click.y, click.positive) for click in ordered[:count])
-            if key not in self._known:
-                found = self._next(ordered[:count], known)
-                if found is None:
-                    return None
-                while len(self._known) >= _HELD:
-                    del self._known[next(iter(self._known))]
-                self._known[key] = found
-            known.append(self._known[key])
         last = known[-1]
         clear = [inside for inside in last.clear if self._mostly(inside, last.region)]
         apart = np.any(clear, 0) if clear else None
         mask = self._parted(self._pixels(last.region, apart), ordered)
         region = apart if apart is not None else self._like(last.region, ordered)
         return Answer(mask, region, bool(known[0].clear))
+
+    def of_part(self, clicks: Sequence[Click]) -> bool:
+        """Whether a click beside the object lies so deep inside what stands apart that a part of that is meant.
+
+        Errors at the rim are clicked on at the rim.
+        """
+        ordered = _ordered(clicks)
+        known = self._followed(ordered, part=False)
+        for before, click in zip(known, ordered[1:], strict=False):
+            if known[0].clear and not click.positive:
+                x, y = self._coarsely([click])[0]
+                deepest, here = inner_depth(before.region[self._coarse], x, y)
+                if here > max(_DEEP * deepest, _THICK):
+                    return True
+        return False
+
+    def _followed(self, ordered: Sequence[Click], part: bool) -> list[_Known]:
+        """What each click led to, the first one positive; fewer than there are clicks if no region holds the next."""
+        known: list[_Known] = []
+        for count in range(1, len(ordered) + 1):
+            key = (part, *((click.x, click.y, click.positive) for click in ordered[:count]))
+            if key not in self._known:
+                found = self._next(ordered[:count], known, part)
+                if found is None:
+                    break
+                while len(self._known) >= _HELD:
+                    del self._known[next(iter(self._known))]
+                self._known[key] = found
+            known.append(self._known[key])
+        return known
+
+    def _coarsely(self, clicks: Sequence[Click]) -> np.ndarray:
+        """(J, 2) int64: columns and rows of clicks on the grid on which their positions are weighed."""
+        places = np.array([(click.x / _COARSE, click.y / _COARSE) for click in clicks]).reshape(-1, 2)
+        return np.clip(places, 0, np.array(self._coarse.shape[::-1]) - 1).astype(np.int64)
 
     def _like(self, region: np.ndarray, clicks: Sequence[Click]) -> np.ndarray | None:
         """(S,) bool: what walks suggest that looks from here like the patches (n,) bool; None if nothing does."""
@@ -188,17 +218,17 @@ class Meant:
         shares = self._shares @ inside.astype(np.float64)
         return shares > 0.5 * np.maximum(self._filled, 1e-9).reshape(-1, *([1] * (shares.ndim - 1)))
 
-    def _next(self, clicks: Sequence[Click], known: Sequence[_Known]) -> _Known | None:
+    def _next(self, clicks: Sequence[Click], known: Sequence[_Known], part: bool) -> _Known | None:
         """What the last click changes."""
         newest = clicks[-1]
         own = self.walks.suggested([newest.seeds]) if newest.positive else None
         clear = list(known[-1].clear) if known else []
-        if own is not None and own.clear:
+        if own is not None and own.clear and not part:
             clear.append(own.rank < own.counts[own.scores.argmin()])
         if not known and clear:
             # What stands apart needs no picture: further clicks correct it.
             return _Known(self._shown(clear[0]), self._shown(clear[0])[None], clear)
-        regions, credit = self._gathered(clicks, known, own)
+        regions, credit = self._gathered(clicks, known, own, part)
         on = [self.patches.at(click.x, click.y) for click in clicks if click.positive]
         beside = [self.patches.at(click.x, click.y) for click in clicks if not click.positive]
         beside = [patch for patch in beside if patch not in on]
@@ -224,7 +254,7 @@ class Meant:
         return _Known(regions[(_overlaps(regions, regions, self.patches.sizes) @ weights).argmax()], regions, clear)
 
     def _gathered(
-        self, clicks: Sequence[Click], known: Sequence[_Known], own: Suggestions | None
+        self, clicks: Sequence[Click], known: Sequence[_Known], own: Suggestions | None, part: bool
     ) -> tuple[np.ndarray, np.ndarray]:
         """Regions (K, n) bool that clicks may mean, and how much speaks for each (K,) before it is looked at."""
         newest = clicks[-1]
@@ -243,9 +273,18 @@ class Meant:
         suggested = own if len(positive) == 1 and own is not None else self.walks.suggested(positive)
         if suggested is None:
             return regions, credit
-        inside = suggested.rank[:, None] < suggested.counts
-        shown = self._shown(inside).T
-        advantage = _IN_SPACE * np.log(_UNCLEAR / suggested.separation) + suggested.scores.min() - suggested.scores
+        shown = self._shown(suggested.rank[:, None] < suggested.counts).T
+        best = int(suggested.scores.argmin())
+        scores, separation = suggested.scores, suggested.separation
+        if part and suggested.clear:  # neither that nor what looks like it; what is left need not stand apart
+            alike = _overlaps(np.concatenate([regions, shown]), shown[best][None], self.patches.sizes)[:, 0] > _WHOLE
+            regions, credit = regions[~alike[: len(regions)]], credit[~alike[: len(regions)]]
+            smaller = ~alike[-len(shown) :] & (np.arange(len(shown)) < best)
+            if not smaller.any():
+                return regions, credit
+            shown, scores = shown[smaller], scores[smaller]
+            separation = max(separation * np.exp(scores.min() - suggested.scores[best]), STANDS_APART)
+        advantage = _IN_SPACE * np.log(_UNCLEAR / separation) + scores.min() - scores
         return np.concatenate([regions, shown]), np.append(credit, advantage)
 
     def _kept(self, regions: np.ndarray, apart: np.ndarray | None, known: Sequence[_Known]) -> np.ndarray:
@@ -275,13 +314,10 @@ class Meant:
         looked = np.argsort(-scores, kind="stable")[:_WEIGHED]
         pictures = np.take(regions[looked], self._coarse, axis=1)  # in rows: another layout is compiled anew
         shown = np.array([np.zeros(self._coarse.shape, bool), *before])
-        places = np.array([(click.x / _COARSE, click.y / _COARSE) for click in clicks]).reshape(-1, 2)
-        limits = np.array(self._coarse.shape[::-1]) - 1
-        places = np.clip(places, 0, limits).astype(np.int64)
-        middles = _middles(pictures, shown, places, np.array([click.positive for click in clicks]))
+        central = middles(pictures, shown, self._coarsely(clicks), np.array([click.positive for click in clicks]))
         result = np.full(len(scores), -np.inf)
         powers = np.append(_MIDDLE_FIRST, np.full(len(clicks) - 1, _MIDDLE))
-        result[looked] = scores[looked] + np.log(np.clip(middles, _MIDDLE_LEAST, 1)) @ powers
+        result[looked] = scores[looked] + np.log(np.clip(central, _MIDDLE_LEAST, 1)) @ powers
         return result
 
     def _different(self, regions: np.ndarray, scores: np.ndarray, most: int, alike: float) -> np.ndarray:
@@ -313,68 +349,15 @@ class Meant:
         return chosen & np.isin(pieces, pieces[on])
 
 
+def _ordered(clicks: Sequence[Click]) -> list[Click]:
+    """The first positive one first; none without one."""
+    first = next((place for place, click in enumerate(clicks) if click.positive), None)
+    return [] if first is None else [clicks[first], *clicks[:first], *clicks[first + 1 :]]
+
+
 def _overlaps(first: np.ndarray, second: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     """(A, B) IoU of regions (A, n) and (B, n) bool of patches with areas (n,)."""
     weighed = first.astype(np.float32) * sizes.astype(np.float32)
     shared = weighed @ second.T.astype(np.float32)
     areas = [side.astype(np.float32) @ sizes.astype(np.float32) for side in (first, second)]
     return shared / np.maximum(areas[0][:, None] + areas[1] - shared, 1e-6)
-
-
-@njit(cache=True, parallel=True)
-def _middles(regions, before, places, positive):
-    """(K, J) 0..1: how far in the middle of what it corrects each click lies, if the region (K, H, W) is meant.
-
-    The first click corrects nothing: it lies in the region. Others lie in what was missing (positive) or too much
-    in the answer (J, H, W) before them; 1 if that is where the largest error was and they are in its middle.
-    """
-    count, clicks = len(regions), len(places)
-    result = np.zeros((count, clicks))
-    for k in prange(count):
-        for j in range(clicks):
-            missing = regions[k] & ~before[j]
-            deepest, here = _depth(missing, places[j, 0], places[j, 1])
-            if j > 0:
-                other, beyond = _depth(before[j] & ~regions[k], places[j, 0], places[j, 1])
-                if not positive[j]:
-                    here = beyond
-                deepest = max(deepest, other)
-            result[k, j] = (here + _TOLERANCE) / (deepest + _TOLERANCE) if deepest > 0 else 0.0
-    return result
-
-
-@njit(cache=True)
-def _depth(mask, x, y):
-    """The largest distance to the outside within a mask, and that near a pixel; chamfer distances, px.
-
-    Only the mask's own extent is looked at: most are small.
-    """
-    top, bottom, left, right = mask.shape[0], 0, mask.shape[1], 0
-    for i in range(mask.shape[0]):
-        for j in range(mask.shape[1]):
-            if mask[i, j]:
-                top, bottom = min(top, i), i + 1
-                left, right = min(left, j), max(right, j + 1)
-    if bottom == 0:
-        return np.float32(0), np.float32(0)
-    extent, x, y = mask[top:bottom, left:right], x - left, y - top
-    height, width = extent.shape
-    depth = np.zeros((height + 2, width + 2), np.float32)
-    for i in range(1, height + 1):
-        for j in range(1, width + 1):
-            if extent[i - 1, j - 1]:
-                near = min(depth[i - 1, j], depth[i, j - 1]) + 1
-                depth[i, j] = min(near, min(depth[i - 1, j - 1], depth[i - 1, j + 1]) + np.float32(1.4142))
-    deepest = np.float32(0)
-    for i in range(height, 0, -1):
-        for j in range(width, 0, -1):
-            if depth[i, j] > 0:
-                near = min(depth[i + 1, j], depth[i, j + 1]) + 1
-                near = min(near, min(depth[i + 1, j - 1], depth[i + 1, j + 1]) + np.float32(1.4142))
-                depth[i, j] = min(depth[i, j], near)
-                deepest = max(deepest, depth[i, j])
-    here = np.float32(0)
-    for i in range(max(0, y - 1), min(height, y + 2)):
-        for j in range(max(0, x - 1), min(width, x + 2)):
-            here = max(here, depth[i + 1, j + 1])
-    return deepest, here

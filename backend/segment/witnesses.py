@@ -61,7 +61,7 @@ class Witnesses:
                 for place, prompt, weights in zip(places, prompts, seeds, strict=True)
                 if place is not None
             ]
-            answer = None if places[first] is None else picture.answer(clicks)
+            answer = None if places[first] is None else picture.answer(clicks, part=True)
             if answer is not None:
                 confidence = _FURTHER if asked else 1.0
                 votes.append(

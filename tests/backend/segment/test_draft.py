@@ -287,3 +287,22 @@ def test_a_draft_keeps_no_view_of_a_photo_and_does_the_same_without(blobs) -> No
     assert held.keys == gone.keys
     assert np.array_equal(held.chosen, gone.chosen)
     assert np.array_equal(held.counts.inside, gone.counts.inside)
+
+
+def test_a_mark_deep_beside_says_that_a_part_is_meant(blobs) -> None:
+    """Then nothing tells where it ends, and photos are worth asking."""
+    prepared = Prepared.of(blobs.workspace)
+    draft = Draft(prepared)
+    x, y = blobs.pixel(blobs.red)
+    row = np.flatnonzero(blobs.mask(blobs.red)[int(y)])
+    on, deep, rim = ((at, y) for at in (row.min() + 0.25 * np.ptp(row), x, row.max() - 0.5))
+    selector = Selector(prepared, blobs.workspace, blobs.photo())
+    for places, signs, apart in (
+        ([on], [True], True),
+        ([on, rim], [True, False], True),
+        ([on, deep], [True, False], False),
+    ):
+        draft.become(selector.prompts(Clicks(np.array(places), np.array(signs))))
+        assert draft.apart is apart
+    draft.become([])
+    assert draft.apart

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from backend.segment import meant
-from backend.segment.meant import Click, Meant, _depth, _middles
+from backend.segment.meant import Click, Meant
+from backend.segment.middles import middles
 from backend.segment.prepared import Prepared
 from backend.segment.prompts import Clicks
+from backend.segment.region import Suggestions
 from backend.segment.selection import Selector
 
 
@@ -74,9 +76,9 @@ def test_regions_are_looked_at_in_one_layout(blobs, selector, pictured, monkeypa
 
     def recorded(*arguments: np.ndarray) -> np.ndarray:
         layouts.append([each.flags.c_contiguous for each in arguments])
-        return _middles(*arguments)
+        return middles(*arguments)
 
-    monkeypatch.setattr(meant, "_middles", recorded)
+    monkeypatch.setattr(meant, "middles", recorded)
     x, y = blobs.pixel(blobs.red)
     assert pictured.answer(clicks(selector, (x, y, True), (x + 12, y, False))) is not None
     assert len(layouts) > 1
@@ -102,20 +104,50 @@ def test_answers_do_not_depend_on_what_was_asked_before(blobs, selector, picture
     assert np.array_equal(first.mask, second.mask)
 
 
-def test_the_middle_of_a_disc_and_of_an_error() -> None:
-    y, x = np.mgrid[:41, :61]
-    disc = np.hypot(x - 30, y - 20) < 15
-    deepest, here = _depth(disc, 30, 20)
-    assert deepest == pytest.approx(15, rel=0.1)
-    assert here == deepest
-    assert _depth(disc, 30, 33)[1] < 0.3 * deepest
-    shown = np.array([np.zeros_like(disc), disc | (x > 40)])
-    middles = _middles(disc[None], shown, np.array([[30, 20], [52, 20]]), np.array([True, False]))
-    assert middles[0, 0] == 1
-    assert middles[0, 1] > 0.7  # of what was too much
-    thin = np.hypot(x - 30, y - 20) < 16  # a rim: a click on the picture's grid may miss its middle
-    assert (
-        _middles(thin[None], np.array([disc & False, disc]), np.array([[30, 20], [45, 20]]), np.ones(2, bool)).min()
-        > 0.2
-    )
-    assert _middles(disc[None], shown, np.array([[30, 20], [30, 20]]), np.array([True, False]))[0, 1] < 0.1
+class _Heaped:
+    """Walks of a scene in which red and blue are one heap, which stands apart."""
+
+    def __init__(self, walks, blobs) -> None:
+        self.rows = walks.rows
+        inside = np.isin(blobs.labels[walks.rows], (blobs.red, blobs.blue))
+        rank = np.empty(len(inside), np.int64)
+        rank[np.argsort(~inside, kind="stable")] = np.arange(len(inside))
+        self.heap = Suggestions(rank, np.array([inside.sum()]), np.zeros(1), 1e-5)
+
+    def suggested(self, positive) -> Suggestions:
+        return self.heap
+
+
+@pytest.fixture
+def heaped(blobs, selector) -> Meant:
+    return Meant(selector.scene, _Heaped(selector.prepared.walks, blobs), selector.camera)
+
+
+def test_a_click_deep_beside_means_a_part_of_what_stands_apart(blobs, selector, heaped) -> None:
+    on, beside = (*blobs.pixel(blobs.red), True), (*blobs.pixel(blobs.blue), False)
+    heap = heaped.answer(clicks(selector, on))
+    assert heap is not None
+    assert heap.apart
+    given = clicks(selector, on, beside)
+    assert not heaped.of_part(given[:1])
+    assert heaped.of_part(given)
+    part = heaped.answer(given)
+    assert part is not None
+    assert not part.apart
+    assert fit(blobs, heaped, part.mask, blobs.red) > 0.6
+    # A photo that does not show the click beside is told.
+    told = heaped.answer(given[:1], part=True)
+    assert told is not None
+    assert fit(blobs, heaped, told.mask, blobs.red) > 0.8
+
+
+def test_a_click_beside_at_the_rim_corrects_what_stands_apart(blobs, selector, heaped) -> None:
+    x, y = blobs.pixel(blobs.red)
+    mask = blobs.mask(blobs.red)
+    rim = int(np.flatnonzero(mask[int(y)]).max())
+    given = clicks(selector, (x, y, True), (rim - 1.5, y, False))
+    assert not heaped.of_part(given)
+    answer = heaped.answer(given)
+    assert answer is not None
+    assert answer.apart
+    assert fit(blobs, heaped, answer.mask, blobs.blue) > 0.3  # still all of the heap
