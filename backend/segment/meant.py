@@ -230,6 +230,8 @@ class Meant:
             return _Known(self._shown(clear[0]), self._shown(clear[0])[None], clear)
         regions, credit = self._gathered(clicks, known, own, part)
         on = [self.patches.at(click.x, click.y) for click in clicks if click.positive]
+        # What stands apart holds its own click, also where it is too thin for a patch.
+        on = [patch for patch in on if not (known and known[0].clear) or patch != on[0] or known[0].region[patch]]
         beside = [self.patches.at(click.x, click.y) for click in clicks if not click.positive]
         beside = [patch for patch in beside if patch not in on]
         fits = regions[:, on].all(1) & ~regions[:, beside].any(1)

@@ -151,3 +151,22 @@ def test_a_click_beside_at_the_rim_corrects_what_stands_apart(blobs, selector, h
     assert answer is not None
     assert answer.apart
     assert fit(blobs, heaped, answer.mask, blobs.blue) > 0.3  # still all of the heap
+
+
+class _Thin(_Heaped):
+    """What stands apart is too thin for the patches of a picture."""
+
+    def __init__(self, walks, blobs) -> None:
+        super().__init__(walks, blobs)
+        self.heap = Suggestions(self.heap.rank, np.array([3]), np.zeros(1), 1e-5)
+
+
+def test_what_is_too_thin_for_a_patch_still_holds_its_click(blobs, selector) -> None:
+    """Else only the whole picture would hold it and the next click."""
+    meant = Meant(selector.scene, _Thin(selector.prepared.walks, blobs), selector.camera)
+    given = clicks(selector, (*blobs.pixel(blobs.red), True), (*blobs.pixel(blobs.blue), True))
+    answer = meant.answer(given)
+    assert answer is not None
+    assert answer.apart
+    assert answer.mask[int(given[1].y), int(given[1].x)]
+    assert answer.mask.mean() < 0.1
