@@ -101,8 +101,8 @@ def _clicks_on(
     }
 
 
-def of_part(prompts: Sequence[Prompted], weights: Sequence[np.ndarray]) -> bool:
-    """Whether they say on the pictures they were made on that a part of what stands apart is meant."""
+def _of_part(prompts: Sequence[Prompted], weights: Sequence[np.ndarray]) -> bool:
+    """Whether they, with weights each (N,), say on their pictures that a part of what stands apart is meant."""
     heard: set[int] = set()
     for number, prompt in enumerate(prompts):
         if number in heard or (found := _clicks_on(prompt, prompts, weights)) is None:
@@ -239,7 +239,7 @@ class Draft:
         if not self._told_apart[1]:
             return False
         prompts = self._state.prompts
-        return not of_part(prompts, [self._seeds_of(prompt).over(len(self._inside)) for prompt in prompts])
+        return not _of_part(prompts, [self._seeds_of(prompt).over(len(self._inside)) for prompt in prompts])
 
     def undo(self) -> bool:
         """Whether there was anything to undo."""

@@ -231,7 +231,8 @@ class Meant:
         regions, credit = self._gathered(clicks, known, own, part)
         on = [self.patches.at(click.x, click.y) for click in clicks if click.positive]
         # What stands apart holds its own click, also where it is too thin for a patch.
-        on = [patch for patch in on if not (known and known[0].clear) or patch != on[0] or known[0].region[patch]]
+        if known and known[0].clear and not known[0].region[on[0]]:
+            on = [patch for patch in on if patch != on[0]]
         beside = [self.patches.at(click.x, click.y) for click in clicks if not click.positive]
         beside = [patch for patch in beside if patch not in on]
         fits = regions[:, on].all(1) & ~regions[:, beside].any(1)

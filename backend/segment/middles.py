@@ -32,7 +32,7 @@ def middles(regions, before, places, positive):
 
 @njit(cache=True)
 def inner_depth(mask, x, y):
-    """The largest distance to the outside within a mask, and that near a pixel; chamfer distances, px.
+    """The largest distance to the outside within a mask (H, W) bool, and that near a pixel x, y; chamfer distances, px.
 
     Only the mask's own extent is looked at: most are small.
     """

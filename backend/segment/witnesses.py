@@ -40,6 +40,8 @@ class Witnesses:
     def consulted(self, marks: Sequence[Mark], prompts: Sequence[Prompted]) -> Iterator[Selection | None]:
         """What the marks mean, after None for each photo that was asked; `prompts` are those of the marks.
 
+        A part is meant where they are on what stands apart: for all of that nobody needs to be asked.
+
         If no photo shows the first positive one and knows an answer, it is what space says. Deterministic. Raises
         InputError if there is no surface under any positive mark.
         """

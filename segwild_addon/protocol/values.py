@@ -66,7 +66,7 @@ class Chosen:
     time_secs: float
     sizes: tuple[int, ...] = ()  # to Choose: what may be asked for, ascending, from part to whole
     size: int = 0  # which of those comes nearest to what is chosen; to Consult: of how many solid Gaussians that is
-    apart: bool = True  # to Choose: what the first mark is on stands apart in space; else photos may know better
+    apart: bool = True  # to Choose: what the marks mean stands apart in space; else photos may know better
 
 
 @dataclass(frozen=True)
