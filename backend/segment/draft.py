@@ -103,6 +103,8 @@ def _clicks_on(
 
 def _of_part(prompts: Sequence[Prompted], weights: Sequence[np.ndarray]) -> bool:
     """Whether they, with weights each (N,), say on their pictures that a part of what stands apart is meant."""
+    if all(prompt.positive for prompt in prompts):
+        return False  # no picture needs to be drawn for that
     heard: set[int] = set()
     for number, prompt in enumerate(prompts):
         if number in heard or (found := _clicks_on(prompt, prompts, weights)) is None:
