@@ -23,6 +23,7 @@ import numpy as np
 from scipy.ndimage import distance_transform_edt
 
 from backend.capture.pictures import read_picture, resized, write_picture
+from backend.features.colour import lab
 from backend.render import Seen
 from backend.segment import cuts, metrics
 from backend.segment.cutter import MODES, Cut, Cutting, cut, outlines_of
@@ -37,8 +38,19 @@ from benchmarks.masked import LEAST, Scene, references
 from benchmarks.rasterize import facts
 from benchmarks.rules import RULES, Evidence
 
-FIGURES = ("iou", "boundary_iou", "extracted_iou", "extracted_boundary_iou", "spill", "outside", "rim", "hidden")
+FIGURES = (
+    "iou",
+    "boundary_iou",
+    "extracted_iou",
+    "extracted_boundary_iou",
+    "spill",
+    "outside",
+    "rim",
+    "hidden",
+    "remains",
+)
 PROTOCOL = {"id": "reference-mask", "version": 1}
+REMAINS_LAB = 15.0  # a pixel of the object that changes less when it is deleted looks as if it were still there
 RIM_PX = 2.0  # of what is outside: so close to a mask that its drawing and the blur of splats decide
 SHEET_PX = 960  # long side that is drawn ...
 TILE_PX = 280  # ... and the height of the part around the object that is shown
@@ -128,6 +140,7 @@ def scored(scene: Scene, result: Result, masks: dict[str, np.ndarray], reference
     count = len(scene.gaussians)
     whole, own = cuts.applied(scene.gaussians, result.rows, result.made)
     alone = cuts.part_of(count, only=(result.rows, result.made)).of(scene.gaussians)
+    rest = cuts.part_of(count, without=(result.rows, result.made)).of(scene.gaussians)
     held = np.zeros((len(whole), 1), np.float32)
     held[own] = 1
     rows = []
@@ -135,7 +148,10 @@ def scored(scene: Scene, result: Result, masks: dict[str, np.ndarray], reference
         if name == reference or name in result.prompted:
             continue
         camera, positions = covering(scene.workspace, scene.workspace.photo(name))
-        shown = sampled(Seen(whole, camera).render_channels(held)[..., 0], camera, positions)
+        seen = Seen(whole, camera)
+        shown = sampled(seen.render_channels(held)[..., 0], camera, positions)
+        before, after = (lab(each.picture(part)[0]) for each, part in ((seen, whole), (Seen(rest, camera), rest)))
+        kept = sampled((np.linalg.norm(after - before, axis=-1) < REMAINS_LAB).astype(np.float32), camera, positions)
         alpha = sampled(Seen(alone, camera).alpha(), camera, positions)
         beyond = distance_transform_edt(~mask) > RIM_PX
         visible, extracted = shown > metrics.ALPHA_THRESHOLD, alpha > metrics.ALPHA_THRESHOLD
@@ -149,6 +165,7 @@ def scored(scene: Scene, result: Result, masks: dict[str, np.ndarray], reference
                 float(alpha[~mask].sum() / mask.sum()),
                 float(alpha[~mask & ~beyond].sum() / mask.sum()),
                 float(np.maximum(alpha - shown, 0)[beyond].sum() / mask.sum()),
+                float(kept[mask].mean()),
             )
         )
     return {

@@ -19,7 +19,7 @@ from backend.segment.ground import find_ground
 from backend.segment.junk import measured
 from backend.segment.meant import Answer, Meant
 from backend.segment.posterior import UNIT, Votes, best_threshold, click_votes, mask_votes, pointed_at, posterior
-from backend.segment.refine import Followers, Refinement, banded, walked, without_strays
+from backend.segment.refine import Followers, Refinement, banded, enclosed, walked, without_strays
 from backend.segment.region import STANDS_APART, Walks
 from segwild_addon.protocol.errors import InputError
 
@@ -154,7 +154,7 @@ class Prepared:
         counts = posterior(len(self.scene), evidence)
         threshold, _ = best_threshold(counts, evidence)
         probability, known = walked(counts, self.walks)
-        probability = self.followers.filled(probability, known)
+        probability = enclosed(self.followers.filled(probability, known), counts, evidence)
         chosen = banded(probability, threshold, self.graph, self.refinement)
         chosen = without_strays(chosen, self.scene, pointed_at(len(chosen), evidence))
         return Selection(chosen, probability, threshold, tuple(evidence))

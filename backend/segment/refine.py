@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,11 +11,13 @@ from scipy.spatial import cKDTree
 from backend.scene import Gaussians
 from backend.segment.graph import SceneGraph
 from backend.segment.mincut import minimum_cut
-from backend.segment.posterior import PRIOR_AGAINST, PRIOR_FOR, UNIT, Posterior
+from backend.segment.posterior import PRIOR_AGAINST, PRIOR_FOR, UNIT, Posterior, Votes
 from backend.segment.region import Walks
 
 _STRAY = 2.0  # in the distance from the middle that 95 % of the rows keep
 _COLOR = 15.0  # Lab units: neighbours that differ by this count 0.6 of like ones
+_ENCLOSING = 4  # masks that say what only an object hides; fewer: others may see it well
+_ENCLOSED = 0.8  # of a hidden row's votes are inside, if it is the object's
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,18 @@ def walked(counts: Posterior, walks: Walks) -> tuple[np.ndarray, np.ndarray]:
     )
     known[rows] = True
     return probability, known
+
+
+def enclosed(probability: np.ndarray, counts: Posterior, evidence: Sequence[Votes]) -> np.ndarray:
+    """(N,) float64: a row that shows so little that it has no vote, and shows that through the object, is the object's.
+
+    Such rows lie inside and just behind. Where an object is deleted they would stay as its ghost.
+    """
+    if sum(votes.mask_mass > 0 for votes in evidence) < _ENCLOSING:
+        return probability
+    inside, outside = counts.inside - PRIOR_FOR, counts.outside - PRIOR_AGAINST
+    share = inside / np.maximum(inside + outside, 1)
+    return np.where(~counts.voted & (share > _ENCLOSED), np.maximum(share, probability), probability)
 
 
 class Followers:

@@ -10,9 +10,9 @@ import pytest
 from backend.render import Seen
 from backend.scene import Gaussians
 from backend.scene.gaussians import concatenate
-from backend.segment.posterior import feature_votes, mask_votes, pointed_at, seed_votes
+from backend.segment.posterior import feature_votes, mask_votes, pointed_at, posterior, seed_votes
 from backend.segment.prepared import Prepared
-from backend.segment.refine import without_strays
+from backend.segment.refine import enclosed, without_strays
 from tests.backend.conftest import CENTRES, RED, Blobs
 
 LAMP = 15  # fewer than a twentieth of a ball
@@ -78,3 +78,32 @@ def test_masks_point_at_nothing_and_clicks_beside_take_back(blobs) -> None:
     assert not pointed_at(count, [mask]).any()
     on, beside = seed_votes(np.array([1, 2]), inside=True), seed_votes(np.array([2]), inside=False)
     assert np.flatnonzero(pointed_at(count, [mask, on, beside])).tolist() == [1]
+
+
+def test_what_shows_only_through_an_object_is_its_own(blobs) -> None:
+    """A core in each of two balls, and something in the open that hardly shows."""
+    cores = []
+    for label in (blobs.red, blobs.blue):
+        few = blobs.scene.take(np.flatnonzero(blobs.labels == label)[:10])
+        middle = np.float32(CENTRES[label])
+        cores.append(replace(few, means=middle + 0.1 * (few.means - middle), log_scales=few.log_scales - np.float32(1)))
+    faint = blobs.scene.take(np.flatnonzero(blobs.labels == 0)[:10])
+    # Thick enough that next to nothing shines through.
+    thick = blobs.scene.log_scales + np.float32(0.6)
+    shells = replace(blobs.scene, log_scales=thick, opacity_logits=blobs.scene.opacity_logits + np.float32(5))
+    scene = concatenate([shells, *cores, replace(faint, opacity_logits=np.full_like(faint.opacity_logits, -6))])
+    own, other, open_air = (np.arange(10 * n, 10 * (n + 1)) + len(blobs.scene) for n in range(3))
+    evidence = []
+    for photo in blobs.workspace.used_photos():
+        mask = blobs.mask(blobs.red, photo.name)[::2, ::2]
+        evidence.append(mask_votes(Seen(scene, photo.camera), mask, view=photo.name))
+    counts = posterior(len(scene), evidence)
+    own = own[~counts.voted[own]]
+    assert len(own) > 5
+    before = counts.probability
+    after = enclosed(before, counts, evidence)
+    assert before[own].max() < 0.5 < 0.8 < after[own].min()
+    assert np.array_equal(after[other], before[other])
+    assert np.array_equal(after[open_air], before[open_air])
+    assert np.array_equal(after[counts.voted], before[counts.voted])
+    assert enclosed(before, posterior(len(scene), evidence[:3]), evidence[:3]) is before
