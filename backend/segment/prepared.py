@@ -25,7 +25,8 @@ from segwild_addon.protocol.errors import InputError
 
 _LAB = 3  # the first channels of the colour encoder: Lab of the fine blur
 _COLOR_DEVIATION = 30.0  # Lab units
-_BEHIND_PICTURE = 0.5  # votes of a region in space beside those of a picture that corrects it
+_BEHIND_PICTURE = 0.5  # votes of a region in space beside those of a picture that corrects it ...
+_BEHIND_THRESHOLD = 0.3  # ... which on their own make a row likelier than this: no picture's rim takes the back away
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,6 +154,8 @@ class Prepared:
         """All evidence into rows: unvoted ones follow walks and neighbours, the edge follows the scene."""
         counts = posterior(len(self.scene), evidence)
         threshold, _ = best_threshold(counts, evidence)
+        if {votes.kind for votes in evidence} >= {"mask", "region"}:
+            threshold = min(threshold, _BEHIND_THRESHOLD)
         probability, known = walked(counts, self.walks)
         probability = enclosed(self.followers.filled(probability, known), counts, evidence)
         chosen = banded(probability, threshold, self.graph, self.refinement)
