@@ -13,7 +13,7 @@ from backend.capture.pictures import read_picture, resized
 from backend.capture.sample import Collection
 from backend.render import Seen
 from backend.scene import Camera, Gaussians, Workspace
-from backend.scene.paths import orbit
+from backend.scene.paths import looked_at, orbit
 from backend.segment.shown import Shown, draw
 from backend.stages.report import Picture, Report
 from backend.train.appearance import NEUTRAL, Look
@@ -192,8 +192,7 @@ def _orbit(shown: Shown, frames: int) -> list[np.ndarray]:
     cameras = [camera for photo in shown.workspace.used_photos() if (camera := photo.camera) is not None]
     wide = max(cameras, key=lambda camera: camera.width / camera.height)
     solid = shown.gaussians.means[shown.gaussians.opacities > 0.5]
-    near = solid[np.linalg.norm(solid, axis=1) < np.quantile(np.linalg.norm(solid, axis=1), 0.5)]
-    path = orbit([wide, *cameras], near, frames * 4)[::4]
+    path = orbit([wide, *cameras], looked_at(cameras, solid), frames * 4)[::4]
     return [draw(shown.gaussians, camera.fitted(560), shown.sky(camera.fitted(560), NEUTRAL))[0] for camera in path]
 
 

@@ -15,7 +15,7 @@ from backend.features import principal_colors
 from backend.progress import Progress
 from backend.render import Seen, chosen_engine, seen_by
 from backend.scene import Camera, Gaussians, Workspace
-from backend.scene.paths import interpolated, orbit
+from backend.scene.paths import interpolated, looked_at, orbit
 from backend.segment import objects
 from backend.segment.cuts import Part
 from backend.segment.shown import Shown, draw, look_of
@@ -86,7 +86,8 @@ def _frames(request: Render, workspace: Workspace, shown: Shown, part: Part) -> 
         path = interpolated(cameras, request.frames)
     else:
         solid = part.sources[shown.gaussians.opacities[part.sources] > 0.5]
-        path = orbit(cameras, shown.gaussians.means[solid if len(solid) else part.sources], request.frames)
+        points = shown.gaussians.means[solid if len(solid) else part.sources]
+        path = orbit(cameras, points if request.only else looked_at(cameras, points), request.frames)
     for index, camera in enumerate(path):
         yield Frame(f"{request.path}_{index:04d}", camera.fitted(request.long_side), None)
 

@@ -11,7 +11,7 @@ import numpy as np
 from backend.capture.pictures import read_picture, resized
 from backend.progress import Progress
 from backend.scene import Camera, Photo, Workspace
-from backend.scene.paths import orbit
+from backend.scene.paths import looked_at, orbit
 from backend.segment.shown import Shown, draw
 from backend.stages.report import Picture, Report
 from backend.train.appearance import NEUTRAL, Look
@@ -170,8 +170,7 @@ def _orbit(shown: Shown, cameras: list[Camera]) -> list[np.ndarray]:
     wide = max(cameras, key=lambda camera: camera.width / camera.height)
     solid = shown.gaussians.means[shown.gaussians.opacities > 0.5]
     points = solid if len(solid) else shown.gaussians.means
-    away = np.linalg.norm(points - np.median(points, axis=0), axis=1)
-    path = orbit([wide, *cameras], points[away <= np.median(away)], ORBIT_FRAMES)
+    path = orbit([wide, *cameras], looked_at(cameras, points), ORBIT_FRAMES)
     views = [camera.fitted(LONG_SIDE) for camera in path]
     return [draw(shown.gaussians, camera, shown.sky(camera, NEUTRAL))[0] for camera in views]
 
