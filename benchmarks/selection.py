@@ -71,7 +71,8 @@ def ceiling(scene: Scene, masks: dict[str, np.ndarray]) -> Result:
     began = time.perf_counter()
     evidence = []
     for name, mask in masks.items():
-        evidence += Selector(scene.prepared, scene.workspace, scene.workspace.photo(name)).select(Mask(mask)).evidence
+        votes = Selector(scene.prepared, scene.workspace, scene.workspace.photo(name)).select(Mask(mask)).evidence
+        evidence += [each for each in votes if each.kind == "mask"]  # space is not asked
     chosen = scene.prepared.decided(evidence).chosen
     return Result(np.flatnonzero(chosen), None, time.perf_counter() - began)
 

@@ -27,6 +27,7 @@ _LAB = 3  # the first channels of the colour encoder: Lab of the fine blur
 _COLOR_DEVIATION = 30.0  # Lab units
 _BEHIND_PICTURE = 0.5  # votes of a region in space beside those of a picture that corrects it ...
 _BEHIND_THRESHOLD = 0.3  # ... which on their own make a row likelier than this: no picture's rim takes the back away
+_FITS = 0.88  # of how well any rows fit a mask: a region that does so is what the mask shows
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,6 +124,29 @@ class Prepared:
         region = region or self.walks.region(hit, negative)
         assert region is not None  # a solid row was hit
         return self.decided([self.region_votes(region.rows, view=view), *seeds])
+
+    def masked(self, votes: Votes) -> Selection:
+        """What a mask means that votes: its rows, and those behind them where it shows a region in space."""
+        behind = self._behind(votes)
+        return self.decided([votes] if behind is None else [votes, behind])
+
+    def _behind(self, votes: Votes) -> Votes | None:
+        """For the region that walks from a mask's rows suggest and that fits it best, unless other rows clearly do so
+        better: then it shows no region, and says nothing of what is behind."""
+        said = votes.inside.astype(np.float64) + votes.outside
+        inside, outside = np.zeros((2, len(self.scene)))
+        inside[votes.rows] = votes.mass * np.divide(votes.inside, said, out=np.zeros(len(said)), where=said > 0)
+        outside[votes.rows] = votes.mass - inside[votes.rows]
+        suggested = self.walks.suggested([np.where(inside > outside, inside, 0)])
+        if suggested is None:
+            return None
+        order = self.walks.rows[np.argsort(suggested.rank)]
+        fits = np.cumsum(inside[order]) / (np.cumsum(outside[order]) + votes.mask_mass)  # of prefixes: soft IoU
+        count = suggested.counts[fits[suggested.counts - 1].argmax()]
+        _, best = best_threshold(posterior(len(self.scene), [votes]), [votes])
+        if fits[count - 1] < _FITS * best:
+            return None
+        return self.region_votes(order[:count], view=votes.view, confidence=_BEHIND_PICTURE)
 
     def under(self, positive: Sequence[np.ndarray], negative: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """(N,) and (N,) float64: the weights of the rows under clicks on the object, and of those beside it.

@@ -100,7 +100,7 @@ class Selector:
                 raise InputError(
                     "empty-mask", "The mask lies outside the part of the photo that the scene uses.", "Mask the object."
                 )
-            return self.prepared.decided([mask_votes(self.seen, pixels, view=self.photo.name, framed=self._framed)])
+            return self.prepared.masked(mask_votes(self.seen, pixels, view=self.photo.name, framed=self._framed))
         if isinstance(prompt, Clicks):
             return self._clicked(prompt)
         return self._boxed(prompt)

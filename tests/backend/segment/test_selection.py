@@ -46,7 +46,18 @@ def test_a_mask_reaches_the_hidden_back(blobs) -> None:
     assert blobs.iou(np.flatnonzero(selection.chosen), blobs.red) > 0.85
     carried = prepared.carried(selection)
     assert blobs.iou(np.flatnonzero(carried.chosen), blobs.red) > 0.9
-    assert {votes.kind for votes in carried.evidence} == {"mask", "carried"}
+    assert {votes.kind for votes in carried.evidence} == {"mask", "region", "carried"}
+
+
+def test_a_mask_of_what_is_no_region_speaks_for_itself(blobs) -> None:
+    """The left half of a ball and some ground: nothing in space is like it."""
+    mask = blobs.mask(blobs.red)
+    x, y = (int(place) for place in blobs.pixel(blobs.red))
+    mask[:, x:] = False
+    mask[y : y + 60, x - 80 : x] = True
+    selection = selector(blobs).select(Mask(mask))
+    assert {votes.kind for votes in selection.evidence} == {"mask"}
+    assert selection.chosen[blobs.labels == blobs.red].mean() < 0.8
 
 
 def test_a_box_around_a_blob(blobs) -> None:
