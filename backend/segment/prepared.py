@@ -144,7 +144,7 @@ class Prepared:
         fits = np.cumsum(inside[order]) / (np.cumsum(outside[order]) + votes.mask_mass)  # of prefixes: soft IoU
         count = suggested.counts[fits[suggested.counts - 1].argmax()]
         _, best = best_threshold(posterior(len(self.scene), [votes]), [votes])
-        if fits[count - 1] < _FITS * best:
+        if not fits[count - 1] >= _FITS * best > 0:
             return None
         return self.region_votes(order[:count], view=votes.view, confidence=_BEHIND_PICTURE)
 

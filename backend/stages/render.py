@@ -87,6 +87,8 @@ def _frames(request: Render, workspace: Workspace, shown: Shown, part: Part) -> 
     else:
         solid = part.sources[shown.gaussians.opacities[part.sources] > 0.5]
         points = shown.gaussians.means[solid if len(solid) else part.sources]
+        if not len(points):
+            raise InputError("nothing-left", "Nothing is left that an orbit could go around.", "Leave out less.")
         path = orbit(cameras, points if request.only else looked_at(cameras, points), request.frames)
     for index, camera in enumerate(path):
         yield Frame(f"{request.path}_{index:04d}", camera.fitted(request.long_side), None)

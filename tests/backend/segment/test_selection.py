@@ -60,6 +60,13 @@ def test_a_mask_of_what_is_no_region_speaks_for_itself(blobs) -> None:
     assert selection.chosen[blobs.labels == blobs.red].mean() < 0.8
 
 
+def test_a_mask_of_a_pixel_shows_no_region(blobs) -> None:
+    mask = np.zeros_like(blobs.mask(blobs.red))
+    x, y = (int(place) for place in blobs.pixel(blobs.red))
+    mask[y : y + 2, x : x + 2] = True
+    assert {votes.kind for votes in selector(blobs).select(Mask(mask)).evidence} == {"mask"}
+
+
 def test_a_box_around_a_blob(blobs) -> None:
     y, x = np.nonzero(blobs.mask(blobs.blue))
     selection = selector(blobs).select(Box(x.min() - 3.0, y.min() - 3.0, x.max() + 3.0, y.max() + 3.0))

@@ -126,6 +126,13 @@ def test_paths_have_as_many_frames_as_asked(lit_blobs, tmp_path, path) -> None:
     assert result["pictures"] == 3
 
 
+def test_there_is_no_orbit_around_nothing(lit_blobs, tmp_path) -> None:
+    everything = np.ones(len(lit_blobs.labels))
+    objects.save(lit_blobs.workspace, "all", everything > 0, everything)
+    with pytest.raises(InputError, match="Nothing is left"):
+        render.run(Render(lit_blobs.workspace.root, tmp_path, path="orbit", without="all"), Quiet())
+
+
 @pytest.mark.parametrize(
     "options", [{"channels": "rgb,smell"}, {"only": "nobody"}, {"look": "nobody"}, {"long_side": 3}]
 )
