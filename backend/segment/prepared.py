@@ -131,8 +131,11 @@ class Prepared:
         return self.decided([votes] if behind is None else [votes, behind])
 
     def _behind(self, votes: Votes) -> Votes | None:
-        """For the region that walks from a mask's rows suggest and that fits it best, unless other rows clearly do so
-        better: then it shows no region, and says nothing of what is behind."""
+        """For the region that walks from a mask's rows suggest, of those that fit it nearly as well as any rows do.
+
+        If there is none the mask says nothing of what is behind. Among several that is not the best fit: of a thing that
+        is half hidden, half of it fits best.
+        """
         said = votes.inside.astype(np.float64) + votes.outside
         inside, outside = np.zeros((2, len(self.scene)))
         inside[votes.rows] = votes.mass * np.divide(votes.inside, said, out=np.zeros(len(said)), where=said > 0)
@@ -142,10 +145,11 @@ class Prepared:
             return None
         order = self.walks.rows[np.argsort(suggested.rank)]
         fits = np.cumsum(inside[order]) / (np.cumsum(outside[order]) + votes.mask_mass)  # of prefixes: soft IoU
-        count = suggested.counts[fits[suggested.counts - 1].argmax()]
         _, best = best_threshold(posterior(len(self.scene), [votes]), [votes])
-        if not fits[count - 1] >= _FITS * best > 0:
+        fitting = fits[suggested.counts - 1] >= _FITS * best
+        if best <= 0 or not fitting.any():
             return None
+        count = suggested.counts[np.where(fitting, suggested.scores, np.inf).argmin()]
         return self.region_votes(order[:count], view=votes.view, confidence=_BEHIND_PICTURE)
 
     def under(self, positive: Sequence[np.ndarray], negative: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
