@@ -133,8 +133,8 @@ class Prepared:
     def _behind(self, votes: Votes) -> Votes | None:
         """For the region that walks from a mask's rows suggest, of those that fit it nearly as well as any rows do.
 
-        If there is none the mask says nothing of what is behind. Among several that is not the best fit: of a thing that
-        is half hidden, half of it fits best.
+        If there is none the mask says nothing of what is behind. Of several it is not the one that fits best: of a
+        thing that is half hidden that would be a half.
         """
         said = votes.inside.astype(np.float64) + votes.outside
         inside, outside = np.zeros((2, len(self.scene)))
