@@ -69,10 +69,10 @@ class Result:
 def ceiling(scene: Scene, masks: dict[str, np.ndarray]) -> Result:
     """What all masks together choose, those that are scored included: what the scene lets masks reach."""
     began = time.perf_counter()
-    evidence = []
-    for name, mask in masks.items():
-        votes = Selector(scene.prepared, scene.workspace, scene.workspace.photo(name)).select(Mask(mask)).evidence
-        evidence += [each for each in votes if each.kind == "mask"]  # space is not asked
+    evidence = [
+        Selector(scene.prepared, scene.workspace, scene.workspace.photo(name)).votes(Mask(mask))
+        for name, mask in masks.items()
+    ]
     chosen = scene.prepared.decided(evidence).chosen
     return Result(np.flatnonzero(chosen), None, time.perf_counter() - began)
 

@@ -180,16 +180,9 @@ def edge_weight(mask: np.ndarray) -> np.ndarray:
     return np.clip(distance / _EDGE_PX, _EDGE_LEAST, 1).astype(np.float32)
 
 
-def best_threshold(counts: Posterior, evidence: Sequence[Votes]) -> tuple[float, float]:
-    """The threshold on the posterior whose rendered selection fits the masks best, and its soft IoU.
-
-    IoU(θ) = Σ_S A / (Σ_S (Z − A) + Σ M) over S = {voted, p ≥ θ}: one sort and two cumulative sums give it
-    for all θ at once, without rendering. Without masks: 0.5 and 0.
-    """
-    if not any(votes.mask_mass > 0 for votes in evidence):
-        return 0.5, 0.0
-    probability, voted = counts.probability, counts.voted
-    inside, outside = np.zeros((2, len(probability)))
+def masses(count: int, evidence: Sequence[Votes]) -> tuple[np.ndarray, np.ndarray, float]:
+    """Weighted pixels (count,) and (count,) float64 that rows fill inside and outside of masks, and all masks'."""
+    inside, outside = np.zeros((2, count))
     total = 0.0
     for votes in evidence:
         if votes.mask_mass <= 0:
@@ -199,6 +192,19 @@ def best_threshold(counts: Posterior, evidence: Sequence[Votes]) -> tuple[float,
         inside[votes.rows] += votes.mass * share
         outside[votes.rows] += votes.mass * (1 - share)
         total += votes.mask_mass
+    return inside, outside, total
+
+
+def best_threshold(counts: Posterior, evidence: Sequence[Votes]) -> tuple[float, float]:
+    """The threshold on the posterior whose rendered selection fits the masks best, and its soft IoU.
+
+    IoU(θ) = Σ_S A / (Σ_S (Z − A) + Σ M) over S = {voted, p ≥ θ}: one sort and two cumulative sums give it
+    for all θ at once, without rendering. Without masks: 0.5 and 0.
+    """
+    if not any(votes.mask_mass > 0 for votes in evidence):
+        return 0.5, 0.0
+    probability, voted = counts.probability, counts.voted
+    inside, outside, total = masses(len(probability), evidence)
     candidates = np.flatnonzero(voted & (inside + outside > 0))
     if total <= 0 or not len(candidates):
         return 0.5, 0.0

@@ -18,7 +18,16 @@ from backend.segment.graph import SceneGraph, scene_graph
 from backend.segment.ground import find_ground
 from backend.segment.junk import measured
 from backend.segment.meant import Answer, Meant
-from backend.segment.posterior import UNIT, Votes, best_threshold, click_votes, mask_votes, pointed_at, posterior
+from backend.segment.posterior import (
+    UNIT,
+    Votes,
+    best_threshold,
+    click_votes,
+    mask_votes,
+    masses,
+    pointed_at,
+    posterior,
+)
 from backend.segment.refine import Followers, Refinement, banded, enclosed, walked, without_strays
 from backend.segment.region import STANDS_APART, Walks
 from segwild_addon.protocol.errors import InputError
@@ -136,15 +145,13 @@ class Prepared:
         If there is none the mask says nothing of what is behind. Of several it is not the one that fits best: of a
         thing that is half hidden that would be a half.
         """
-        said = votes.inside.astype(np.float64) + votes.outside
-        inside, outside = np.zeros((2, len(self.scene)))
-        inside[votes.rows] = votes.mass * np.divide(votes.inside, said, out=np.zeros(len(said)), where=said > 0)
-        outside[votes.rows] = votes.mass - inside[votes.rows]
+        inside, outside, total = masses(len(self.scene), [votes])
         suggested = self.walks.suggested([np.where(inside > outside, inside, 0)])
         if suggested is None:
             return None
         order = self.walks.rows[np.argsort(suggested.rank)]
-        fits = np.cumsum(inside[order]) / (np.cumsum(outside[order]) + votes.mask_mass)  # of prefixes: soft IoU
+        # The soft IoU of every prefix, as in `best_threshold`.
+        fits = np.cumsum(inside[order]) / (np.cumsum(outside[order]) + total)
         _, best = best_threshold(posterior(len(self.scene), [votes]), [votes])
         fitting = fits[suggested.counts - 1] >= _FITS * best
         if best <= 0 or not fitting.any():

@@ -19,7 +19,7 @@ from backend.segment.draft import Prompted, selected
 from backend.segment.framed import Framed
 from backend.segment.meant import LONG_SIDE as PICTURE_SIDE
 from backend.segment.meant import Meant
-from backend.segment.posterior import mask_votes
+from backend.segment.posterior import Votes, mask_votes
 from backend.segment.prepared import Prepared, Selection
 from backend.segment.prompts import Box, Clicks, Mask, Prompt, in_picture_pixels, shown_box, shown_clicks
 from backend.segment.seeds import Seeds, contributors, seeds_at
@@ -95,15 +95,19 @@ class Selector:
         Raises InputError if nothing of the scene is where the prompt points.
         """
         if isinstance(prompt, Mask):
-            pixels = in_picture(prompt.pixels, self.workspace, self.photo, self.camera)
-            if not pixels.any():
-                raise InputError(
-                    "empty-mask", "The mask lies outside the part of the photo that the scene uses.", "Mask the object."
-                )
-            return self.prepared.masked(mask_votes(self.seen, pixels, view=self.photo.name, framed=self._framed))
+            return self.prepared.masked(self.votes(prompt))
         if isinstance(prompt, Clicks):
             return self._clicked(prompt)
         return self._boxed(prompt)
+
+    def votes(self, mask: Mask) -> Votes:
+        """What the view says of its rows by the mask alone. Raises InputError if the view shows nothing of the mask."""
+        pixels = in_picture(mask.pixels, self.workspace, self.photo, self.camera)
+        if not pixels.any():
+            raise InputError(
+                "empty-mask", "The mask lies outside the part of the photo that the scene uses.", "Mask the object."
+            )
+        return mask_votes(self.seen, pixels, view=self.photo.name, framed=self._framed)
 
     def prompts(self, clicks: Clicks) -> list[Prompted]:
         """The clicks as parts of a draft, which photos and marks may share. They do not keep this view.

@@ -13,9 +13,9 @@ from backend.capture.pictures import read_picture, resized
 from backend.capture.sample import Collection
 from backend.render import Seen
 from backend.scene import Camera, Gaussians, Workspace
-from backend.scene.paths import looked_at, orbit
 from backend.segment.shown import Shown, draw
 from backend.stages.report import Picture, Report
+from backend.stages.result_page import orbited
 from backend.train.appearance import NEUTRAL, Look
 
 
@@ -65,7 +65,8 @@ def demo_report(
         "Empty, in neutral light",
         "The reconstruction from viewpoints nobody stood at, as if nobody was there and the light was even.",
     )
-    report.row([Picture(picture) for picture in _orbit(shown, 6)], columns=3)
+    cameras = [camera for photo in shown.workspace.used_photos() if (camera := photo.camera) is not None]
+    report.row([Picture(picture) for picture in orbited(shown, cameras, 6, 560)], columns=3)
 
     report.section(
         "Photo, own look, neutral light, what was ignored",
@@ -186,14 +187,6 @@ def _best_other(sample: Collection, name: str, photos: list[str], clicked: str) 
     """The photo that shows most of an object and was not clicked."""
     shares = {photo: float(sample.mask(name, photo).mean()) for photo in photos if photo != clicked}
     return max(shares, key=lambda photo: (shares[photo], photo)) if shares else clicked
-
-
-def _orbit(shown: Shown, frames: int) -> list[np.ndarray]:
-    cameras = [camera for photo in shown.workspace.used_photos() if (camera := photo.camera) is not None]
-    wide = max(cameras, key=lambda camera: camera.width / camera.height)
-    solid = shown.gaussians.means[shown.gaussians.opacities > 0.5]
-    path = orbit([wide, *cameras], looked_at(cameras, solid), frames * 4)[::4]
-    return [draw(shown.gaussians, camera.fitted(560), shown.sky(camera.fitted(560), NEUTRAL))[0] for camera in path]
 
 
 def _overlay(workspace: Workspace, name: str) -> np.ndarray:

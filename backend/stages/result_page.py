@@ -98,7 +98,7 @@ def _page(shown: Shown, explained: list[Explained], cameras: list[Camera], sound
     ]
     report.figures(values)
     report.section("Empty, in neutral light", "From viewpoints between and beside those of the photos.")
-    report.row([Picture(picture) for picture in _orbit(shown, cameras)], columns=3)
+    report.row([Picture(picture) for picture in orbited(shown, cameras, ORBIT_FRAMES, LONG_SIDE)], columns=3)
     _looks(report, shown, explained)
     report.section(
         "Photos, worst first",
@@ -166,12 +166,13 @@ def _held_out(report: Report, shown: Shown, held: dict[str, Any]) -> None:
         )
 
 
-def _orbit(shown: Shown, cameras: list[Camera]) -> list[np.ndarray]:
+def orbited(shown: Shown, cameras: list[Camera], frames: int, long_side: int) -> list[np.ndarray]:
+    """Pictures (H, W, 3) uint8 in neutral light around what the photos' cameras look at, in the widest one's format."""
     wide = max(cameras, key=lambda camera: camera.width / camera.height)
     solid = shown.gaussians.means[shown.gaussians.opacities > 0.5]
     points = solid if len(solid) else shown.gaussians.means
-    path = orbit([wide, *cameras], looked_at(cameras, points), ORBIT_FRAMES)
-    views = [camera.fitted(LONG_SIDE) for camera in path]
+    path = orbit([wide, *cameras], looked_at(cameras, points), frames)
+    views = [camera.fitted(long_side) for camera in path]
     return [draw(shown.gaussians, camera, shown.sky(camera, NEUTRAL))[0] for camera in views]
 
 
