@@ -166,6 +166,51 @@ def test_a_name_that_is_no_text_costs_its_own_photo_alone(tmp_path: Path) -> Non
     assert list(report["left_out"]) == ["caf\ufffd"]
 
 
+CENTRED = """
+import json, sys
+import numpy as np
+import pycolmap
+from backend.capture.sfm_child import _centred
+cropped = json.loads(sys.argv[1])
+pycolmap.set_random_seed(3)
+options = pycolmap.SyntheticDatasetOptions()
+options.num_rigs, options.num_frames_per_rig, options.num_points3D = 8, 1, 300
+made = pycolmap.synthesize_dataset(options)
+noise, random = pycolmap.SyntheticNoiseOptions(), np.random.default_rng(0)
+noise.point2D_stddev = 0.01 if cropped else 0.3
+pycolmap.synthesize_noise(noise, made)
+for camera in made.cameras.values():
+    # What a photo shows is where it was before it was cropped: its middle is not the camera's.
+    aside = random.uniform(-40, 40, 2) if cropped else np.zeros(2)
+    for image in made.images.values():
+        if image.camera_id == camera.camera_id:
+            for point in image.points2D:
+                point.xy = point.xy + aside
+    print("truth", camera.camera_id, *aside)
+pycolmap.bundle_adjustment(made, pycolmap.BundleAdjustmentOptions(print_summary=False))  # as a mapper ends
+found = _centred(made, 2)
+for camera in found.cameras.values():
+    print("found", camera.camera_id, camera.principal_point_x - 512, camera.principal_point_y - 384)
+"""
+
+
+@pytest.mark.parametrize("cropped", [True, False])
+def test_the_middle_of_what_somebody_cropped_is_not_its_principal_point(cropped: bool) -> None:
+    command = [sys.executable, "-c", CENTRED, "true" if cropped else "false"]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    lines = [line.split() for line in ran.stdout.splitlines() if line.startswith(("truth", "found"))]
+    truth, found = (
+        np.array([[float(number) for number in line[2:]] for line in lines if line[0] == word])
+        for word in ("truth", "found")
+    )
+    assert len(truth) == len(found) == 8
+    if cropped:
+        assert np.abs(truth).max() > 20
+        assert np.abs(found - truth).max() < 4
+    else:
+        assert not found.any()  # noise explains as much, and the middles stay
+
+
 def test_the_child_never_loads_pillow() -> None:
     program = (
         "import sys, backend.capture.sfm_child; print([name for name in sys.modules if name.split('.')[0] == 'PIL'])"
