@@ -56,7 +56,9 @@ def _sky_basis(camera: Camera, device: str) -> Tensor:
     """(rows, columns, SKY_BASES): the harmonics in the directions of the coarse sky's cells."""
     columns = max(2, -(-camera.width // SKY_STEP) + 1)
     rows = max(2, -(-camera.height // SKY_STEP) + 1)
-    x, y = np.meshgrid(np.linspace(0, camera.width, columns), np.linspace(0, camera.height, rows))
+    # Where the cells' middles lie that are interpolated between.
+    x, y = np.meshgrid((np.arange(columns) + 0.5) / columns, (np.arange(rows) + 0.5) / rows)
+    x, y = x * camera.width, y * camera.height
     directions = torch.from_numpy(camera.rays(np.stack([x, y], -1)).astype(np.float32)).reshape(-1, 3).to(device)
     basis = torch.cat([torch.full_like(directions[:, :1], C0), higher_bases(directions, SKY_BASES - 1)], 1)
     return basis.reshape(rows, columns, SKY_BASES)

@@ -13,9 +13,9 @@ SHORT_STEPS = 7_000  # below so many steps, means, colours and what answers to l
 
 def row_rates(config: TrainConfig, fraction: float, extent: float, *, colors_only: bool) -> dict[str, float]:
     """By name of what rows have, after a fraction of the steps; what is missing is held still."""
-    if colors_only:
-        return {"sh0": ROW_RATES["sh0"], "shN": ROW_RATES["shN"]}
     hurry = _hurry(config.steps)
+    if colors_only:
+        return {"sh0": ROW_RATES["sh0"] * hurry, "shN": ROW_RATES["shN"]}
     start = MEANS_RATE * hurry
     means = start * (MEANS_RATE_END / start) ** fraction * extent
     own = config.appearance.row_rates

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from backend.render.harmonics import C0, higher_bases
 from backend.scene.cameras import looking_at
 from backend.train import backdrop
 from backend.train.appearance import Appearance, Look, initial_shared
@@ -55,6 +56,17 @@ def test_what_skies_have_in_common_is_the_neutral_sky(rank: int) -> None:
     none = LinearAppearance(0)
     without = Appearance.of(("a", "b"), none, initial_shared(none, 2, 0, own_sky=False), none.initial_rows(5))
     assert without.names == ()
+
+
+def test_each_pixel_has_the_sky_of_its_own_direction() -> None:
+    """At the rim half a cell is as its neighbour."""
+    shared = initial_shared(LinearAppearance(0), 1, 0, own_sky=False)
+    shared["sky"] = torch.randn(SKY_BASES, 3, generator=torch.Generator().manual_seed(1)) * 0.1
+    found = backdrop.sky_picture(VIEW, shared, None)
+    rays = torch.from_numpy(VIEW.rays(VIEW.pixel_centres()).astype(np.float32)).reshape(-1, 3)
+    basis = torch.cat([torch.full_like(rays[:, :1], C0), higher_bases(rays, SKY_BASES - 1)], 1)
+    wanted = (basis @ shared["sky"] + 0.5).reshape(found.shape)
+    assert (found - wanted)[4:-4, 4:-4].abs().max() < 5e-3
 
 
 def test_directions_are_computed_once_for_each_camera_and_go_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
