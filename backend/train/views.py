@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -73,7 +72,7 @@ class Views:
             if not workspace.picture_file(photo.name).exists():
                 read_picture(workspace.picture_file(photo.name))  # says so now, not in the midst of a training
         self._divisor = 1
-        self._held: OrderedDict[str, View] = OrderedDict()
+        self._held: dict[str, View] = {}
         self._bytes = 0
 
     def view(self, name: str, divisor: int = 1) -> View:
@@ -82,15 +81,15 @@ class Views:
             self._divisor, self._bytes = divisor, 0
             self._held.clear()
         if name in self._held:
-            self._held.move_to_end(name)
             return self._held[name]
         view = self._decoded(name)
         if divisor != 1:
             view = _smaller(view, divisor)
-        self._held[name] = view
-        self._bytes += view.memory_bytes
-        while self._bytes > self._cache_bytes and len(self._held) > 1:
-            self._bytes -= self._held.popitem(last=False)[1].memory_bytes
+        # Each is asked for once in an epoch, in an order drawn anew: where not all fit, those that came first are as
+        # good as any, and giving one up for the next would lose nearly all before they are asked for again.
+        if self._bytes + view.memory_bytes <= self._cache_bytes:
+            self._held[name] = view
+            self._bytes += view.memory_bytes
         return view
 
     def _decoded(self, name: str) -> View:
