@@ -7,16 +7,9 @@ pixels of one row. Splats are numbered in depth order, so that tile lists are so
 from __future__ import annotations
 
 import math
-import os
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-
-if "NUMBA_CACHE_DIR" not in os.environ:  # compiled once per user, also when the package is read-only
-    _cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "segwild" / "numba"
-    os.environ["NUMBA_CACHE_DIR"] = str(_cache)
-
 from numba import njit, prange
 
 from backend.render.lanes import (
