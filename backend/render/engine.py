@@ -55,6 +55,8 @@ def chosen_engine(wish: Engine, progress: Progress | None = None) -> Chosen:
         return "cpu"
     found = diagnosis()
     if found.works:
+        # Differences of means of squares, as in SSIM, are nothing but error with the ten bits that are usual there.
+        torch.backends.cudnn.allow_tf32 = False
         return "cuda"
     if wish == "cuda":
         raise SetupError("no-cuda-engine", found.sentence, f"{found.hint} Or use --device cpu.")
