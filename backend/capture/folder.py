@@ -152,8 +152,9 @@ def _vetted(photo: Offered, row: int, seen: dict[bytes, str], copies: Path | Non
         return photo
     if max(width, height) < SMALLEST_LONG_SIDE:
         return replace(photo, excluded=f"it is smaller than {SMALLEST_LONG_SIDE} pixels ({width}x{height})")
-    digest = hashlib.blake2b(f"{width}x{height}".encode() + picture.pixels.tobytes(), digest_size=16).digest()
-    twin = seen.setdefault(digest, photo.file)
+    digest = hashlib.blake2b(f"{width}x{height}".encode(), digest_size=16)
+    digest.update(picture.pixels)
+    twin = seen.setdefault(digest.digest(), photo.file)
     if twin != photo.file:
         return replace(photo, excluded=f"it is an exact duplicate of {twin}")
     copy = copies / copy_name(row)

@@ -21,6 +21,7 @@ from backend.scene.files import written_whole
 from segwild_addon.protocol.errors import InputError
 
 FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG"}
+_STRIP = 3_000  # numbers of a row that are resized together
 _ORIENTATION = 0x0112
 _EXIF_IFD = 0x8769
 _MAKE, _MODEL = 0x010F, 0x0110  # the key to COLMAP's table of sensor widths
@@ -127,9 +128,11 @@ def resized(picture: np.ndarray, width: int, height: int) -> np.ndarray:
     rows, columns = picture.shape[:2]
     if (columns, rows) == (width, height):
         return picture
-    values = picture.astype(np.float32).reshape(rows, -1)
-    values = (_weights(rows, height) @ values).reshape(height, columns, -1)
-    values = values.transpose(1, 0, 2).reshape(columns, -1)
+    flat, weights = picture.reshape(rows, -1), _weights(rows, height)
+    values = np.empty((height, flat.shape[1]), np.float32)
+    for first in range(0, flat.shape[1], _STRIP):  # as floating point, all of a large photo would be gigabytes
+        values[:, first : first + _STRIP] = weights @ flat[:, first : first + _STRIP].astype(np.float32)
+    values = values.reshape(height, columns, -1).transpose(1, 0, 2).reshape(columns, -1)
     values = (_weights(columns, width) @ values).reshape(width, height, -1).transpose(1, 0, 2)
     if np.issubdtype(picture.dtype, np.integer):
         values = np.rint(values)
