@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-_LARGEST = 1 << 20  # capacity of what must not be cut; sums stay below 2^31
 _STEP = 1000  # capacities per unit of cost
+_LARGEST = 1 << 20  # units; sums of ten million stay far below 2^63
 
 
 def minimum_cut(
@@ -15,8 +15,10 @@ def minimum_cut(
     weights: np.ndarray,  # (E,) float >= 0, cost of separating the pair
 ) -> np.ndarray:  # (M,) bool, True = object
     """The division of least total cost; of several, the one with the smallest object. Deterministic."""
-    cost = np.clip(np.rint(np.clip(unary, -_LARGEST, _LARGEST) * _STEP), -_LARGEST, _LARGEST).astype(np.int64)
-    ties = np.clip(np.rint(weights * _STEP), 0, _LARGEST).astype(np.int64)
+    cost = np.rint(np.clip(unary, -_LARGEST, _LARGEST) * _STEP).astype(np.int64)
+    ties = np.rint(np.clip(weights, 0, _LARGEST) * _STEP).astype(np.int64)
+    fixed = np.isinf(unary)
+    cost[fixed] = np.sign(unary[fixed]).astype(np.int64) * (1 + ties.sum() + np.abs(cost[~fixed]).sum())
     if not (cost > 0).any():
         return np.zeros(len(cost), bool)
     tied = ties > 0

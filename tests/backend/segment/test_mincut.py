@@ -38,5 +38,16 @@ def test_infinite_costs_fix_nodes() -> None:
     assert labels.tolist() == [True, True, True, False]
 
 
+def test_no_sum_of_ties_moves_a_fixed_node() -> None:
+    ties = np.array([(0, other) for other in range(1, 600)])
+    costs = np.full(600, np.inf)
+    costs[0] = -np.inf
+    assert not minimum_cut(costs, ties, np.full(599, 3.0))[0]
+    costs[0] = -2000.0
+    assert not minimum_cut(costs, ties, np.full(599, 3.0))[0]  # 1797 for it
+    costs[0] = -1700.0
+    assert minimum_cut(costs, ties, np.full(599, 3.0))[0]
+
+
 def test_nothing_speaks_for_the_object() -> None:
     assert not minimum_cut(np.array([-1.0, 0.0]), np.array([[0, 1]]), np.array([1.0])).any()
