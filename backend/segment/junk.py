@@ -26,7 +26,7 @@ _CROWD = 30  # rows: fewer hang in the air
 _NEAR = 0.15  # of a camera's usual distance: nobody photographs anything from so near
 _SEEN_PX = 0.5  # of blending weight in the view that shows most
 _LONG_SIDE = 320  # pixels of the views
-_VIEWS = 24
+_VIEWS = 24  # that are looked at first: they show nearly everything
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,10 +38,6 @@ class Junk:
 
     def counts(self) -> dict[str, int]:
         return {cause: int(self.causes[:, column].sum()) for column, cause in enumerate(CAUSES)}
-
-    def cause_of(self) -> np.ndarray:
-        """(M,) uint8: index in CAUSES of each row's first cause, for a preview in colours."""
-        return self.causes.argmax(1).astype(np.uint8)
 
 
 def find_junk(
@@ -120,9 +116,7 @@ def _near(scene: Gaussians, cameras: Sequence[Camera], progress: Progress) -> np
     """Nearness to a camera that has the row in its frame, in that camera's usual distances."""
     worst = np.zeros(len(scene))
     for camera in cameras:
-        pixels, depths = camera.project(scene.means.astype(np.float64))
-        with np.errstate(invalid="ignore"):
-            framed = (depths > 0) & ((pixels >= 0) & (pixels < (camera.width, camera.height))).all(1)
+        framed, depths = _framed(camera, scene.means)
         if framed.any():
             usual = float(np.median(depths[framed]))
             nearness = _NEAR * usual / np.maximum(depths, 1e-9)
@@ -132,9 +126,18 @@ def _near(scene: Gaussians, cameras: Sequence[Camera], progress: Progress) -> np
 
 
 def _unseen(scene: Gaussians, cameras: Sequence[Camera], progress: Progress) -> np.ndarray:
+    """How little of each row any photo shows: below 1, enough of it was found to be shown by one."""
     most = np.zeros(len(scene))
     step = max(1, -(-len(cameras) // _VIEWS))
-    for camera in cameras[::step]:
-        most = np.maximum(most, Seen(scene, camera.fitted(_LONG_SIDE)).mass())
+    for camera in [camera for first in range(step) for camera in cameras[first::step]]:
+        if _framed(camera, scene.means[most < _SEEN_PX])[0].any():
+            most = np.maximum(most, Seen(scene, camera.fitted(_LONG_SIDE)).mass())
         progress.advance()
     return _SEEN_PX / np.maximum(most, 1e-9) if len(cameras) else most
+
+
+def _framed(camera: Camera, means: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(M,) bool, whether points (M, 3) are before the camera and in its frame, and (M,) float64 their depths."""
+    pixels, depths = camera.project(means.astype(np.float64))
+    with np.errstate(invalid="ignore"):
+        return (depths > 0) & ((pixels >= 0) & (pixels < (camera.width, camera.height))).all(1), depths
