@@ -35,6 +35,7 @@ class Child:
         It calculates with at most so many `threads` (None: as many as there are cores).
         """
         self.log, self._log_from = log, log.stat().st_size if log.exists() else 0
+        self.killed = False  # by us
         self.lines: queue.Queue[dict[str, Any] | None] = queue.Queue()
         # -P: a numpy.py in the current folder must not be taken for the library.
         paths = [str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
@@ -78,6 +79,7 @@ class Child:
         """End it with everything it may have started."""
         if self._process.returncode is not None:
             return  # its number may be somebody else's by now
+        self.killed = True
         if hasattr(os, "killpg"):
             try:
                 os.killpg(self._process.pid, signal.SIGKILL)

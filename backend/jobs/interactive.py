@@ -83,11 +83,7 @@ class Interactive:
                 taken, deadline = True, time.monotonic() + ANSWER_SECS  # it works: a long preparation is not silence
         except queue.Empty:
             child.kill()
-            raise ResourceError(
-                "no-answer",
-                f"The interactive worker gave no answer within {ANSWER_SECS:.0f} seconds.",
-                "Try again; it was started anew.",
-            ) from None
+            raise _silent() from None
         finally:
             with self._lock:
                 self._waiting.pop(number, None)
@@ -144,7 +140,12 @@ class Interactive:
                 _, reply = self._waiting.get(line.get("id", 0), (child, None))
             if reply is not None:
                 reply.put(line)
-        failure = _ending() if self._stopping.is_set() else child.failure("Click again: the worker starts anew.")
+        if self._stopping.is_set():
+            failure = _ending()
+        elif child.killed:  # for its silence about somebody else's question
+            failure = _silent()
+        else:
+            failure = child.failure("Click again: the worker starts anew.")
         with self._lock:
             if self._child is child:
                 self._child = None
@@ -156,6 +157,14 @@ class Interactive:
 
 class _Untaken(ResourceError):
     """The process ended before it took the question."""
+
+
+def _silent() -> ResourceError:
+    return ResourceError(
+        "no-answer",
+        f"The interactive worker gave no answer within {ANSWER_SECS:.0f} seconds.",
+        "Try again; it was started anew.",
+    )
 
 
 def _ending() -> ResourceError:

@@ -11,13 +11,14 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from backend.children import Child
 from backend.jobs import needs
 from backend.jobs.store import Store
+from backend.scene import Workspace
 from backend.scene.files import disk_trouble
 from segwild_addon.protocol import codec, events
 from segwild_addon.protocol.errors import ResourceError, SegWildError
@@ -124,8 +125,10 @@ class Runner:
                 self._wake.clear()
                 continue
             self.told()
+            trained_at = self._trained_at()
             end = self._end_of(job)
-            self._record(lambda job=job, end=end: self._enter(job, end))  # type: ignore[misc]
+            changes = self._changes(job, trained_at)
+            self._record(lambda job=job, end=end, changes=changes: self._enter(job, end, changes))  # type: ignore[misc]
 
     def _next(self) -> Job | None:
         """The job whose turn it is, as running."""
@@ -148,14 +151,28 @@ class Runner:
                 self.told()
                 return
 
-    def _enter(self, job: Job, end: dict[str, Any] | SegWildError) -> None:
+    def _changes(self, job: Job, trained_at: int) -> list[events.SceneChanged]:
+        """What a job may have changed, however it ended: many keep one thing after another.
+
+        Whoever hears that the Gaussians are others lets go of what was selected: that is told only if they are.
+        """
+        same = self._trained_at() == trained_at
+        return [events.SceneChanged(what) for what in CHANGES.get(job.verb, ()) if what != "gaussians" or not same]
+
+    def _trained_at(self) -> int:
+        """Nanoseconds; 0 without Gaussians."""
+        try:
+            return Workspace(self.workspace).splats.stat().st_mtime_ns
+        except OSError:
+            return 0
+
+    def _enter(self, job: Job, end: dict[str, Any] | SegWildError, changes: Sequence[events.SceneChanged]) -> None:
         if isinstance(end, SegWildError):
-            self.store.fail(job.id, end)
+            self.store.fail(job.id, end, changes)
         elif "result" in end:
-            changes = [events.SceneChanged(what) for what in CHANGES.get(job.verb, ())]
             self.store.finish(job.id, end["result"], changes)
         elif "cancelled" in end:
-            self.store.cancel(job.id)
+            self.store.cancel(job.id, changes)
         else:
             self.store.requeue(job.id, counted=False)
 

@@ -133,19 +133,20 @@ class Store:
         text = json.dumps(result)
         return self._move(job_id, "done", lambda job: events.JobDone(job.id, result), result=text, before_it=changes)
 
-    def fail(self, job_id: str, error: SegWildError) -> Job:
-        """running -> failed."""
+    def fail(self, job_id: str, error: SegWildError, changes: Sequence[Any] = ()) -> Job:
+        """running -> failed, with the events of what it `changes` told before."""
         failure = {"code": error.code, "sentence": error.sentence, "hint": error.hint}
         return self._move(
             job_id,
             "failed",
             lambda job: events.JobFailed(job.id, error.code, error.sentence, error.hint),
             error=json.dumps(failure),
+            before_it=changes,
         )
 
-    def cancel(self, job_id: str) -> Job:
-        """queued or running -> cancelled."""
-        return self._move(job_id, "cancelled", lambda job: events.JobCancelled(job.id))
+    def cancel(self, job_id: str, changes: Sequence[Any] = ()) -> Job:
+        """queued or running -> cancelled, with the events of what it `changes` told before."""
+        return self._move(job_id, "cancelled", lambda job: events.JobCancelled(job.id), before_it=changes)
 
     def requeue(self, job_id: str, *, counted: bool = True) -> Job:
         """running -> queued, in its old place; an attempt that is not `counted` never was."""

@@ -172,6 +172,41 @@ def test_work_that_is_heard_of_is_not_silence(tmp_path: Path, monkeypatch: pytes
     asked.stop()
 
 
+# A process that takes the second question and is silent about both.
+_SILENT = """
+import json, sys
+sys.stdin.readline()
+for line in sys.stdin:
+    if (number := json.loads(line)["id"]) == 2:
+        print(json.dumps({"id": number, "taken": True}), flush=True)
+"""
+
+
+def test_who_waits_behind_a_silent_question_is_told_that_and_not_of_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "silent.py").write_text(_SILENT)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr(interactive, "Child", lambda _, log: Child("silent", log))
+    monkeypatch.setattr(interactive, "ANSWER_SECS", 3.0)
+    asked = interactive.Interactive(tmp_path, tmp_path / "log")
+    heard: list[ResourceError] = []
+
+    def ask() -> None:
+        with pytest.raises(ResourceError) as caught:
+            asked.ask(CLICK)
+        heard.append(caught.value)
+
+    waiting = [threading.Thread(target=ask) for _ in range(2)]
+    for thread in waiting:
+        thread.start()
+        time.sleep(1.0)
+    for thread in waiting:
+        thread.join(30)
+    asked.stop()
+    assert [error.code for error in heard] == ["no-answer", "no-answer"]
+
+
 # The process itself, with answers that need too much.
 _FULL = """
 import sys, types
