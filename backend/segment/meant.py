@@ -246,6 +246,8 @@ class Meant:
         pictures = [each.region[self._coarse] for each in known]
         scores = self._scored(regions, credit, clicks, pictures)
         kept = self._different(regions, scores, _KEPT, _ALIKE)
+        if not len(kept):
+            return None  # it is too thin for any patch, and space has to tell what the click takes away
         redrawn = [self._redrawn(region, on, beside) for region in regions[kept[:_REDRAWN]]]
         regions = np.concatenate([regions[kept], redrawn])
         scores = np.append(

@@ -62,7 +62,9 @@ def _things(found: list[np.ndarray], count: int) -> list[np.ndarray]:
             continue  # things one by one, or one of them again
         for other, share in zip(*np.unique(inside[inside >= 0], return_counts=True), strict=True):
             if share > _WITHIN * len(kept[other]):
-                owner[kept.pop(other)] = -1
+                del kept[other]
+                owner[owner == other] = -1
         kept[number] = own
         owner[own] = number
-    return sorted((np.flatnonzero(owner == number) for number in kept), key=lambda own: (-len(own), own[0]))
+    left = [np.flatnonzero(owner == number) for number in kept]
+    return sorted((own for own in left if len(own)), key=lambda own: (-len(own), own[0]))

@@ -170,3 +170,6 @@ def test_what_is_too_thin_for_a_patch_still_holds_its_click(blobs, selector) -> 
     assert answer.apart
     assert answer.mask[int(given[1].y), int(given[1].x)]
     assert answer.mask.mean() < 0.1
+    beside = clicks(selector, (*blobs.pixel(blobs.red), True), (*blobs.pixel(blobs.blue), False))
+    assert meant.answer(beside) is None
+    assert not meant.of_part(beside)

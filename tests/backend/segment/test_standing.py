@@ -55,3 +55,12 @@ def test_parts_are_the_thing_and_a_collection_is_the_things() -> None:
     whole = _things([np.arange(0, 60), np.arange(60, 90), np.arange(0, 200)], 300)
     assert [len(own) for own in whole] == [200]
     assert _things([], 10) == []
+
+
+def test_what_a_thing_has_given_away_stays_with_the_others() -> None:
+    small, taker, larger = np.arange(40), np.arange(25, 100), np.r_[np.arange(25), np.arange(100, 200)]
+    # The taker has 15 of the small thing's rows, which goes as a part of the larger one; those 15 stay taken.
+    found = _things([small, taker, larger], 300)
+    assert [own.tolist() for own in found] == [larger.tolist(), taker.tolist()]
+    first, second, third = np.arange(100), np.arange(50, 160), np.r_[np.arange(50), np.arange(160, 230)]
+    assert [len(own) for own in _things([first, second, third], 300)] == [120, 110]  # the first has nothing left
