@@ -71,14 +71,13 @@ class Part:
         """(M,) int64: the row that each of the part's Gaussians is, or is a part of."""
         return np.concatenate([np.flatnonzero(self.kept), self.parents])
 
-    def of(self, scene: Gaussians, pieces_like: Gaussians | None = None) -> Gaussians:
-        """(M,) Gaussians with the colours of the scene's rows, the pieces with those of `pieces_like` (same rows)."""
+    def of(self, scene: Gaussians) -> Gaussians:
+        """(M,) Gaussians with the colours of the scene's rows, pieces with that of the row they are a part of."""
         whole = scene.take(self.kept)
         if self.pieces is None or not len(self.parents):
             return whole
-        colors = scene if pieces_like is None else pieces_like
         fields = {name: getattr(self.pieces, name) for name in FIELDS}
-        fields |= {"sh0": colors.sh0[self.parents], "shN": colors.shN[self.parents]}
+        fields |= {"sh0": scene.sh0[self.parents], "shN": scene.shN[self.parents]}
         return concatenate([whole, Gaussians(**fields)])
 
 

@@ -85,15 +85,15 @@ def outlines_of(
     chosen: np.ndarray,  # (N,) bool
     spacing: np.ndarray,  # (N,) world units between neighbours
     photos: Sequence[tuple[str, Camera]],
-    drawn: Sequence[Outline],
+    given: Sequence[Outline],
     settings: Cutting,
 ) -> list[Outline]:
-    """The drawn outlines, and those of the rendered selection in `settings.views` other photos that show it, moved to
+    """The given outlines, and those of the rendered selection in `settings.views` other photos that show it, moved to
     edges of colour there.
 
     Needles have no word in that: where they reach is the question.
     """
-    result = [outline for outline in drawn if _has_edge(outline.mask)]
+    result = [outline for outline in given if _has_edge(outline.mask)]
     if not chosen.any():
         return result
     body = chosen & (needles(scene, spacing) < 1)

@@ -1,14 +1,14 @@
 """Prompts given and taken back one after another into a selection, with exact undo and redo.
 
 The prompts of a draft mean one region together, so that a changed prompt changes the votes of many rows. An
-edit keeps the difference of the integer counts and the rows chosen before and after: going back and forth
-subtracts and adds, and nothing is solved again.
+edit keeps the states before and after it, with their votes and the rows chosen: nothing is solved again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from backend.scene import Workspace
 from backend.segment import objects
 from backend.segment.meant import Answer, Click, Meant
 from backend.segment.objects import Object
-from backend.segment.posterior import PRIOR_AGAINST, PRIOR_FOR, Posterior, Votes, posterior
+from backend.segment.posterior import Votes
 from backend.segment.prepared import Prepared, Selection
 from backend.segment.seeds import Seeds
 from segwild_addon.protocol.errors import InputError
@@ -144,32 +144,25 @@ class _State:
         """What somebody asks for: equal ones are the same state."""
         return self.keys, self.size
 
+    @property
+    def size_bytes(self) -> int:
+        return self.chosen.nbytes + sum(votes.rows.nbytes * 3 for votes in self.evidence)  # 12 bytes a row
 
-@dataclass(frozen=True, eq=False)
-class _Edit:
-    """From one state to the next: what to add to the counts of some rows."""
+
+class _Edit(NamedTuple):
+    """From one state to the next."""
 
     before: _State
     after: _State
-    rows: np.ndarray  # (M,) uint32
-    inside: np.ndarray  # (M,) int32
-    outside: np.ndarray  # (M,) int32
-
-    @property
-    def size_bytes(self) -> int:
-        votes = sum(votes.rows.nbytes * 3 for votes in self.after.evidence)  # 12 bytes a row
-        return self.rows.nbytes * 3 + self.after.chosen.nbytes + votes
 
 
 class Draft:
-    """An object in the making. Deterministic: equal prompts in equal order give equal counts and rows."""
+    """An object in the making. Deterministic: equal prompts in equal order give equal votes and rows."""
 
     def __init__(self, prepared: Prepared) -> None:
-        count = len(prepared.scene)
         self.prepared = prepared
-        self._inside = np.full(count, PRIOR_FOR, np.int32)
-        self._outside = np.full(count, PRIOR_AGAINST, np.int32)
-        self._state = _State((), (), np.zeros(-(-count // 8), np.uint8))
+        self._count = len(prepared.scene)
+        self._state = _State((), (), np.zeros(-(-self._count // 8), np.uint8))
         self._done: list[_Edit] = []
         self._undone: list[_Edit] = []
         self._seeds: dict[Hashable, Seeds] = {}
@@ -192,12 +185,12 @@ class Draft:
     @property
     def chosen(self) -> np.ndarray:
         """(N,) bool; none without prompts."""
-        return np.unpackbits(self._state.chosen, count=len(self._inside)).astype(bool)
+        return np.unpackbits(self._state.chosen, count=self._count).astype(bool)
 
     @property
-    def counts(self) -> Posterior:
-        """The votes of all prompts over the prior, as a copy."""
-        return Posterior(self._inside.astype(np.int64), self._outside.astype(np.int64))
+    def evidence(self) -> tuple[Votes, ...]:
+        """What all prompts together say."""
+        return self._state.evidence
 
     def add(self, prompt: Prompted) -> None:
         """Raises InputError, and changes nothing, if there is no surface under any positive prompt."""
@@ -224,7 +217,7 @@ class Draft:
 
     def levels(self) -> np.ndarray:
         """(L,) int64: the sizes one may ask for, ascending, from part to whole. None without prompts."""
-        seeds = [self._seeds_of(prompt).over(len(self._inside)) for prompt in self._state.prompts if prompt.positive]
+        seeds = [self._seeds_of(prompt).over(self._count) for prompt in self._state.prompts if prompt.positive]
         suggested = self.prepared.walks.suggested(seeds)
         return np.zeros(0, np.int64) if suggested is None else suggested.levels
 
@@ -236,19 +229,18 @@ class Draft:
         if first is None:
             return True
         if self._told_apart is None or self._told_apart[0] != first.key:  # a walk, as long as that of a click
-            weights = self._seeds_of(first).over(len(self._inside))
+            weights = self._seeds_of(first).over(self._count)
             self._told_apart = first.key, clearly_apart(self.prepared, weights)
         if not self._told_apart[1]:
             return False
         prompts = self._state.prompts
-        return not _of_part(prompts, [self._seeds_of(prompt).over(len(self._inside)) for prompt in prompts])
+        return not _of_part(prompts, [self._seeds_of(prompt).over(self._count) for prompt in prompts])
 
     def undo(self) -> bool:
         """Whether there was anything to undo."""
         if not self._done:
             return False
         edit = self._done.pop()
-        self._shift(edit, -1)
         self._state = edit.before
         self._undone.append(edit)
         return True
@@ -257,7 +249,6 @@ class Draft:
         if not self._undone:
             return False
         edit = self._undone.pop()
-        self._shift(edit, 1)
         self._state = edit.after
         self._done.append(edit)
         return True
@@ -265,28 +256,27 @@ class Draft:
     def commit(self, workspace: Workspace, name: str) -> Object:
         """Keep what is chosen as an object, as `objects.save` does; the draft goes on."""
         selection = self.selection()
-        return objects.save(workspace, name, selection.chosen, selection.probability, selection.evidence)
+        return objects.save(
+            workspace,
+            name,
+            selection.chosen,
+            selection.probability,
+            selection.evidence,
+            splats=self.prepared.splats,
+        )
 
     def selection(self) -> Selection:
         """What is chosen with its probabilities, which are worked out anew. Raises InputError without prompts."""
-        if not self._state.evidence:
+        if not self.evidence:
             raise InputError("empty-object", "Nothing was selected.", "Click on the object itself.")
-        return self.prepared.decided(self._state.evidence)
+        return self.prepared.decided(self.evidence)
 
     def _edit(self, prompts: tuple[Prompted, ...], size: int) -> None:
         after = self._solved(prompts, size)
-        count = len(self._inside)
-        counts = posterior(count, after.evidence)
-        inside, outside = counts.inside - self._inside, counts.outside - self._outside
-        rows = np.flatnonzero((inside != 0) | (outside != 0))
-        edit = _Edit(
-            self._state, after, rows.astype(np.uint32), inside[rows].astype(np.int32), outside[rows].astype(np.int32)
-        )
-        self._shift(edit, 1)
-        self._state = after
         self._undone.clear()
-        self._done.append(edit)
-        held = np.cumsum([done.size_bytes for done in reversed(self._done)])
+        self._done.append(_Edit(self._state, after))
+        self._state = after
+        held = np.cumsum([done.after.size_bytes for done in reversed(self._done)])
         del self._done[: len(self._done) - max(1, int((held <= HELD_BYTES).sum()))]
 
     def _solved(self, prompts: tuple[Prompted, ...], size: int) -> _State:
@@ -301,7 +291,3 @@ class Draft:
                 del self._seeds[next(iter(self._seeds))]
             self._seeds[prompt.key] = prompt.seeds()
         return self._seeds[prompt.key]
-
-    def _shift(self, edit: _Edit, sign: int) -> None:
-        self._inside[edit.rows] += sign * edit.inside
-        self._outside[edit.rows] += sign * edit.outside

@@ -1,9 +1,9 @@
 """Selections into named objects that survive a restart, and back.
 
 `segments.json` is the table: id, name, parent, colour, look. `segments/<id>.npz` holds an object's rows,
-their probability and the votes behind them. Objects may overlap; where one label per row is needed, the
-one more probable there wins. Every change is one renamed file, so that a kill at any instant leaves the
-table as it was before or after it, and made under the scene's lock: jobs and answers change objects.
+their probability, the masks they were selected by and where they were seen. Objects may overlap; where one label
+per row is needed, the one more probable there wins. Every change is one renamed file, so that a kill at any instant
+leaves the table as it was before or after it, and made under the scene's lock: jobs and answers change objects.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import difflib
 import io
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -43,7 +43,8 @@ class Object:
     color: tuple[float, float, float]  # RGB in 0..1, for outlines and lists
     parent: int = 0
     look: dict[str, Any] | None = None  # fields of a Look; None: the scene's
-    masks: Mapping[str, np.ndarray] = field(default_factory=dict, repr=False)  # drawn: photo -> (H, W) bool, as taken
+    masks: Mapping[str, np.ndarray] = field(default_factory=dict, repr=False)  # photo -> (H, W) bool, as it was taken
+    guessed: frozenset[str] = frozenset()  # photos whose masks a network made; the others' were drawn by a person
 
 
 def load(workspace: Workspace) -> list[Object]:
@@ -52,21 +53,13 @@ def load(workspace: Workspace) -> list[Object]:
     return [_object(workspace, row) for row in table["objects"]]
 
 
-def evidence(workspace: Workspace, item: Object) -> tuple[Votes, ...]:
-    """The votes behind an object's rows: about 12 bytes for every row of the scene that each piece spoke about.
+def sources(workspace: Workspace, item: Object) -> tuple[tuple[str, str], ...]:
+    """Kind and view of all votes that chose an object's rows, in their order.
 
     Raises InputError if the object is gone or its file damaged.
     """
     with _opened(workspace, item.id, item.name) as arrays:
-        return tuple(
-            Votes(
-                str(kind),
-                str(view),
-                *(arrays[f"votes{number}.{name}"] for name in _VOTE_ARRAYS),
-                float(arrays[f"votes{number}.mask_mass"]),
-            )
-            for number, (kind, view) in enumerate(zip(arrays["kinds"], arrays["views"], strict=True))
-        )
+        return tuple((str(kind), str(view)) for kind, view in zip(arrays["kinds"], arrays["views"], strict=True))
 
 
 def names(workspace: Workspace) -> dict[int, str]:
@@ -96,20 +89,29 @@ def save(
     rows: np.ndarray,  # (M,) int or (N,) bool
     probability: np.ndarray,  # (N,) float, of every row of the scene
     evidence: Sequence[Votes] = (),
-    masks: Mapping[str, np.ndarray] | None = None,  # drawn by a person: photo -> (H, W) bool, on the photo as taken
+    masks: Mapping[str, np.ndarray] | None = None,  # it was selected by: photo -> (H, W) bool, on the photo as taken
+    *,
+    guessed: Collection[str] = (),  # photos whose masks a network made
+    splats: str = "",  # `splat_hash` of the Gaussians whose rows these are; empty: those of this moment
+    made_from: Object | None = None,  # what the rows were worked out from
 ) -> Object:
     """Keep a selection as an object. An object of that name gets the new rows and keeps id, colour and look.
 
-    A cut of its old rows is void.
+    A cut of its old rows is void. Raises InputError, and keeps what is there, if the scene was trained anew since, or
+    the object that they were `made_from` is not as it was.
     """
     checked_name(name)
     rows = np.flatnonzero(rows) if rows.dtype == bool else np.unique(rows).astype(np.int64)
     if not len(rows):
         raise InputError("empty-object", f"Nothing was selected for {name!r}.", "Click on the object itself.")
     kept = np.clip(np.asarray(probability)[rows], 0, 1).astype(np.float32)
-    drawn = dict(masks or {})
-    packed = _packed(rows, kept, evidence, drawn)  # seconds for many votes, and others wait for the lock
+    by = dict(masks or {})
+    packed = _packed(rows, kept, evidence, by, guessed)  # which takes a while for many, and others wait for the lock
     with workspace.changing():
+        if splats and splats != splat_hash(workspace):
+            raise InputError("scene-changed", "The scene has just been trained anew.", "Select the object again.")
+        if made_from is not None:
+            _refuse_changed(workspace, made_from)
         table = _table(workspace)
         known = {row["name"]: row for row in table["objects"]}
         entry = known.get(name)
@@ -118,7 +120,7 @@ def save(
         _write_rows(workspace, entry["id"], packed)
         if name not in known:
             _write(workspace, {**table, "next_id": table["next_id"] + 1, "objects": [*table["objects"], entry]})
-        return _of(entry, rows, kept, drawn)
+        return _of(entry, rows, kept, by, guessed)
 
 
 def delete(workspace: Workspace, *wanted: str) -> None:
@@ -168,16 +170,25 @@ def merge(workspace: Workspace, into: str, *others: str) -> Object:
         for part in parts:
             places = np.searchsorted(rows, part.rows)
             probability[places] = np.maximum(probability[places], part.probability)
-        # Votes of different objects speak about different things: a union has no evidence of its own.
-        _write_rows(workspace, target.id, _packed(rows, probability, (), {}))
+        # What was said of different objects was about different things: a union has no sources of its own.
+        _write_rows(workspace, target.id, _packed(rows, probability, (), {}, ()))
         _delete(workspace, [part.name for part in parts[1:]])
-        return replace(target, rows=rows, probability=probability, masks={})
+        return replace(target, rows=rows, probability=probability, masks={}, guessed=frozenset())
 
 
 def set_look(workspace: Workspace, name: str, look: dict[str, Any] | None) -> None:
     with workspace.changing():
         table = _table(workspace)
         _write(workspace, _with(table, _row(table, name)["id"], look=look))
+
+
+def _refuse_changed(workspace: Workspace, before: Object) -> None:
+    """Raises InputError unless the object is as it was."""
+    row = next((row for row in _table(workspace)["objects"] if row["id"] == before.id), None)
+    if row is None or not np.array_equal(_object(workspace, row).rows, before.rows):
+        raise InputError(
+            "object-changed", f"{before.name!r} was changed or deleted meanwhile, and stays as it is.", "Try again."
+        )
 
 
 def checked_name(name: str) -> None:
@@ -252,20 +263,19 @@ def _color(id_: int) -> list[float]:
     return [round(part, 4) for part in colorsys.hsv_to_rgb(id_ * _GOLDEN % 1, 0.65, 0.95)]
 
 
-_VOTE_ARRAYS = ("rows", "inside", "outside", "mass")
-
-
 def _packed(
-    rows: np.ndarray, probability: np.ndarray, evidence: Sequence[Votes], masks: Mapping[str, np.ndarray]
+    rows: np.ndarray,
+    probability: np.ndarray,
+    evidence: Sequence[Votes],
+    masks: Mapping[str, np.ndarray],
+    guessed: Collection[str],
 ) -> bytes:
     """The file of an object's rows."""
     arrays: dict[str, np.ndarray] = {"rows": rows.astype(np.uint32), "probability": probability}
-    for number, votes in enumerate(evidence):
-        arrays |= {f"votes{number}.{name}": getattr(votes, name) for name in _VOTE_ARRAYS}
-        arrays[f"votes{number}.mask_mass"] = np.float64(votes.mask_mass)
     arrays["kinds"] = np.array([votes.kind for votes in evidence], "U")
     arrays["views"] = np.array([votes.view for votes in evidence], "U")
     arrays["masks"] = np.array(list(masks), "U")
+    arrays["guessed"] = np.array(sorted(guessed), "U")
     for number, mask in enumerate(masks.values()):
         arrays[f"mask{number}"] = np.packbits(mask, axis=1)
         arrays[f"mask{number}.width"] = np.int64(mask.shape[1])
@@ -295,18 +305,25 @@ def _opened(workspace: Workspace, id_: int, name: str) -> Iterator[Mapping[str, 
 
 def _object(workspace: Workspace, entry: dict[str, Any]) -> Object:
     with _opened(workspace, entry["id"], entry["name"]) as arrays:
-        drawn = arrays.get("masks", ())  # older files have none
         masks = {
             str(view): np.unpackbits(arrays[f"mask{n}"], axis=1, count=int(arrays[f"mask{n}.width"])).astype(bool)
-            for n, view in enumerate(drawn)
+            for n, view in enumerate(arrays.get("masks", ()))  # older files have none
         }
+        guessed = [str(view) for view in arrays.get("guessed", ())]
         rows, probability = arrays["rows"].astype(np.int64), arrays["probability"]
-    return _of(entry, rows, probability, masks)
+    return _of(entry, rows, probability, masks, guessed)
 
 
-def _of(entry: dict[str, Any], rows: np.ndarray, probability: np.ndarray, masks: Mapping[str, np.ndarray]) -> Object:
+def _of(
+    entry: dict[str, Any],
+    rows: np.ndarray,
+    probability: np.ndarray,
+    masks: Mapping[str, np.ndarray],
+    guessed: Collection[str],
+) -> Object:
     r, g, b = entry["color"]
-    return Object(entry["id"], entry["name"], rows, probability, (r, g, b), entry["parent"], entry["look"], masks)
+    own = entry["id"], entry["name"], rows, probability, (r, g, b), entry["parent"], entry["look"]
+    return Object(*own, masks, frozenset(guessed))
 
 
 def _lost(name: str, what: str, path: Path) -> InputError:

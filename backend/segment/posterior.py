@@ -1,7 +1,7 @@
 """Masks and seeds into votes, and votes into how likely each Gaussian belongs to an object.
 
-Votes are integers in units of 1/1024, so that taking one back restores the counts bit for bit. A view
-counts at most one vote per Gaussian: its pixels are not independent.
+Votes are integers in units of 1/1024: their sums are the same bits in any order, and without one the same as if it had
+never been given. A view counts at most one vote per Gaussian: its pixels are not independent.
 """
 
 from __future__ import annotations
@@ -56,19 +56,6 @@ class Posterior:
     def voted(self) -> np.ndarray:
         """(N,) bool, rows that some evidence spoke about."""
         return self.inside + self.outside - (PRIOR_FOR + PRIOR_AGAINST) >= VOTED_FROM
-
-    def with_votes(self, votes: Votes) -> Posterior:
-        return self._changed(votes, 1)
-
-    def without_votes(self, votes: Votes) -> Posterior:
-        """The exact counts from before `with_votes`."""
-        return self._changed(votes, -1)
-
-    def _changed(self, votes: Votes, sign: int) -> Posterior:
-        inside, outside = self.inside.copy(), self.outside.copy()
-        inside[votes.rows] += sign * votes.inside.astype(np.int64)
-        outside[votes.rows] += sign * votes.outside.astype(np.int64)
-        return Posterior(inside, outside)
 
 
 def prior(count: int) -> Posterior:

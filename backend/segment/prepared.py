@@ -11,7 +11,7 @@ from functools import cached_property
 
 import numpy as np
 
-from backend.features import Lifted
+from backend.features import Lifted, splat_hash
 from backend.progress import Progress
 from backend.scene import Camera, Gaussians, Workspace
 from backend.segment.graph import SceneGraph, scene_graph
@@ -65,8 +65,9 @@ class Prepared:
         *,
         lifted: Lifted | None = None,  # the colour features; None: the rows' own colours, which are noisier
         refinement: Refinement | None = None,
+        splats: str = "",  # the scene's `splat_hash`
     ) -> None:
-        self.scene = scene
+        self.scene, self.splats = scene, splats
         self.refinement = refinement or Refinement()
         self._cameras, self._lifted = cameras, lifted
         self._suspicion: np.ndarray | None = None
@@ -77,7 +78,8 @@ class Prepared:
         cameras: list[Camera] = []
         if (workspace.root / "photos.json").exists():
             cameras = [photo.camera for photo in workspace.used_photos() if photo.camera is not None]
-        return cls(workspace.gaussians(), cameras, lifted=lifted)
+        splats = splat_hash(workspace)  # before it is read: what is kept for another is refused, not mistaken
+        return cls(workspace.gaussians(), cameras, lifted=lifted, splats=splats)
 
     @cached_property
     def graph(self) -> SceneGraph:

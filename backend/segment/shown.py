@@ -55,12 +55,12 @@ class Shown:
         return cuts.part_of(len(self.gaussians), only=cut_of(only), without=cut_of(without))
 
     def of(self, part: Part, look: Look | None = None, *, only: str | None = None) -> Gaussians:
-        """A part's Gaussians in a look, as `baked`. With `only`, its pieces have the look of that object."""
-        ids = None
-        if look is None and only is not None and len(part.parents):
-            ids = objects.labels(self.objects, len(self.gaussians))
-            ids[part.parents] = objects.find(self.workspace, only).id
-        return part.of(self.baked(look), None if ids is None else self.baked(look, ids))
+        """A part's Gaussians in a look, as `baked`. With `only`, all have that object's look, whatever overlaps it."""
+        if look is not None or only is None:
+            return part.of(self.baked(look))
+        ids = objects.labels(self.objects, len(self.gaussians))
+        ids[part.sources] = objects.find(self.workspace, only).id
+        return part.of(self.baked(ids=ids))
 
     def baked(self, look: Look | None = None, ids: np.ndarray | None = None) -> Gaussians:
         """All rows in one look, or (None) in the looks that were set for the scene and its objects.

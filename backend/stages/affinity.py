@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import Any
 
@@ -19,6 +20,8 @@ from backend.segment.affinity import Part, Training, fitted, lifted_field
 from backend.segment.graph import scene_graph
 from backend.segment.masks import Masks, masks_file
 from backend.segment.proposals import proposals
+from backend.segment.shaping import LEAST_PART
+from backend.segment.suppression import unpacked
 from segwild_addon.protocol.errors import InputError
 from segwild_addon.protocol.requests import Affinity
 
@@ -27,6 +30,7 @@ LONG_SIDE = 128  # pixels of the views that are trained on
 _MEMBERS_MAX = 128  # masks of a view, the best
 _MEMBERS_BYTES = 64 << 20  # of all views' that are held, about 300 views'
 _HELD_EVERY = 8
+_PROPOSAL = re.compile(r"proposal [0-9]+")
 
 
 def run(request: Affinity, progress: Progress) -> dict[str, Any]:
@@ -88,13 +92,23 @@ def run(request: Affinity, progress: Progress) -> dict[str, Any]:
 
 
 def _proposed(workspace: Workspace, lifted: Lifted, count: int, progress: Progress) -> dict[str, Any]:
-    """The largest proposals as objects `proposal 1` …; those of an earlier run get new rows."""
+    """The largest proposals as objects `proposal 1` …, in place of an earlier run's. What objects have stays theirs."""
     progress.phase("Proposing objects")
     scene = workspace.gaussians()
     found = proposals(lifted.features.astype(np.float32), ~lifted.unseen, scene.means, scene_graph(scene))
-    made = []
-    for number, rows in enumerate(found[:count], 1):
-        made.append(objects.save(workspace, f"proposal {number}", rows, np.ones(len(scene), np.float32)).name)
+    known = objects.load(workspace)
+    earlier = {item.name for item in known if _PROPOSAL.fullmatch(item.name)}
+    free = np.ones(len(scene), bool)
+    for item in known:
+        if item.name not in earlier:
+            free[item.rows] = False
+    made: list[str] = []
+    for rows in (rows[free[rows]] for rows in found):
+        if len(rows) >= LEAST_PART and len(made) < count:
+            name = f"proposal {len(made) + 1}"
+            made.append(objects.save(workspace, name, rows, np.ones(len(scene), np.float32)).name)
+    if surplus := earlier.difference(made):
+        objects.delete(workspace, *sorted(surplus))
     return {"proposals": len(found), "objects": made}
 
 
@@ -154,4 +168,4 @@ class Seeing:
         height, width = masks.size.tolist()
         rows = ((np.arange(camera.height) + 0.5) / camera.height * height).astype(int)
         columns = ((np.arange(camera.width) + 0.5) / camera.width * width).astype(int)
-        return masks.pixels[:_MEMBERS_MAX][:, rows][:, :, columns].transpose(1, 2, 0)
+        return unpacked(masks.masks[:_MEMBERS_MAX], height, width)[:, rows][:, :, columns].transpose(1, 2, 0)

@@ -190,8 +190,9 @@ class Answers:
         workspace = self.opened.workspace
         objects.names(workspace)  # a damaged or stale list is found before the work, not after
         if question.rows:
-            chosen = rows_of(question.rows, len(self.opened.prepared.scene))
-            item = objects.save(workspace, question.name, chosen, chosen)
+            prepared = self.opened.prepared
+            chosen = rows_of(question.rows, len(prepared.scene))
+            item = objects.save(workspace, question.name, chosen, chosen, splats=prepared.splats)
         else:
             draft = self._marked(question.marks)
             item, chosen = draft.commit(workspace, question.name), draft.chosen

@@ -42,7 +42,7 @@ def cut_object(
 def divided(
     workspace: Workspace, name: str, mode: Mode, progress: Progress, prepared: Prepared | None = None
 ) -> tuple[objects.Object, Cut, list[str]]:
-    """Cut an object along the masks that were drawn for it and those found from its rows; an older cut is replaced.
+    """Cut an object along the masks it was selected by and those found from its rows; an older cut is replaced.
 
     Returns the object, its cut, and the photos whose outlines were used. `prepared` spares loading the scene. Raises
     InputError if no photo shows the object, and then changes nothing.
@@ -56,14 +56,15 @@ def divided(
     chosen[item.rows] = True
     settings = Cutting(mode=mode)
     progress.phase("Finding outlines")
-    drawn = []
+    given = []
     known = {photo.name: photo for photo in used}
     for view, mask in item.masks.items():
         photo = known.get(view)
         if photo is not None and photo.camera is not None:
             camera = photo.camera.fitted(LONG_SIDE)
-            drawn.append(Outline(view, camera, in_picture(mask, workspace, photo, camera), drawn=True))
-    outlines = outlines_of(scene, chosen, prepared.graph.spacing, photos, drawn, settings)
+            pixels = in_picture(mask, workspace, photo, camera)
+            given.append(Outline(view, camera, pixels, drawn=view not in item.guessed))
+    outlines = outlines_of(scene, chosen, prepared.graph.spacing, photos, given, settings)
     if not outlines:
         raise InputError(
             "no-outline", f"No photo shows an edge of {name!r} to cut at.", "Select more of it, or leave it whole."

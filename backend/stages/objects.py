@@ -113,8 +113,8 @@ def _reshape(workspace: Workspace, request: Objects, progress: Progress) -> dict
     changed = change(chosen, scene_graph(scene), request.steps)
     if not changed.any():
         raise InputError("empty-object", f"Nothing would be left of {item.name!r}.", "Shrink it by fewer --steps.")
-    # Masks and votes were about another set of rows: what is shaped by hand has no evidence.
-    objects.save(workspace, item.name, changed, np.where(changed & ~chosen, 0.5, probability))
+    # Masks and votes were about another set of rows: what is shaped by hand has none.
+    objects.save(workspace, item.name, changed, np.where(changed & ~chosen, 0.5, probability), made_from=item)
     return {"before": len(item.rows)}
 
 
@@ -131,12 +131,12 @@ def _split(workspace: Workspace, request: Objects, progress: Progress) -> dict[s
         name = _free(item.name, taken)
         taken.add(name)
         made.append(name)
-        objects.save(workspace, name, part, probability)
+        objects.save(workspace, name, part, probability, made_from=item)
     if large:
         # Last: a kill before leaves rows in two objects, and none is lost.
         rest = chosen.copy()
         rest[np.concatenate(large)] = False
-        objects.save(workspace, item.name, rest, probability)
+        objects.save(workspace, item.name, rest, probability, made_from=item)
     return {"parts": made, "crumbs": sum(len(part) for part in parts[1:] if len(part) < LEAST_PART)}
 
 

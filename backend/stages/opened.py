@@ -23,12 +23,12 @@ HELD_BYTES = 3 << 30  # of this process; beyond it, one photo is held
 
 
 class Opened:
-    """One workspace. What it hands out is made anew when a training or a lift has ended since."""
+    """One workspace. What it hands out is made anew when a training has ended since."""
 
     def __init__(self, root: Path, progress: Progress | None = None) -> None:
         """`progress` hears of a lift, which takes minutes for many photos."""
         self.root, self.progress = root, progress or Quiet()
-        self._stamp: tuple[int, ...] = ()
+        self._trained_at = 0  # nanoseconds
         self._prepared: Prepared | None = None
         self._draft: Draft | None = None
         self._eyes: Eyes | None = None
@@ -43,11 +43,12 @@ class Opened:
     def prepared(self) -> Prepared:
         """Raises InputError if there are no Gaussians."""
         workspace = self.workspace
-        stamp = tuple(path.stat().st_mtime_ns for path in (workspace.splats, workspace.appearance) if path.exists())
-        if self._prepared is None or stamp != self._stamp:
+        # Looks may be learned meanwhile: pictures are asked in neutral light.
+        trained_at = workspace.splats.stat().st_mtime_ns if workspace.splats.exists() else 0
+        if self._prepared is None or trained_at != self._trained_at:
             self._selectors.clear()
             self._prepared = self._draft = self._eyes = self._witnesses = None
-            self._prepared, self._stamp = Prepared.of(workspace, _lifted(workspace, self.progress)), stamp
+            self._prepared, self._trained_at = Prepared.of(workspace, _lifted(workspace, self.progress)), trained_at
         return self._prepared
 
     @property

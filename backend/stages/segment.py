@@ -72,7 +72,21 @@ def run(request: Segment, progress: Progress, opened: Opened | None = None) -> d
         # clicks up to 0.02 is lost, whose region already goes around the object.
         selection = selector.carried(selection)
     masks = {photo.name: prompt.pixels} if isinstance(prompt, Mask) else {}
-    item = objects.save(workspace, request.name, selection.chosen, selection.probability, selection.evidence, masks)
+    guessed = masks if request.mask is None else ()
+
+    def kept() -> objects.Object:
+        return objects.save(
+            workspace,
+            request.name,
+            selection.chosen,
+            selection.probability,
+            selection.evidence,
+            masks,
+            guessed=guessed,
+            splats=prepared.splats,
+        )
+
+    item = kept()
     asked = []
     if network is not None and request.orbit:
         progress.phase("Looking from other sides", request.orbit)
@@ -81,9 +95,7 @@ def run(request: Segment, progress: Progress, opened: Opened | None = None) -> d
             asked.append({"view": step.view, "agreement": round(step.agreement, 4), "used": step.used})
             if step.used:  # kept at once: whoever stops here has the object as it is
                 selection = step.selection
-                item = objects.save(
-                    workspace, request.name, selection.chosen, selection.probability, selection.evidence, masks
-                )
+                item = kept()
             progress.advance(1, step.view)
     result = {
         "object": item.name,

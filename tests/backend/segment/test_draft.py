@@ -8,14 +8,17 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from backend.progress import Quiet
 from backend.scene import Workspace
-from backend.segment import objects
+from backend.segment import cuts, objects
+from backend.segment.cutter import MODES, Cut
 from backend.segment.draft import Draft, Prompted
 from backend.segment.posterior import posterior
 from backend.segment.prepared import Prepared
 from backend.segment.prompts import Clicks
 from backend.segment.seeds import Seeds
 from backend.segment.selection import Selector
+from backend.stages.cutting import divided
 from segwild_addon.protocol.errors import InputError
 
 NAMES = ("a", "b", "c")
@@ -46,6 +49,7 @@ class Sequence:
         self.past: list[tuple[list[Prompted], int]] = []
         self.future: list[tuple[list[Prompted], int]] = []
         self.kept: dict[str, np.ndarray] = {}
+        self.cut_along: dict[str, Cut] = {}
         self.ids: dict[str, int] = {}
 
     def step(self) -> str:
@@ -123,6 +127,7 @@ class Sequence:
         item = self.draft.commit(self.workspace, name)
         assert self.ids.setdefault(name, item.id) == item.id
         self.kept[name] = np.flatnonzero(chosen)
+        self.cut_along.pop(name, None)
 
     def merge(self) -> None:
         into, other = self.name(), self.name()
@@ -132,6 +137,8 @@ class Sequence:
             return
         objects.merge(self.workspace, into, other)
         self.kept[into] = np.union1d(self.kept[into], self.kept.pop(other))
+        for name in (into, other):
+            self.cut_along.pop(name, None)
         del self.ids[other]
 
     def rename(self) -> None:
@@ -142,6 +149,8 @@ class Sequence:
             return
         objects.rename(self.workspace, old, new)
         self.kept[new], self.ids[new] = self.kept.pop(old), self.ids.pop(old)
+        if old in self.cut_along:
+            self.cut_along[new] = self.cut_along.pop(old)
 
     def drop(self) -> None:
         name = self.name()
@@ -151,38 +160,52 @@ class Sequence:
             return
         objects.delete(self.workspace, name)
         del self.kept[name], self.ids[name]
+        self.cut_along.pop(name, None)
+
+    def cut(self) -> None:
+        name, mode = self.name(), MODES[int(self.random.integers(len(MODES)))]
+        before = self.cut_along.get(name)
+        try:
+            _, self.cut_along[name], _ = divided(self.workspace, name, mode, Quiet(), self.prepared)
+        except InputError:  # there is none, or no photo shows its edge
+            assert self.cut_along.get(name) is before
+
+    def revert(self) -> None:
+        name = self.name()
+        if name in self.kept:
+            assert cuts.revert(self.workspace, objects.find(self.workspace, name)) == (name in self.cut_along)
+            self.cut_along.pop(name, None)
 
     def load(self) -> None:
         """Another program opens the workspace and goes on."""
         self.workspace = Workspace.open(self.blobs.workspace.root)
 
     def state(self) -> tuple:
-        counts = self.draft.counts
-        return (
-            self.draft.keys,
-            self.draft.size,
-            counts.inside.tobytes(),
-            counts.outside.tobytes(),
-            self.draft.chosen.tobytes(),
-        )
+        counts = self.counts(self.draft)
+        return (self.draft.keys, self.draft.size, counts, self.draft.chosen.tobytes())
+
+    def counts(self, draft: Draft) -> tuple[bytes, bytes]:
+        counts = posterior(len(self.prepared.scene), draft.evidence)
+        return counts.inside.tobytes(), counts.outside.tobytes()
 
     def check(self) -> None:
         scratch = Draft(self.prepared)
         if self.prompts:
             scratch.become(self.prompts, self.size)
-            selection = self.draft.selection()
-            counts = posterior(len(self.prepared.scene), selection.evidence)
-            assert np.array_equal(selection.chosen, self.draft.chosen)
-            assert np.array_equal(counts.inside, self.draft.counts.inside)
-            assert np.array_equal(counts.outside, self.draft.counts.outside)
+            assert np.array_equal(self.draft.selection().chosen, self.draft.chosen)
         assert self.draft.keys == scratch.keys == tuple(prompt.key for prompt in self.prompts)
-        assert self.draft.counts.inside.dtype == np.int64
-        assert np.array_equal(self.draft.counts.inside, scratch.counts.inside)
-        assert np.array_equal(self.draft.counts.outside, scratch.counts.outside)
+        assert self.counts(self.draft) == self.counts(scratch)
         assert np.array_equal(self.draft.chosen, scratch.chosen)
         found = objects.load(self.workspace)
         assert {item.name: item.rows.tolist() for item in found} == {n: r.tolist() for n, r in self.kept.items()}
         assert {item.name: item.id for item in found} == self.ids
+        for item in found:
+            here, made = cuts.load(self.workspace, item), self.cut_along.get(item.name)
+            assert (here is None) == (made is None)
+            if made is not None:
+                assert here.mode == made.mode
+                for part in ("parents", "sides", "given", "dropped"):
+                    assert np.array_equal(getattr(here, part), getattr(made, part))
 
 
 def told(prompts: list[Prompted], size: int) -> tuple:
@@ -190,7 +213,8 @@ def told(prompts: list[Prompted], size: int) -> tuple:
 
 
 STEPS = ("add", "remove", "become", "resize", "back", "undo", "redo", "commit", "merge", "rename", "drop", "load")
-WEIGHTS = (8, 4, 2, 3, 2, 6, 4, 4, 2, 2, 2, 1)
+STEPS += ("cut", "revert")
+WEIGHTS = (8, 4, 2, 3, 2, 6, 4, 4, 2, 2, 2, 1, 3, 2)
 
 
 def solvable(prepared: Prepared, prompts: list[Prompted]) -> bool:
@@ -251,11 +275,11 @@ def test_old_edits_are_given_up_where_memory_ends(blobs, monkeypatch: pytest.Mon
     draft = Draft(prepared)
     clicks = [prompt for prompt in places(blobs, prepared) if prompt.positive and prompt.key != "sky"]
     draft.become(clicks[2:3])
-    one = draft._done[0].size_bytes
-    monkeypatch.setattr("backend.segment.draft.HELD_BYTES", 3 * one)
+    one = draft._done[0].after.size_bytes
+    monkeypatch.setattr("backend.segment.draft.HELD_BYTES", 4 * one)
     for prompt in clicks[3:9]:
         draft.add(prompt)
-    assert 3 <= len(draft._done) < 6
+    assert 1 < len(draft._done) < 6
     while draft.undo():
         pass
     assert len(draft.keys) > 0
@@ -286,7 +310,8 @@ def test_a_draft_keeps_no_view_of_a_photo_and_does_the_same_without(blobs) -> No
         draft.remove(kept[0][1][1].key)  # solved anew: the picture of a view that has gone is asked
     assert held.keys == gone.keys
     assert np.array_equal(held.chosen, gone.chosen)
-    assert np.array_equal(held.counts.inside, gone.counts.inside)
+    counts = [posterior(len(blobs.scene), draft.evidence) for draft in (held, gone)]
+    assert np.array_equal(counts[0].inside, counts[1].inside)
 
 
 def test_a_mark_deep_beside_says_that_a_part_is_meant(blobs) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from backend.features import splat_hash
 from backend.scene import files
 from backend.scene.lock import locked
 from backend.segment import objects
@@ -29,11 +30,7 @@ def test_an_object_comes_back_as_it_was_saved(blobs) -> None:
     found = objects.find(blobs.workspace, "frog")
     assert (found.id, found.name, found.rows.tolist(), found.color) == (1, "frog", [4, 7], saved.color)
     assert found.probability == pytest.approx(probability[[4, 7]], rel=1e-6)
-    (votes,) = objects.evidence(blobs.workspace, found)
-    assert (votes.kind, votes.view, votes.mask_mass) == ("seed", "a0", 0.0)
-    for name in ("rows", "inside", "outside", "mass"):
-        assert np.array_equal(getattr(votes, name), getattr(evidence[0], name))
-        assert getattr(votes, name).dtype == getattr(evidence[0], name).dtype
+    assert objects.sources(blobs.workspace, found) == (("seed", "a0"),)
 
 
 def test_what_is_saved_is_what_is_found(blobs) -> None:
@@ -49,24 +46,40 @@ def test_what_is_saved_is_what_is_found(blobs) -> None:
     assert (saved.id, saved.name, saved.color, saved.look) == (found.id, found.name, found.color, found.look)
 
 
-def test_votes_are_read_by_who_asks_for_them_alone(blobs) -> None:
-    """Megabytes each: lists, pictures and exports do without."""
-    votes = seed_votes(np.arange(2000), inside=True)
-    objects.save(blobs.workspace, "frog", np.array([4]), np.ones(len(blobs.scene)), [votes])
-    path = objects.rows_file(blobs.workspace, 1)
-    with zipfile.ZipFile(path) as file:
-        member = file.getinfo("votes0.rows.npy")
-    damaged = bytearray(path.read_bytes())
-    first, end = member.header_offset + 100, member.header_offset + member.compress_size
-    damaged[first:end] = bytes(end - first)
-    path.write_bytes(damaged)
+def test_masks_remember_who_drew_them(blobs) -> None:
+    masks = {"a0": blobs.mask(blobs.red), "a2": blobs.mask(blobs.blue)}
+    rows, sure = np.array([4]), np.ones(len(blobs.scene))
+    saved = objects.save(blobs.workspace, "frog", rows, sure, (), masks, guessed=("a2",))
     found = objects.find(blobs.workspace, "frog")
-    assert found.rows.tolist() == [4]
-    with pytest.raises(InputError, match="'frog' are damaged"):
-        objects.evidence(blobs.workspace, found)
+    assert saved.guessed == found.guessed == {"a2"}
+    save(blobs, "book", [5])
+    assert objects.merge(blobs.workspace, "frog", "book").guessed == set()
 
 
-def test_others_may_change_the_scene_while_votes_are_packed(blobs, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_of_what_has_changed_meanwhile_are_refused(blobs) -> None:
+    sure = np.ones(len(blobs.scene))
+    frog = save(blobs, "frog", [1, 2, 3])
+    part = np.array([1])
+    objects.save(blobs.workspace, "part", part, sure, made_from=frog)
+    objects.rename(blobs.workspace, "frog", "toad")  # it has the same rows, whatever it is called
+    objects.save(blobs.workspace, "toad", part, sure, made_from=frog)
+    for change in (lambda: None, lambda: objects.delete(blobs.workspace, "toad")):
+        change()
+        before = state(blobs)
+        with pytest.raises(InputError, match="changed or deleted meanwhile"):
+            objects.save(blobs.workspace, "toad", np.array([2]), sure, made_from=frog)
+        assert state(blobs) == before
+    objects.delete(blobs.workspace, "part")
+    before = splat_hash(blobs.workspace)
+    objects.save(blobs.workspace, "frog", part, sure, splats=before)
+    objects.delete(blobs.workspace, "frog")
+    replace(blobs.scene, sh0=blobs.scene.sh0 * 0.5).save(blobs.workspace.splats)
+    with pytest.raises(InputError, match="trained anew"):
+        objects.save(blobs.workspace, "frog", part, sure, splats=before)
+    assert state(blobs) == []
+
+
+def test_others_may_change_the_scene_while_rows_are_packed(blobs, monkeypatch: pytest.MonkeyPatch) -> None:
     real = np.savez_compressed
 
     def packing(file, **arrays) -> None:

@@ -40,15 +40,13 @@ def some_votes(seed: int, count: int = 40) -> Votes:
     )
 
 
-@given(seeds=st.lists(st.integers(0, 1000), min_size=1, max_size=5), taken=st.integers(0, 4))
+@given(seeds=st.permutations(range(6)))
 @settings(max_examples=30)
-def test_taking_votes_back_is_exact(seeds: list[int], taken: int) -> None:
-    evidence = [some_votes(seed) for seed in seeds]
-    taken %= len(evidence)
-    without = posterior(40, evidence).without_votes(evidence[taken])
-    never = posterior(40, evidence[:taken] + evidence[taken + 1 :])
-    assert np.array_equal(without.inside, never.inside)
-    assert np.array_equal(without.outside, never.outside)
+def test_votes_add_up_to_the_same_bits_in_any_order(seeds: list[int]) -> None:
+    counts = posterior(40, [some_votes(seed) for seed in seeds])
+    others = posterior(40, [some_votes(seed) for seed in range(6)])
+    assert np.array_equal(counts.inside, others.inside)
+    assert np.array_equal(counts.outside, others.outside)
 
 
 def test_nobody_voted_means_probably_not() -> None:

@@ -38,6 +38,15 @@ def test_a_field_and_proposals(blobs, small_sam: Path, monkeypatch: pytest.Monke
     assert arrays["offset"].shape == (256,)
     names = list(objects.names(blobs.workspace).values())
     assert names == result["objects"] == [f"proposal {number + 1}" for number in range(min(2, result["proposals"]))]
+    objects.rename(blobs.workspace, "proposal 1", "mine")
+    mine = objects.find(blobs.workspace, "mine").rows
+    again = affinity.run(Affinity(root, small_sam, steps=4, objects=9), Quiet())
+    found = {item.name: item.rows for item in objects.load(blobs.workspace)}
+    assert sorted(found) == sorted(["mine", *again["objects"]])
+    assert np.array_equal(found.pop("mine"), mine)
+    assert not np.isin(np.concatenate([*found.values(), []]), mine).any()
+    one = affinity.run(Affinity(root, small_sam, steps=4, objects=1), Quiet())
+    assert sorted(objects.names(blobs.workspace).values()) == sorted(["mine", *one["objects"]])  # no rest
 
 
 def test_held_out_are_the_photos_that_trained_nothing(blobs, small_sam: Path) -> None:

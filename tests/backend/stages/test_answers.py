@@ -57,7 +57,7 @@ def test_what_marks_choose_is_what_is_kept(blobs, photos: bool) -> None:
     assert np.array_equal(opened(blobs, kept.rows), rows)
     item = objects.find(blobs.workspace, "frog")
     assert np.array_equal(item.rows, rows)
-    assert {votes.kind for votes in objects.evidence(blobs.workspace, item)} == {"region", "seed"}
+    assert {kind for kind, _ in objects.sources(blobs.workspace, item)} == {"region", "seed"}
 
 
 def test_photos_are_consulted_and_the_draft_stays(blobs, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -134,8 +134,10 @@ def test_segment_anything_makes_an_object(blobs, small_sam) -> None:
     )
     result = segment.run(request, Quiet())
     assert result["orbit"] == []
-    drawn = objects.find(blobs.workspace, "sam").masks["a0"]
+    found = objects.find(blobs.workspace, "sam")
+    drawn = found.masks["a0"]
     assert 0 < drawn.mean() < 1
+    assert found.guessed == {"a0"}  # a cut does not believe it alone
     assert result["iou"] > 0
     assert (root / "embeddings" / "sam" / "a0.safetensors").exists()
     write_picture(root / "drawn.png", drawn)
@@ -157,11 +159,12 @@ def test_segment_anything_is_asked_from_other_sides(blobs, small_sam: Path, monk
     result = segment.run(request, Quiet())
     assert [step["used"] for step in result["orbit"]] == [True, True]
     found = objects.find(blobs.workspace, "red")
-    assert [votes.view for votes in objects.evidence(blobs.workspace, found) if votes.kind == "orbit"] == [
+    assert [view for kind, view in objects.sources(blobs.workspace, found) if kind == "orbit"] == [
         step["view"] for step in result["orbit"]
     ]
     assert result["gaussians"] == len(found.rows)
     assert np.array_equal(found.masks["a0"], blobs.mask(blobs.red))
+    assert not found.guessed
 
 
 def test_who_stops_a_look_around_has_the_object_of_that_moment(
@@ -179,7 +182,7 @@ def test_who_stops_a_look_around_has_the_object_of_that_moment(
     with pytest.raises(Cancelled):
         segment.run(request, Stops())
     found = objects.find(blobs.workspace, "red")
-    assert [votes.kind for votes in objects.evidence(blobs.workspace, found)].count("orbit") == 1
+    assert [kind for kind, _ in objects.sources(blobs.workspace, found)].count("orbit") == 1
     assert cuts.load(blobs.workspace, found) is None
 
 
@@ -199,7 +202,7 @@ def test_features_make_an_object(blobs) -> None:
     found = objects.find(blobs.workspace, "red")
     assert result["gaussians"] == len(found.rows)
     assert blobs.iou(found.rows, blobs.red) > 0.85
-    assert [votes.kind for votes in objects.evidence(blobs.workspace, found)] == ["features", "seed", "seed"]
+    assert [kind for kind, _ in objects.sources(blobs.workspace, found)] == ["features", "seed", "seed"]
     fewer = Segment(root, "red", "a0", points, segmenter="features", margin=1.9)
     assert segment.run(fewer, Quiet())["gaussians"] < result["gaussians"]
 

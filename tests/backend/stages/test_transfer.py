@@ -11,7 +11,6 @@ from PIL import Image
 from backend.features import Lifted
 from backend.progress import Quiet
 from backend.segment import objects
-from backend.segment.posterior import UNIT
 from backend.stages import transfer
 from segwild_addon.protocol.errors import InputError
 from segwild_addon.protocol.requests import Transfer
@@ -48,9 +47,7 @@ def test_labels_of_one_photo_become_objects_all_around(blobs, tmp_path: Path) ->
     for name, label in (("red ball", blobs.red), ("blue ball", blobs.blue), ("ground", 0)):
         found = objects.find(blobs.workspace, name)
         assert blobs.iou(found.rows, label) > 0.85
-        (said,) = objects.evidence(blobs.workspace, found)
-        assert said.kind == "labels"
-        assert (said.inside.astype(int) + said.outside).max() <= UNIT + 1
+        assert objects.sources(blobs.workspace, found) == (("labels", ""),)
 
 
 def test_features_of_a_file_and_names_that_nobody_gave(blobs, tmp_path: Path) -> None:

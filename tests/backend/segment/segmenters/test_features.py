@@ -7,7 +7,7 @@ import pytest
 
 from backend.features import Lifted
 from backend.progress import Quiet
-from backend.segment.posterior import UNIT, posterior
+from backend.segment.posterior import UNIT
 from backend.segment.prepared import Prepared
 from backend.segment.prompts import Clicks
 from backend.segment.segmenters import looking_alike
@@ -99,9 +99,6 @@ def test_it_is_evidence_of_one_vote_at_most_beside_that_of_seeds(blobs) -> None:
     assert not (said.inside.astype(bool) & said.outside.astype(bool)).any()
     assert len(on.rows)
     assert not len(beside.rows)
-    counts = posterior(len(blobs.scene), found.evidence)
-    back = counts.without_votes(said)
-    assert np.array_equal(back.inside, posterior(len(blobs.scene), (on, beside)).inside)
 
 
 def test_rows_without_features_follow_their_neighbours(blobs) -> None:
