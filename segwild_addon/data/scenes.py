@@ -265,6 +265,7 @@ def importing_ply(path: Path, warn: Warn, *, y_down: bool = True) -> Steps[bpy.t
     """
     gaussians = ply.read(path)
     scene = new(path.stem)
+    scene.segwild.gaussians = workspace.mark(gaussians)  # a workspace that is chosen for it later has others
     try:
         if y_down:
             root(scene).rotation_euler = (-math.pi / 2, 0, 0)
@@ -275,7 +276,7 @@ def importing_ply(path: Path, warn: Warn, *, y_down: bool = True) -> Steps[bpy.t
         if len(chosen) < len(gaussians):
             count = len(gaussians) - len(chosen)
             warn(f"{count} of {len(gaussians)} splats are NaN, infinite or absurd and are not shown.")
-        columns = splats.decoding(gaussians, chosen, 0, known=False)
+        columns = splats.decoding(gaussians, chosen, 0)
         ob = yield from within(splats.creating(path.stem, len(chosen), columns), 0.05, 0.95)
         adopt(ob, scene, "REST")
     except ReferenceError as error:

@@ -116,13 +116,14 @@ def merge(target: bpy.types.Object, others: Sequence[bpy.types.Object]) -> None:
     """All rows into `target`, which keeps its name, place, label and light; the others are gone afterwards.
 
     Cuts are taken back: where two objects meet there is no edge any more.
-    Rows of another scene, or of no scene, become unknown to the workspace (id 0). Raises InputError for an object
-    without splats.
+    Rows of another scene, or of no scene, become unknown to the workspace (id 0); in a scene without one they get ids
+    that are free. Raises InputError for an object without splats.
     """
     bpy.context.view_layer.update()
     for ob in (target, *others):
         cuts.revert(ob, scenes.rest_of(ob))
     target_from_world = np.linalg.inv(np.array(target.matrix_world, float))
+    free = _free_id(scenes.scene_of(target))
     parts = []
     for ob in others:
         if ob == target:
@@ -132,7 +133,9 @@ def merge(target: bpy.types.Object, others: Sequence[bpy.types.Object]) -> None:
             matrix = np.eye(4)
         rows = _labelled(moved(splats.read(ob), matrix), target.segwild.label)
         if ob.segwild.scene_uuid != target.segwild.scene_uuid or not target.segwild.scene_uuid:
-            rows = Rows(**vars(rows) | {"ids": np.zeros(len(rows), np.int32)})
+            ids = np.arange(free, free + len(rows), dtype=np.int32) if free else np.zeros(len(rows), np.int32)
+            rows = Rows(**vars(rows) | {"ids": ids})
+            free += len(rows) if free else 0
         parts.append((ob, rows))
     if not parts:
         raise InputError("nothing-to-merge", f"There is nothing to join to {target.name!r}.", "Select another object.")
@@ -277,6 +280,13 @@ def selected_rows(ob: bpy.types.Object) -> np.ndarray:
 
 def _in_scene(ob: bpy.types.Object, mask: np.ndarray) -> Rows:
     return moved(splats.read(ob, mask), placed(ob))
+
+
+def _free_id(scene: bpy.types.Collection | None) -> int:
+    """The first of the ids that no row of the scene has; 0 where the ids are not ours to give: a workspace has them."""
+    if scene is None or scene.segwild.workspace:
+        return 0
+    return 1 + max((int(splats.read_ids(ob).max(initial=0)) for ob in scenes.splat_objects(scene)), default=0)
 
 
 def _labelled(rows: Rows, label: int) -> Rows:

@@ -7,7 +7,7 @@
 | `rotation` | QUATERNION | w x y z |
 | `radiance:base` | FLOAT4, FLOAT_COLOR before 5.2 | raw SH constant term r g b, opacity |
 | `radiance:sh_0` ... `sh_14` | FLOAT_VECTOR | coefficient k = (r, g, b) |
-| `segwild_id` | INT | row of the workspace + 1 |
+| `segwild_id` | INT | row of the workspace, or of the imported file, + 1 |
 | `segwild_label` | INT | segment, 0 = rest |
 | `segwild_orig_opacity` | FLOAT | from the first erase on: opacity before it, 0 = not erased |
 | `segwild_part_opacity` | FLOAT | from the first cut on: opacity a part was made with, 0 = whole, -1 = given whole |
@@ -87,11 +87,8 @@ def columns(rows: Rows) -> list[Column]:
     return [(name, lambda array=array: array) for name, array in arrays.items()]
 
 
-def decoding(gaussians: Encoded, chosen: np.ndarray, label: int, *, known: bool = True) -> list[Column]:
-    """The attributes of the chosen rows (M,) of a file, each decoded when it is asked for.
-
-    `known`: the file's row numbers become ids; otherwise they are unknown to any workspace.
-    """
+def decoding(gaussians: Encoded, chosen: np.ndarray, label: int) -> list[Column]:
+    """The attributes of the chosen rows (M,) of a file, each decoded when it is asked for. Their numbers become ids."""
     # Where all rows are wanted, a slice spares the gathering.
     some = slice(None) if len(chosen) == len(gaussians) else chosen
     found: list[Column] = [
@@ -99,7 +96,7 @@ def decoding(gaussians: Encoded, chosen: np.ndarray, label: int, *, known: bool 
         ("scale", lambda: gaussians.scales(some)),
         ("rotation", lambda: gaussians.rotations(some)),
         (BASE, lambda: gaussians.base(some)),
-        (IDS, lambda: chosen.astype(np.int32) + 1 if known else np.zeros(len(chosen), np.int32)),
+        (IDS, lambda: chosen.astype(np.int32) + 1),
         (LABELS, lambda: np.full(len(chosen), label, np.int32)),
     ]
     return found + [(harmonic(k), lambda k=k: gaussians.harmonic(k, some)) for k in range(gaussians.shN.shape[1])]

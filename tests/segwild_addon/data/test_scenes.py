@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("bpy", reason="bpy is not installed; tests/README.md says how to run these tests")
 
-from segwild_addon.data import scenes, splats
+from segwild_addon.data import ply, scenes, splats
 from segwild_addon.data.rows import concatenate
 from segwild_addon.data.steps import finished
 from segwild_addon.protocol.errors import InputError
@@ -128,3 +128,15 @@ def test_a_scene_can_be_removed(blender: Any, make_workspace: Make) -> None:
     scenes.remove(first)
     assert scenes.all_scenes() == [second]
     assert len(blender.data.pointclouds) == 3
+
+
+def test_rows_of_a_splat_file_are_numbered_for_it_alone(blender: Any, make_workspace: Make, tmp_path: Any) -> None:
+    """Or box and brush could not tell them apart; a workspace that is chosen for them later has others."""
+    path, _ = make_workspace()
+    rows = splats.read(scenes.rest(imported(path)))
+    finished(ply.writing(tmp_path / "pot.ply", rows.take(np.arange(20))))
+    scene = finished(scenes.importing_ply(tmp_path / "pot.ply", [].append))
+    np.testing.assert_array_equal(splats.read_ids(scenes.rest(scene)), np.arange(1, 21))
+    scene.segwild.workspace = str(path)
+    with pytest.raises(InputError, match="is another one"):
+        scenes.trained(scene)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 pytest.importorskip("bpy", reason="bpy is not installed; tests/README.md says how to run these tests")
 
-from segwild_addon.data import erasing, scenes, segments, splats
+from segwild_addon.data import erasing, ply, scenes, segments, splats
 from segwild_addon.data.placement import moved
 from segwild_addon.data.rows import Rows, by_id, concatenate, rows
 from segwild_addon.data.steps import finished
@@ -118,6 +118,16 @@ def test_foreign_splats_join_as_unknown_rows(blender: Any, scene: Any, make_work
     assert found.degree == 3
     assert not found.sh[10:, 3:].any()
     assert found.sh[10:, :3].any()
+
+
+def test_foreign_splats_get_free_numbers_where_no_workspace_has_them(blender: Any, scene: Any, tmp_path: Path) -> None:
+    finished(ply.writing(tmp_path / "pot.ply", splats.read(blender.data.objects["statue"])))
+    own = scenes.rest(finished(scenes.importing_ply(tmp_path / "pot.ply", [].append)))
+    assert splats.read_ids(own).tolist() == list(range(1, 11))
+    segments.merge(own, [scenes.rest(scene), blender.data.objects["fountain"]])
+    assert splats.read_ids(own).tolist() == list(range(1, 61))
+    made = segments.make(scenes.scene_of(own), "both", np.array([10, 11, 60], np.int32), 0)
+    assert len(made.data.points) == 3
 
 
 def test_erased_rows_come_back_through_every_move(blender: Any, scene: Any) -> None:

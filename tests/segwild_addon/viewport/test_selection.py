@@ -181,6 +181,28 @@ def test_strokes_add_and_take_out_without_a_backend(clicking: SimpleNamespace) -
         clicking.selection.accept("again")
 
 
+def test_boxes_select_in_splats_of_other_programs(blender: Any, tmp_path: Any, monkeypatch: Any) -> None:
+    """An imported .ply has no workspace whose rows they would be."""
+    from segwild_addon.data import ply, scenes, splats
+    from segwild_addon.data.rows import rows
+    from segwild_addon.data.steps import finished
+    from segwild_addon.viewport import draw, selection, strokes
+    from segwild_addon.viewport.camera import View
+
+    monkeypatch.setattr(draw, "highlight", lambda uuid, chosen: None)
+    places = np.array([(0, 0, 2), (0.5, 0, 2), (-0.5, 0, 2)], np.float32)
+    turns, grey = np.tile(np.float32([1, 0, 0, 0]), (3, 1)), np.full((3, 4), 0.9, np.float32)
+    finished(ply.writing(tmp_path / "pot.ply", rows(places, np.full((3, 3), 0.1, np.float32), turns, grey)))
+    scene = finished(scenes.importing_ply(tmp_path / "pot.ply", [].append))
+    rest = scenes.rest(scene)
+    cloud = strokes.Cloud(rest.segwild.uuid, places, grey[:, 3], splats.read_ids(rest), np.eye(4))
+    view = View(np.eye(4), 100, 100, 100, 50, 200, 100, False, 0.1, 100)
+    found = strokes.chosen(view, [cloud], strokes.rectangle(90, 0, 200, 100))
+    selection.add_stroke(scene.segwild.uuid, found, True)
+    assert len(selection.accept("pot").data.points) == 2
+    assert len(rest.data.points) == 1
+
+
 def copied(clicking: SimpleNamespace, ob: Any) -> Any:
     """As after Shift+D."""
     from segwild_addon.data import repair
