@@ -49,8 +49,9 @@ _told: dict[str, _Told] = {}  # by scene uuid
 def compare() -> None:
     """Tell every workspace whose backend runs the first thing in which it differs."""
     for scene in scenes.all_scenes():
-        link = session.known(scene.segwild.workspace)
-        if link is not None and link.running and scene.library is None:
+        link = session.running(scene.segwild.workspace)
+        # One that was imported twice, or copied, follows one of the scenes: they would undo each other's changes.
+        if link is not None and scene.library is None and scenes.of_folder(scene.segwild.workspace) == scene:
             _compare(scene, link, _told.setdefault(scene.segwild.uuid, _Told()))
 
 

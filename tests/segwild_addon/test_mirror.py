@@ -128,6 +128,33 @@ def test_a_workspace_that_was_trained_again_is_left_alone(
     assert not [each for each in mirrored.fake.asked if each[1] == "/v1/ask"]
 
 
+@pytest.mark.parametrize("how", ["imported again", "copied"])
+def test_of_two_scenes_of_a_workspace_it_follows_one(mirrored: SimpleNamespace, blender: Any, how: str) -> None:
+    from segwild_addon.data import repair
+    from segwild_addon.data.steps import finished
+
+    mirrored.quiet()
+    if how == "copied":  # as Duplicate Collection does
+        copy = mirrored.scene.copy()
+        blender.context.scene.collection.children.link(copy)
+        twin = lamp(mirrored).copy()
+        copy.objects.unlink(lamp(mirrored))
+        copy.objects.link(twin)
+        repair.uuids()
+    else:
+        copy = finished(mirrored.scenes.importing(mirrored.root, lambda sentence: None))
+    (twin,) = mirrored.scenes.members(copy, "SEGMENT")
+    assert twin.name == "lamp.001"
+    mirrored.quiet()
+    assert (lamp(mirrored).name, twin.name) == ("lamp", "lamp.001")
+    assert mirrored.fake.objects == {"lamp": 1}
+    if how == "copied":
+        return
+    mirrored.scenes.put_aside(copy)
+    mirrored.mirror.changed()
+    mirrored.until(lambda: mirrored.fake.objects == {"lamp.001": 1})  # that of the scene that is shown
+
+
 def test_an_object_with_another_origin_is_of_the_same_workspace(mirrored: SimpleNamespace, blender: Any) -> None:
     """As after Set Origin or an applied transform; also of the object that comes first by its name."""
     ob = lamp(mirrored)
