@@ -159,7 +159,7 @@ class SegwildPrompt(bpy.types.PropertyGroup):
 class SegwildScene(bpy.types.PropertyGroup):
     """Settings that are saved with the file."""
 
-    active_scene: StringProperty(description="The SegWild scene that was worked with last")
+    active_scene: StringProperty(description="The SegWild scene that was worked with last: prompts are in it")
     prompts: CollectionProperty(type=SegwildPrompt)
     prompt_size: IntProperty(
         min=0, description="How large a thing the clicks mean, one of the sizes they may mean; 0: what stands out"

@@ -172,7 +172,9 @@ def new(name: str, path: Path | None = None) -> bpy.types.Collection:
     empty = bpy.data.objects.new(f"{name} root", None)
     empty.empty_display_size = 0.2
     adopt(empty, collection, "ROOT")
-    bpy.context.scene.segwild.active_scene = facts.uuid
+    settings = bpy.context.scene.segwild
+    if not len(settings.prompts):  # what is being selected stays in its own scene
+        settings.active_scene = facts.uuid
     return collection
 
 

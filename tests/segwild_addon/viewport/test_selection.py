@@ -203,6 +203,25 @@ def test_boxes_select_in_splats_of_other_programs(blender: Any, tmp_path: Any, m
     assert len(rest.data.points) == 1
 
 
+def test_an_import_leaves_the_selection_in_its_scene(
+    clicking: SimpleNamespace, blender: Any, make_workspace: Any
+) -> None:
+    """As one that ends by itself when a training does."""
+    from segwild_addon.data import scenes
+    from segwild_addon.data.steps import finished
+
+    clicking.connect()
+    clicking.click(1.0)
+    clicking.until(lambda: not clicking.selection.waiting())
+    other = finished(scenes.importing(make_workspace("other")[0], [].append))
+    clicking.selection.refresh()
+    assert clicking.shown[-1] == [1, 3]
+    assert scenes.scene_of(clicking.selection.accept("Lion")) == clicking.scene
+    assert len(scenes.splat_objects(other)) == 1
+    finished(scenes.importing(make_workspace("third")[0], [].append))
+    assert clicking.selection.scene_uuid() not in (clicking.scene.segwild.uuid, other.segwild.uuid)
+
+
 def copied(clicking: SimpleNamespace, ob: Any) -> Any:
     """As after Shift+D."""
     from segwild_addon.data import repair
