@@ -21,12 +21,10 @@ def moved(rows: Rows, b_from_a: np.ndarray) -> Rows:
     colours turn with the rotation in it. What the matrix does not touch stays bit for bit.
     Raises InputError for a matrix that flattens.
     """
-    matrix = np.asarray(b_from_a, float)
+    matrix = invertible(b_from_a)
     linear = matrix[:3, :3]
     if np.array_equal(matrix, np.eye(4)):
         return rows
-    if not np.isfinite(matrix).all() or np.linalg.cond(linear) > 1e12:
-        raise InputError("flat-object", "An object scaled to zero along an axis cannot be converted.", "Scale it up.")
     positions = (rows.positions @ linear.T + matrix[:3, 3]).astype(np.float32)
     result = replace(rows, positions=positions)
     if np.array_equal(linear, np.eye(3)):
@@ -46,6 +44,14 @@ def moved(rows: Rows, b_from_a: np.ndarray) -> Rows:
         scales, rotations = _stretched(rows, linear)
         result = replace(result, scales=scales, rotations=rotations)
     return replace(result, sh=turned(rows.sh, turn))
+
+
+def invertible(b_from_a: np.ndarray) -> np.ndarray:
+    """The matrix (4, 4) as float64. Raises InputError if it flattens."""
+    matrix = np.asarray(b_from_a, float)
+    if not np.isfinite(matrix).all() or np.linalg.cond(matrix[:3, :3]) > 1e12:
+        raise InputError("flat-object", "An object scaled to zero along an axis cannot be converted.", "Scale it up.")
+    return matrix
 
 
 def similarity(points: np.ndarray, goals: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ from mathutils import Matrix
 
 from ..protocol.errors import InputError
 from . import changes, cuts, light, scenes, splats
-from .placement import moved
+from .placement import invertible, moved
 from .rows import Rows, among, concatenate
 
 SELECTED = "segwild_selected"
@@ -117,31 +117,28 @@ def merge(target: bpy.types.Object, others: Sequence[bpy.types.Object]) -> None:
 
     Cuts are taken back: where two objects meet there is no edge any more.
     Rows of another scene, or of no scene, become unknown to the workspace (id 0); in a scene without one they get ids
-    that are free. Raises InputError for an object without splats.
+    that are free. Raises InputError for an object without splats, and, before anything is changed, for a flat one.
     """
+    others = [ob for ob in others if ob != target]
+    if not others:
+        raise InputError("nothing-to-merge", f"There is nothing to join to {target.name!r}.", "Select another object.")
     bpy.context.view_layer.update()
+    target_from_world = np.linalg.inv(invertible(np.array(target.matrix_world)))
+    places = [invertible(_exact(target_from_world @ np.array(ob.matrix_world, float))) for ob in others]
     for ob in (target, *others):
         cuts.revert(ob, scenes.rest_of(ob))
-    target_from_world = np.linalg.inv(np.array(target.matrix_world, float))
     free = _free_id(scenes.scene_of(target))
     parts = []
-    for ob in others:
-        if ob == target:
-            continue
-        matrix = target_from_world @ np.array(ob.matrix_world, float)
-        if np.allclose(matrix, np.eye(4), rtol=0, atol=2e-6):
-            matrix = np.eye(4)
-        rows = _labelled(moved(splats.read(ob), matrix), target.segwild.label)
+    for ob, target_from_object in zip(others, places, strict=True):
+        rows = _labelled(moved(splats.read(ob), target_from_object), target.segwild.label)
         if ob.segwild.scene_uuid != target.segwild.scene_uuid or not target.segwild.scene_uuid:
             ids = np.arange(free, free + len(rows), dtype=np.int32) if free else np.zeros(len(rows), np.int32)
             rows = Rows(**vars(rows) | {"ids": ids})
             free += len(rows) if free else 0
-        parts.append((ob, rows))
-    if not parts:
-        raise InputError("nothing-to-merge", f"There is nothing to join to {target.name!r}.", "Select another object.")
-    splats.extend(target, concatenate([rows for _, rows in parts]))
+        parts.append(rows)
+    splats.extend(target, concatenate(parts))
     cuts.tidy(target)
-    for ob, _ in parts:
+    for ob in others:
         _remove(ob)
     changes.announce(target.segwild.uuid)
 
@@ -261,9 +258,7 @@ def placed(ob: bpy.types.Object) -> np.ndarray:
     root = scenes.root(scene) if scene is not None else None
     if root is None:
         return world
-    # Float32 matrices do not cancel exactly: an object that was never moved stays untouched bit for bit.
-    matrix = np.linalg.inv(np.array(root.matrix_world, float)) @ world
-    return np.eye(4) if np.allclose(matrix, np.eye(4), rtol=0, atol=2e-6) else matrix
+    return _exact(np.linalg.inv(np.array(root.matrix_world, float)) @ world)
 
 
 def selected_rows(ob: bpy.types.Object) -> np.ndarray:
@@ -276,6 +271,11 @@ def selected_rows(ob: bpy.types.Object) -> np.ndarray:
             attribute.data.foreach_get("value", part)
             found |= part
     return found
+
+
+def _exact(matrix: np.ndarray) -> np.ndarray:
+    """Float32 matrices do not cancel exactly: an object that was never moved stays untouched bit for bit."""
+    return np.eye(4) if np.allclose(matrix, np.eye(4), rtol=0, atol=2e-6) else matrix
 
 
 def _in_scene(ob: bpy.types.Object, mask: np.ndarray) -> Rows:

@@ -79,10 +79,7 @@ class SEGWILD_OT_bake_look(_OnLight, bpy.types.Operator):
     bl_label = "Bake Look"
 
     def work(self, context: bpy.types.Context) -> str:
-        objects = lit(context)
-        for ob in objects:
-            light.bake(ob)
-        return f"Baked the look of {counted(objects, 'object')}."
+        return f"Baked the look of {counted(self.each(lit(context), light.bake), 'object')}."
 
 
 class SEGWILD_OT_original_colours(_OnLight, bpy.types.Operator):
@@ -92,7 +89,7 @@ class SEGWILD_OT_original_colours(_OnLight, bpy.types.Operator):
     bl_label = "Original Colours"
 
     def work(self, context: bpy.types.Context) -> str:
-        return f"Brought back the colours of {sum(repair.refill(ob) for ob in lit(context))} splats."
+        return f"Brought back the colours of {sum(self.each(lit(context), repair.refill))} splats."
 
 
 def _check(scene: bpy.types.Collection, look: Look) -> None:

@@ -1,6 +1,7 @@
 """Rows between objects, objects into place: what Blender's own operators would do wrong to splats."""
 
-from collections.abc import Sized
+from collections.abc import Callable, Sequence, Sized
+from typing import Any
 
 import bpy
 from bpy.props import StringProperty
@@ -50,6 +51,24 @@ class OnSplats:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
         return {"FINISHED"}
+
+    def each(self, objects: Sequence[bpy.types.Object], change: Callable[[bpy.types.Object], Any]) -> list[Any]:
+        """Change one object after the other, and tell of which that cannot be; what the others gave.
+
+        Raises SegWildError if none could be changed: then there is no step of undo.
+        """
+        found, refused = [], []
+        for ob in objects:
+            name = ob.name
+            try:
+                found.append(change(ob))
+            except SegWildError as error:
+                refused.append((name, error))
+        if not found:
+            raise refused[0][1]
+        for name, error in refused:
+            self.report({"WARNING"}, f"{name} stays as it is: {error}")
+        return found
 
 
 class SEGWILD_OT_make_object(OnSplats, bpy.types.Operator):
@@ -110,11 +129,8 @@ class SEGWILD_OT_dissolve_object(OnSplats, bpy.types.Operator):
         return True
 
     def work(self, context: bpy.types.Context) -> str:
-        objects = [ob for ob in chosen(context) if ob.segwild.kind != "REST"]
-        said = f"Dissolved {counted(objects, 'object')}."
-        for ob in objects:
-            segments.dissolve(ob)
-        return said
+        done = self.each([ob for ob in chosen(context) if ob.segwild.kind != "REST"], segments.dissolve)
+        return f"Dissolved {counted(done, 'object')}."
 
 
 class SEGWILD_OT_erase_splats(OnSplats, bpy.types.Operator):
@@ -167,10 +183,8 @@ class SEGWILD_OT_apply_transform(OnSplats, bpy.types.Operator):
     bl_label = "Apply Transform to Splats"
 
     def work(self, context: bpy.types.Context) -> str:
-        objects = chosen(context)
-        for ob in objects:
-            segments.apply_transform(ob)
-        return f"Applied the transforms of {counted(objects, 'object')}."
+        done = self.each(chosen(context), segments.apply_transform)
+        return f"Applied the transforms of {counted(done, 'object')}."
 
 
 class SEGWILD_OT_origin_to_centre(OnSplats, bpy.types.Operator):

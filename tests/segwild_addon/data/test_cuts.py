@@ -61,6 +61,18 @@ def assert_same(found: dict[str, Rows], expected: dict[str, Rows]) -> None:
             np.testing.assert_array_equal(getattr(found[name], field), array, err_msg=f"{name} {field}")
 
 
+@pytest.mark.parametrize("flat", ["fountain", "statue"])
+def test_joining_what_cannot_be_joined_takes_no_cut_back(blender: Any, scene: Any, fountain: Any, flat: str) -> None:
+    assert cuts.cut(fountain, scenes.rest(scene), parts_of(fountain))
+    blender.data.objects[flat].scale = (1, 0, 1)
+    before = all_rows(scene)
+    for target, other in (("fountain", "statue"), ("statue", "fountain")):
+        with pytest.raises(InputError, match="scaled to zero"):
+            segments.merge(blender.data.objects[target], [blender.data.objects[other]])
+    assert cuts.is_cut(fountain)
+    assert_same(all_rows(scene), before)
+
+
 def test_parts_go_to_the_object_and_to_the_rest(fountain: Any, scene: Any) -> None:
     before, parts = splats.read(fountain), parts_of(fountain)
     assert cuts.cut(fountain, scenes.rest(scene), parts) == 7

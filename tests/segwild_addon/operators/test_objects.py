@@ -94,6 +94,36 @@ def test_join_dissolve_recover(blender: Any, scene: Any) -> None:
     assert len(scenes.rest(scene).data.points) == 60
 
 
+@pytest.mark.parametrize(("flat", "other"), [("statue", "fountain"), ("fountain", "statue")])
+def test_what_one_object_cannot_is_done_to_the_others(blender: Any, scene: Any, flat: str, other: str) -> None:
+    blender.data.objects[flat].scale = (0, 1, 1)
+    blender.data.objects[other].location = (1, 0, 0)
+    before = splats.read(blender.data.objects[flat])
+    select(blender, "statue", "fountain")
+    assert blender.ops.segwild.apply_transform() == {"FINISHED"}  # a step of undo
+    assert tuple(blender.data.objects[other].location) == (0, 0, 0)
+    assert tuple(blender.data.objects[flat].scale) == (0, 1, 1)
+    np.testing.assert_array_equal(splats.read(blender.data.objects[flat]).positions, before.positions)
+    assert blender.ops.segwild.dissolve_object() == {"FINISHED"}
+    assert other not in blender.data.objects
+    select(blender, flat)
+    for operator in (blender.ops.segwild.apply_transform, blender.ops.segwild.dissolve_object):
+        with pytest.raises(RuntimeError, match="scaled to zero"):
+            operator()
+
+
+def test_a_light_that_one_object_lacks_is_baked_into_the_others(blender: Any, scene: Any) -> None:
+    for name, photo in (("statue", "photo-0"), ("fountain", "nobody")):
+        blender.data.objects[name].segwild.look_a = photo
+    select(blender, "statue", "fountain")
+    assert blender.ops.segwild.bake_look() == {"FINISHED"}
+    looks = [blender.data.objects[name].segwild.look_a for name in ("statue", "fountain")]
+    assert looks == ["", "nobody"]
+    select(blender, "fountain")
+    with pytest.raises(RuntimeError, match="no look of its own"):
+        blender.ops.segwild.bake_look()
+
+
 def test_assets_are_marked(blender: Any, scene: Any) -> None:
     select(blender, "statue")
     blender.ops.segwild.mark_asset()
