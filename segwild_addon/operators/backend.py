@@ -53,6 +53,7 @@ class SEGWILD_OT_install_backend(bpy.types.Operator):
         known = preferences(context)
         folder = work.path(self.folder) if self.folder else environment.default_folder()
         known.folder, known.wheels, known.python = str(folder), self.wheels if self.offline else "", ""
+        context.preferences.is_dirty = True  # else Blender does not save them at its end
         environment.install(
             folder,
             build=self.build,
@@ -88,6 +89,7 @@ class SEGWILD_OT_use_python(bpy.types.Operator):
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         preferences(context).python = self.filepath
+        context.preferences.is_dirty = True  # else Blender does not save them at its end
         work.look_for_backend()
         return {"FINISHED"}
 
