@@ -57,15 +57,15 @@ def workspace_of(context: bpy.types.Context) -> str:
 
 
 def new_workspace(context: bpy.types.Context) -> str:
-    """The folder that a new scene is made in; empty without photos."""
+    """The folder that a new scene is made in; empty without photos, and if there is none beside them."""
     settings = context.scene.segwild
     return settings.workspace_folder or _beside_photos(settings.photos_folder)
 
 
 def _beside_photos(photos: str) -> str:
-    """Where the scene of a folder of photos goes unless the person says otherwise."""
-    folder = Path(bpy.path.abspath(photos)) if photos else None
-    return str(folder.with_name(f"{folder.name}.segwild")) if folder is not None else ""
+    """Where the scene of a folder of photos goes unless the person says otherwise; empty beside a whole disk."""
+    folder = Path(bpy.path.abspath(photos))
+    return str(folder.with_name(f"{folder.name}.segwild")) if folder.name else ""
 
 
 def link_of(context: bpy.types.Context) -> Link | None:

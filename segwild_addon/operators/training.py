@@ -40,6 +40,9 @@ class SEGWILD_OT_make_scene(_Job):
         if not context.scene.segwild.photos_folder:
             cls.poll_message_set("Choose the folder of your photos first")
             return False
+        if not work.new_workspace(context):
+            cls.poll_message_set("There is no folder beside these photos: choose one under Workspace")
+            return False
         if not work.possible(context):
             cls.poll_message_set("This needs the backend: see the panel Backend")
             return False

@@ -88,6 +88,18 @@ def test_a_new_scene_lies_beside_its_photos(working: SimpleNamespace, blender: A
     assert working.work.link_of(blender.context) is None
 
 
+def test_beside_a_whole_disk_a_folder_is_to_be_chosen(
+    working: SimpleNamespace, blender: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = blender.context.scene.segwild
+    settings.photos_folder = Path.cwd().anchor
+    monkeypatch.setattr(working.work, "possible", lambda context: True)
+    assert working.work.workspace_of(blender.context) == ""
+    assert not blender.ops.segwild.make_scene.poll()
+    settings.workspace_folder = "/scan.segwild"
+    assert blender.ops.segwild.make_scene.poll()
+
+
 def test_a_training_is_shown_as_it_grows_and_imported_when_it_is_done(
     working: SimpleNamespace, blender: Any, make_workspace: Any
 ) -> None:
