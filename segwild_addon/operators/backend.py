@@ -100,6 +100,10 @@ class SEGWILD_OT_start_backend(bpy.types.Operator):
     bl_idname = "segwild.start_backend"
     bl_label = "Start Backend"
 
+    workspace: StringProperty(
+        description="Of the scene; empty: of the one that the panel speaks of", options={"HIDDEN", "SKIP_SAVE"}
+    )
+
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         if not work.workspace_of(context):
@@ -108,7 +112,7 @@ class SEGWILD_OT_start_backend(bpy.types.Operator):
         return True
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        trouble = work.start(context)
+        trouble = work.start(context, self.workspace)
         if trouble:
             self.report({"ERROR"}, trouble)
             return {"CANCELLED"}

@@ -136,11 +136,12 @@ class SEGWILD_PT_select(_Panel):
         if state.prompt_mode == "BRUSH":
             layout.prop(state, "brush_px")
         layout.prop(state, "ask_photos" if state.prompt_mode == "CLICK" else "through")
-        link = work.link_of(context)
+        workspace = scenes.active(context).segwild.workspace  # while another one may be trained
+        link = session.known(workspace)
         if state.prompt_mode == "CLICK" and (link is None or not link.running):
             text(layout, context, "Clicks need the backend. Box and brush work without it.", icon="INFO")
-            if environment.python() is not None and (link is None or link.backend is None):
-                layout.operator("segwild.start_backend", icon="PLAY")
+            if workspace and environment.python() is not None and (link is None or link.backend is None):
+                layout.operator("segwild.start_backend", icon="PLAY").workspace = workspace
         row = layout.row(align=True)
         row.operator("segwild.find_objects", icon="VIEWZOOM")
         if proposals.shown(scenes.active(context).segwild.uuid):

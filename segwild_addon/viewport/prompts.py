@@ -329,10 +329,11 @@ def _before_load(*_: object) -> None:
 
 def _start_backend(context: bpy.types.Context) -> None:
     """Clicks are the backend's: it is started if it is installed here and away. What goes wrong, the panel tells."""
-    if context.window_manager.segwild.prompt_mode != "CLICK" or scenes.active(context) is None:
+    scene = scenes.active(context)
+    if context.window_manager.segwild.prompt_mode != "CLICK" or scene is None:
         return
-    if work.startable(work.workspace_of(context)):
-        work.start(context)
+    if work.startable(scene.segwild.workspace):
+        work.start(context, scene.segwild.workspace)
 
 
 def _heard(_link: object, item: object) -> None:

@@ -27,3 +27,14 @@ def test_what_was_chosen_is_saved_with_the_preferences(
         assert blender.context.preferences.is_dirty
     finally:
         blender.context.preferences.is_dirty = False
+
+
+def test_the_backend_of_a_scene_is_started_while_another_one_is_trained(
+    blender: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(work, "workspace_of", lambda context: "training.segwild")
+    monkeypatch.setattr(work, "start", lambda context, workspace="": asked.append(workspace) or "")
+    assert blender.ops.segwild.start_backend(workspace="scene.segwild") == {"FINISHED"}
+    assert blender.ops.segwild.start_backend() == {"FINISHED"}
+    assert asked == ["scene.segwild", ""]

@@ -14,6 +14,7 @@ pytest.importorskip("bpy", reason="bpy is not installed; tests/README.md says ho
 
 import bpy
 
+from segwild_addon import environment, work
 from segwild_addon.data import light, scenes, splats
 from segwild_addon.ui import light as light_panel
 from segwild_addon.ui import lists
@@ -250,6 +251,18 @@ def test_the_rest_is_everything_where_there_is_nothing_else(blender: Any, scene:
 
 def test_splats_of_other_programs_are_imported_from_the_sidebar(blender: Any) -> None:
     assert {"segwild.import_workspace", "segwild.import_ply"} <= set(drawn("scene").operators)
+
+
+def test_clicks_are_offered_the_backend_of_their_scene(
+    blender: Any, scene: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While another scene is trained, whose backend runs."""
+    monkeypatch.setattr(work, "link_of", lambda context: SimpleNamespace(running=True, backend=object()))
+    monkeypatch.setattr(environment, "python", lambda: Path("python"))
+    layout = drawn("select")
+    assert "Clicks need the backend" in layout.said
+    button = next(operator for name, _, operator in layout.shown if name == "segwild.start_backend")
+    assert button.workspace == scene.segwild.workspace
 
 
 def test_the_panel_says_what_finding_junk_needs(blender: Any, scene: Any) -> None:

@@ -26,12 +26,23 @@ def started(
     finished(scenes.importing(path, [].append))
     monkeypatch.setattr(environment, "python", lambda: Path(sys.executable))
     asked: list[str] = []
-    monkeypatch.setattr(work, "start", lambda context: asked.append(work.workspace_of(context)))
+    monkeypatch.setattr(work, "start", lambda context, workspace: asked.append(workspace))
     return lambda: prompts._start_backend(blender.context), asked, path
 
 
 def test_the_scene_s_backend_is_started(started: Any) -> None:
     press, asked, path = started
+    press()
+    assert [Path(each) for each in asked] == [path]
+
+
+def test_the_scene_s_backend_is_started_while_another_scene_is_trained(
+    started: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from segwild_addon import work
+
+    press, asked, path = started
+    monkeypatch.setattr(work, "workspace_of", lambda context: str(tmp_path / "other.segwild"))
     press()
     assert [Path(each) for each in asked] == [path]
 
