@@ -2,6 +2,7 @@
 
 import contextlib
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import bpy
@@ -169,17 +170,22 @@ class SEGWILD_OT_export_ply(bpy.types.Operator, ExportHelper):
         return {"FINISHED"}
 
     def _writing(self) -> Steps[int]:
-        """Everything that needs nothing of Blender's; returns how many splats were written."""
-        rows = yield from within(export.joining(self._taken), 0.0, JOINING)
+        """The rest of the work, with all it has to know of the operator, whose settings are Blender's."""
         suffix = self._path.suffix.lower()
         form = suffix if suffix in (".ply", ".spz", ".splat") else self.filename_ext
-        if form == ".spz":
-            steps = compact.writing_spz(self._path, rows)
-        elif form == ".splat":
-            steps = compact.writing_splat(self._path, rows)
-        else:
-            steps = ply.writing(self._path, rows, with_ids=self.with_ids)
-        return (yield from within(steps, JOINING, 1 - JOINING))
+        return writing(self._taken, self._path, form, with_ids=self.with_ids)
+
+
+def writing(taken: Sequence[export.Taken], path: Path, form: str, *, with_ids: bool) -> Steps[int]:
+    """Everything that needs nothing of Blender's, for a thread; returns how many splats were written."""
+    rows = yield from within(export.joining(taken), 0.0, JOINING)
+    if form == ".spz":
+        steps = compact.writing_spz(path, rows)
+    elif form == ".splat":
+        steps = compact.writing_splat(path, rows)
+    else:
+        steps = ply.writing(path, rows, with_ids=with_ids)
+    return (yield from within(steps, JOINING, 1 - JOINING))
 
 
 def _menu(self: bpy.types.Menu, _context: bpy.types.Context) -> None:

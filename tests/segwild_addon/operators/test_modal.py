@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import MagicMock
@@ -11,7 +12,8 @@ import pytest
 pytest.importorskip("bpy", reason="bpy is not installed; tests/README.md says how to run these tests")
 
 from segwild_addon import session
-from segwild_addon.data.steps import Aside
+from segwild_addon.data import export, scenes
+from segwild_addon.data.steps import Aside, finished
 from segwild_addon.operators import rendering
 from segwild_addon.operators.exporting import SEGWILD_OT_export_ply
 from segwild_addon.operators.importing import SEGWILD_OT_import_ply
@@ -66,6 +68,22 @@ def test_an_export_ends_with_a_mistake_of_ours(blender: Any, where: str, error: 
     assert stopped(context)
     assert context.workspace.status_text_set.call_args.args == (None,)
     assert said in operator.reports[0][1]
+
+
+@pytest.mark.parametrize("form", ["PLY", "SPZ"])
+def test_the_thread_of_an_export_asks_the_operator_nothing(
+    blender: Any, make_workspace: Any, tmp_path: Path, form: str
+) -> None:
+    """Its settings are memory of Blender's."""
+    scene = finished(scenes.importing(make_workspace()[0], [].append))
+    taken = finished(export.taking(scenes.splat_objects(scene), blender.context.evaluated_depsgraph_get()))
+    path = tmp_path / "out"
+    operator = Running(SEGWILD_OT_export_ply, form=form, with_ids=False, _path=path, _taken=taken)
+    writing = operator._writing()
+    vars(operator).clear()
+    operator.kind = None
+    assert finished(writing) == 60
+    assert path.read_bytes().startswith(b"ply" if form == "PLY" else b"\x1f\x8b")
 
 
 def test_an_animation_ends_with_a_mistake_of_ours(blender: Any, monkeypatch: pytest.MonkeyPatch) -> None:
