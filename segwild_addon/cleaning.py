@@ -69,8 +69,7 @@ def restore(ob: bpy.types.Object) -> bool:
     _wanted.pop(ob.segwild.uuid, None)
     done, link, name = cuts.revert(ob, scenes.rest_of(ob)), link_of(ob), mirror.name_of(ob)
     if link is not None and name is not None:
-        mirror.expect(ob)
-        link.ask(Revert(name), lambda answered: None)  # the file is what counts
+        link.ask(Revert(name), mirror.expecting(ob, lambda answered: None))  # the file is what counts
     return done
 
 
@@ -94,10 +93,9 @@ def _go_on() -> None:
         session.soon("cleaning", _go_on, LOOK_SECS)
         return
     _asked.append(uuid)
-    mirror.expect(ob)
     work.say(f"{SAYING} {ob.name} …", "SORTTIME")
     ids = cuts.ids(ob)
-    link.later(lambda answered: _answered(uuid, ids, answered), _parts, name)
+    link.later(mirror.expecting(ob, lambda answered: _answered(uuid, ids, answered)), _parts, name)
     session.wake()
 
 

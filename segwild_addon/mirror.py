@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -114,11 +115,21 @@ def name_of(ob: bpy.types.Object) -> str | None:
     return told.names[label] if told.stamps.get(label) == _stamp(ob) else None
 
 
-def expect(ob: bpy.types.Object) -> None:
-    """A question of ours will change the object in the workspace: no reason to read it anew."""
-    told = _told.get(ob.segwild.scene_uuid)
-    if told is not None:
-        told.expected += 1
+def expecting(ob: bpy.types.Object, told: Callable[[Answered], None]) -> Callable[[Answered], None]:
+    """What to do with the answer to a question of ours, asked now, that changes the object in the workspace: `told`.
+
+    The workspace is not read anew for that change. None comes where the question fails.
+    """
+    uuid = ob.segwild.scene_uuid
+    if uuid in _told:
+        _told[uuid].expected += 1
+
+    def then(answered: Answered) -> None:
+        if answered.error is not None and uuid in _told:
+            _told[uuid].expected = max(0, _told[uuid].expected - 1)
+        told(answered)
+
+    return then
 
 
 def _stamp(ob: bpy.types.Object) -> Stamp:

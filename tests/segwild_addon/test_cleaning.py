@@ -125,6 +125,20 @@ def test_a_refusal_is_shown(made: SimpleNamespace, blender: Any) -> None:
     assert "…" not in blender.context.window_manager.segwild.status
 
 
+@pytest.mark.parametrize("question", ["cut", "revert"])
+def test_after_a_refusal_changes_of_others_are_heard_of(made: SimpleNamespace, question: str) -> None:
+    made.cleaning.mirror.changed()
+    made.until(lambda: made.cleaning.mirror.name_of(made.ob))
+    made.fake.fault, made.fake.fault_path = "error", "/v1/ask"
+    (made.cleaning.clean if question == "cut" else made.cleaning.restore)(made.ob)
+    made.until(lambda: not made.cleaning._wanted and not made.cleaning._asked and not made.link.asked)
+    made.fake.fault = None
+    told = made.cleaning.mirror._told[made.scene.segwild.uuid]
+    before = told.names
+    made.fake.tell("SceneChanged", what="objects", snapshot=None)
+    made.until(lambda: told.names is not before)  # it is read anew
+
+
 def test_without_a_backend_nothing_is_promised(made: SimpleNamespace, blender: Any) -> None:
     made.link.stop()
     made.until(lambda: not made.link.running)
