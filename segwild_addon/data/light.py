@@ -69,7 +69,10 @@ class Settings:
         light = _lit(self.look, self.folder, rows.ids).then(self.grading)
         base_rgb, sh = light.baked(rows.base[:, :3], rows.sh)
         opacity = rows.base[:, 3:] * np.float32(self.opacity)
-        baked = replace(rows, base=np.concatenate([base_rgb, opacity], axis=1), sh=sh)
+        # What restoring brings back; what was erased stays so, even of an object that is not seen at all.
+        least = np.where(rows.erased > 0, np.float32(1e-6), np.float32(0))
+        erased = np.maximum(rows.erased * np.float32(self.opacity), least)
+        baked = replace(rows, base=np.concatenate([base_rgb, opacity], axis=1), sh=sh, erased=erased)
         return baked.with_degree(min(baked.degree, self.degree))
 
 

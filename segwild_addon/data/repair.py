@@ -119,7 +119,12 @@ def _refill(ob: bpy.types.Object, gaussians: Encoded, turn: np.ndarray | None) -
     base = splats.column(ob, splats.BASE, 4)
     base[known] = gaussians.base(own)
     base[parts > 0, 3] = parts[parts > 0]
-    base[splats.column(ob, splats.ERASED) > 0, 3] = 0
+    erased = splats.column(ob, splats.ERASED)
+    hidden = erased > 0
+    if hidden.any():
+        erased[hidden & known] = base[hidden & known, 3]
+        base[hidden, 3] = 0
+        splats.write_column(ob, splats.ERASED, erased)
     splats.write_base(ob, base)
     for k in range(gaussians.shN.shape[1]):
         column = splats.column(ob, splats.harmonic(k), 3)

@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("bpy", reason="bpy is not installed; tests/README.md says how to run these tests")
 
-from segwild_addon.data import changes, light, scenes, splats
+from segwild_addon.data import changes, erasing, light, repair, scenes, splats
 from segwild_addon.data.looks import C0, Look, Looks
 from segwild_addon.data.steps import finished
 from segwild_addon.data.workspace import Folder
@@ -48,6 +48,32 @@ def test_look_and_grading_are_baked_in_this_order(blender: Any, make_workspace: 
     np.testing.assert_allclose(shown.base[:, :3] * C0 + 0.5, colour, atol=1e-5)
     np.testing.assert_allclose(shown.base[:, 3], rows.base[:, 3] / 2)
     assert shown.degree == 1
+
+
+@pytest.mark.parametrize("opacity", [0.5, 0.0])
+def test_what_is_restored_after_a_bake_looks_as_it_would_have_before(
+    blender: Any, make_workspace: Make, opacity: float
+) -> None:
+    ob = scenes.rest(finished(scenes.importing(make_workspace()[0], [].append)))
+    ob.segwild.opacity = opacity
+    shown = light.shown(ob, splats.read(ob))
+    erasing.erase(ob, np.arange(60) < 20)
+    light.bake(ob)
+    assert not splats.read(ob).base[:20, 3].any()
+    assert erasing.restore(ob) == 20
+    np.testing.assert_allclose(splats.read(ob).base, shown.base, rtol=0, atol=1e-6)
+
+
+def test_what_is_restored_after_bake_and_unbake_is_as_it_was_trained(blender: Any, make_workspace: Make) -> None:
+    ob = scenes.rest(finished(scenes.importing(make_workspace()[0], [].append)))
+    trained = splats.read(ob)
+    ob.segwild.opacity = 0.5
+    erasing.erase(ob, np.arange(60) < 20)
+    light.bake(ob)
+    repair.refill(ob)
+    assert not splats.read(ob).base[:20, 3].any()
+    assert erasing.restore(ob) == 20
+    np.testing.assert_array_equal(splats.read(ob).base, trained.base)
 
 
 def test_without_its_workspace_a_look_is_missing_and_said(blender: Any, make_workspace: Make) -> None:
