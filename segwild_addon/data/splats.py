@@ -301,11 +301,6 @@ def write_base(ob: bpy.types.Object, array: np.ndarray) -> None:
     write_column(ob, BASE, array)
 
 
-def write_labels(ob: bpy.types.Object, array: np.ndarray) -> None:
-    """(N,) int32."""
-    write_column(ob, LABELS, array)
-
-
 def write_sh(ob: bpy.types.Object, array: np.ndarray) -> None:
     """(N, K-1, 3) float32, as many bases as the object has."""
     for k in range(array.shape[1]):

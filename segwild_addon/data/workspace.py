@@ -96,10 +96,6 @@ class Folder:
         return self.root.name.removesuffix(".segwild") or "scene"
 
     @property
-    def has_splats(self) -> bool:
-        return self._splats_file.is_file()
-
-    @property
     def _splats_file(self) -> Path:
         return self.root / "splats" / "base.safetensors"
 
