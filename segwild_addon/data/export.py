@@ -48,20 +48,18 @@ class Taken:
 
 def taking(
     objects: Sequence[bpy.types.Object],
-    depsgraph: bpy.types.Depsgraph,
     *,
     frame: Frame = "CAPTURE",
     lit: bool = True,  # with look and grading; else in neutral light as trained
 ) -> Steps[list[Taken]]:
-    """The objects with their modifiers, read from Blender; they must stay as they are in between.
+    """The objects as they are drawn, without modifiers, read from Blender; they must stay as they are in between.
 
     Frames: CAPTURE is that of the photos' reconstruction (or of an imported file), SCENE that of the workspace, WORLD
     Blender's. Raises InputError for a look that cannot be read.
     """
     taken = []
     for number, ob in enumerate(objects):
-        source = ob.evaluated_get(depsgraph) if len(ob.modifiers) else ob
-        rows = yield from within(splats.reading(source), number / len(objects), 1 / len(objects))
+        rows = yield from within(splats.reading(ob), number / len(objects), 1 / len(objects))
         taken.append(Taken(rows, to_frame(ob, frame), light.settings(ob) if lit else None))
         yield (number + 1) / len(objects)
     return taken
@@ -83,11 +81,9 @@ def joining(taken: Sequence[Taken]) -> Steps[Rows]:
     return by_id(concatenate(parts))
 
 
-def gathered(
-    objects: Sequence[bpy.types.Object], depsgraph: bpy.types.Depsgraph, *, frame: Frame = "CAPTURE", lit: bool = True
-) -> Rows:
+def gathered(objects: Sequence[bpy.types.Object], *, frame: Frame = "CAPTURE", lit: bool = True) -> Rows:
     """`taking` and `joining` at once."""
-    return finished(joining(finished(taking(objects, depsgraph, frame=frame, lit=lit))))
+    return finished(joining(finished(taking(objects, frame=frame, lit=lit))))
 
 
 def to_frame(ob: bpy.types.Object, frame: Frame) -> np.ndarray:

@@ -84,8 +84,7 @@ class SEGWILD_OT_export_ply(bpy.types.Operator, ExportHelper):
         try:
             objects = export.chosen(context, self.scope)
             self._count = len(objects)
-            depsgraph = context.evaluated_depsgraph_get()
-            self._taking = export.taking(objects, depsgraph, frame=self.frame, lit=self.lit)
+            self._taking = export.taking(objects, frame=self.frame, lit=self.lit)
             if not self.options.is_invoke or context.window is None or bpy.app.background:
                 self._taken = finished(self._taking)
                 return self._told(context, finished(self._writing()))

@@ -77,6 +77,17 @@ def test_scopes(blender: Any, scene: Any, tmp_path: Path) -> None:
     assert not (tmp_path / "none.ply").exists()
 
 
+def test_modifiers_are_left_out_as_they_are_in_the_views(blender: Any, scene: Any, tmp_path: Path) -> None:
+    ob = blender.data.objects["statue"]
+    nodes = blender.data.node_groups.new("nothing", "GeometryNodeTree")
+    nodes.interface.new_socket("Geometry", in_out="OUTPUT", socket_type="NodeSocketGeometry")
+    nodes.nodes.new("NodeGroupOutput")
+    ob.modifiers.new("nothing", "NODES").node_group = nodes
+    blender.context.view_layer.update()
+    assert not len(ob.evaluated_get(blender.context.evaluated_depsgraph_get()).data.points)
+    assert len(exported(blender, tmp_path)) == 60
+
+
 def test_looks_are_baked_or_left_out(blender: Any, scene: Any, tmp_path: Path) -> None:
     ob = blender.data.objects["fountain"]
     neutral = by_id(concatenate([splats.read(each) for each in scenes.splat_objects(scene)]))
@@ -92,9 +103,8 @@ def test_what_was_taken_is_written_whatever_happens_in_blender_then(blender: Any
     """The second half of an export runs in a thread, while the person goes on working."""
     ob = blender.data.objects["fountain"]
     ob.segwild.look_a, ob.segwild.exposure = "photo-1", -0.5
-    depsgraph = blender.context.evaluated_depsgraph_get()
-    wanted = export.gathered(scenes.splat_objects(scene), depsgraph)
-    taken = finished(export.taking(scenes.splat_objects(scene), depsgraph))
+    wanted = export.gathered(scenes.splat_objects(scene))
+    taken = finished(export.taking(scenes.splat_objects(scene)))
     assert sum(map(len, taken)) == 60
     splats.keep(ob, np.arange(20) < 3)
     ob.segwild.look_a, ob.location = "photo-0", (1, 2, 3)
