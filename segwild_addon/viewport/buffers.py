@@ -22,7 +22,7 @@ ZERO = HALF * (1 + 256 + 65536)  # the code of a coefficient that is zero in all
 # How many textures of each kind were sent to the graphics card, and their bytes; tests read them.
 uploads: Counter[str] = Counter()
 upload_bytes: Counter[str] = Counter()
-_versions = itertools.count()
+_versions = itertools.count(1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,7 +139,7 @@ class Layer:
         self.positions = np.zeros((0, 3), np.float32)
         self.ids = np.zeros(0, np.int32)
         self.degree = 0
-        self.layout = 0  # grows whenever row numbers mean something else
+        self.layout = 0  # another number, of this and all layers, whenever row numbers mean something else
         self.moved = 0  # grows whenever positions or opacities change
         self.version = next(_versions)  # another number, of this and all layers, whenever anything changes
         self._packs: dict[Any, Packed] = {}
@@ -195,7 +195,7 @@ class Layer:
         if not same:
             stops = np.cumsum([0, *counts.values()])
             self.members = {key: slice(int(stops[i]), int(stops[i + 1])) for i, key in enumerate(counts)}
-            self.layout += 1
+            self.layout = next(_versions)
         self._packs, self.degree = dict(packs), degree
         if stale or new_ids or not same:
             self._places.clear()

@@ -198,7 +198,6 @@ def _draw_region(context: bpy.types.Context) -> None:
         known.changed_at = began if known.looking else -1e9
         known.looking = looking
     moving = began - known.changed_at < SETTLED_SECS
-    SHARED.orders.waiting = False
     strokes = SHARED.strokes(
         view,
         objects,
@@ -295,6 +294,7 @@ def _forget_closed() -> None:
     for name in _regions.keys() - there:
         del _regions[name]
     _painter.keep(there)
+    SHARED.orders.keep(lambda key: key[0] in there)
 
 
 def _depth_texture(known: _Region, kept: np.ndarray | None, width: int, height: int) -> Any:
@@ -318,6 +318,8 @@ def _tick() -> float | None:
     settled = [known for known in rough if now - max(known.changed_at, known.other_at) >= SETTLED_SECS]
     for known in settled:
         known.rough = False  # asked for once: a region that is not on the screen is not drawn
+    if SHARED.orders.ready:
+        _forget_closed()  # or what nobody takes would be ready for ever
     if SHARED.orders.ready or settled:
         redraw()
     return TICK_SECS if rough or SHARED.orders.waiting else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -66,13 +66,12 @@ class Orders:
     def __init__(self) -> None:
         self._orders: dict[Any, Order] = {}
         self._sorter = Sorter()
-        self.waiting = False  # since the last `begin`, some layer was drawn in an order that is not yet exact
 
     def find(self, key: Any, layer: Layer, parts: Sequence[Part], *, moving: bool, patient: bool = True) -> Order:
         """The order to draw with now. `moving` accepts a slight error; so does `patient`, for a large layer.
 
-        `key` names the layer and the view. A better order may be on its way: then `waiting` is set, and the view
-        should be drawn again when `ready`.
+        `key` names the layer and the view. A better order may be on its way: the view should be drawn again when
+        `ready`, as long as any is `waiting`.
         """
         wanted = _Made(
             layer.layout,
@@ -93,7 +92,6 @@ class Orders:
                 return order
             if patient and order.count > AT_ONCE:
                 self._sorter.ask(key, layer.positions, parts, wanted)
-                self.waiting = True
                 return order
         rows = order_of(layer.positions, parts)
         return self._put(key, Order(texture(rows, "R32F", "order"), len(rows), wanted))
@@ -105,6 +103,15 @@ class Orders:
             del self._orders[next(iter(self._orders))]
         return order
 
+    def keep(self, wanted: Callable[[Any], bool]) -> None:
+        """Wait for no order of other keys: nobody would take it."""
+        self._sorter.keep(wanted)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether some view was drawn in an order that is not yet exact."""
+        return self._sorter.asked
+
     @property
     def ready(self) -> bool:
         """Whether an order that was waited for is there."""
@@ -113,6 +120,5 @@ class Orders:
     def forget(self, *, stop: bool = False) -> None:
         """Let go of all orders; `stop` ends the thread too."""
         self._orders.clear()
-        self.waiting = False
         if stop:
             self._sorter.stop()

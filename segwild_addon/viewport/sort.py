@@ -7,7 +7,7 @@ sorted by their exact depths.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -105,9 +105,16 @@ class Sorter:
         del self._pending[view]
         return future.result(), self._notes.pop(view)
 
+    def keep(self, wanted: Callable[[object], bool]) -> None:
+        """Forget what was asked for other views."""
+        for view in [view for view in self._pending if not wanted(view)]:
+            self._pending.pop(view).cancel()
+            del self._notes[view]
+
     @property
-    def busy(self) -> bool:
-        return any(not future.done() for future in self._pending.values())
+    def asked(self) -> bool:
+        """Whether an order is being made, or waits to be taken."""
+        return bool(self._pending)
 
     @property
     def ready(self) -> bool:

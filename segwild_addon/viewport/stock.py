@@ -187,7 +187,7 @@ class Stock:
         patient: bool = True,
     ) -> list[Stroke]:
         """What to paint, farthest layer first."""
-        found = []
+        found, drawn = [], set()
         for scene_uuid, layer, placed in self.placed(objects, visible):
             parts, table = [], [HIDDEN] * len(layer.members)
             for slot, (key, rows_of) in enumerate(layer.members.items()):
@@ -197,6 +197,7 @@ class Stock:
                     towards, offset = cam_from_object[2, :3].astype(np.float32), float(cam_from_object[2, 3])
                     parts.append(Part(rows_of.start, rows_of.stop, towards, offset))
             if parts:
+                drawn.add((name, scene_uuid))
                 order = self.orders.find((name, scene_uuid), layer, parts, moving=moving, patient=patient)
                 depth = float(
                     np.mean([part.towards @ layer.middle(part.start, part.stop) + part.offset for part in parts])
@@ -205,6 +206,7 @@ class Stock:
                 objects_texture = self._table((name, scene_uuid), values)
                 made_of = layer.version, order.number, values.tobytes()
                 found.append((depth, Stroke(layer, order.texture, order.count, objects_texture, made_of)))
+        self.orders.keep(lambda key: key in drawn or key[0] != name)
         return [stroke for _, stroke in sorted(found, key=lambda pair: -pair[0])]
 
     def placed(

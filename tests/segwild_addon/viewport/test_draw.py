@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 pytest.importorskip("bpy", reason="bpy is not installed; tests/README.md says how to run these tests")
 
-from segwild_addon.viewport import draw
+from segwild_addon.viewport import draw, sort
 
 
 def test_coarse_drawings_find_what_they_can_afford():
@@ -30,3 +31,13 @@ def test_one_expensive_moment_is_forgotten():
     for _ in range(8):
         draw._learn(known, 0.004, True, max(1, round(known.thin)), False)
     assert known.thin == 1
+
+
+def test_the_order_of_a_closed_view_is_not_waited_for(blender):
+    positions = np.zeros((5, 3), np.float32)
+    part = sort.Part(0, 5, np.array([0, 0, 1], np.float32), 0.0)
+    draw.SHARED.orders._sorter.ask(("no such region", "scene"), positions, [part], None)
+    while not draw.SHARED.orders.ready:
+        pass
+    assert draw._tick() is None
+    draw.free()

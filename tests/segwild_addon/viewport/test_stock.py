@@ -260,6 +260,34 @@ def test_a_preview_stands_in_for_the_scene(scene, sent):
     assert len(order) == 60
 
 
+def test_a_preview_and_its_scene_have_an_order_each(blender, make_workspace, sent):
+    """They have as many rows, of one object each."""
+    scene = finished(scenes.importing(make_workspace()[0], [].append))
+    blender.context.view_layer.update()
+    held, count = stock.Stock(), 60
+    (expected,) = drawn(held)
+    held.orders.forget()
+    one = {"colors": np.ones((count, 3)), "scales": np.ones((count, 3)), "quats": np.tile([1.0, 0, 0, 0], (count, 1))}
+    held.preview(scene.segwild.uuid, {**one, "means": np.zeros((count, 3)), "opacities": np.ones(count)})
+    drawn(held)
+    held.preview(scene.segwild.uuid, None)
+    (order,) = drawn(held)
+    np.testing.assert_array_equal(order, expected)
+
+
+def test_what_is_hidden_is_waited_for_no_longer(blender, scene, sent, monkeypatch):
+    monkeypatch.setattr(orders, "AT_ONCE", 10)
+    held = stock.Stock()
+    drawn(held)
+    scenes.root(scene).rotation_euler = (0, 0.5, 0)
+    blender.context.view_layer.update()
+    drawn(held)
+    assert held.orders.waiting
+    drawn(held, visible=lambda ob: False)
+    assert not held.orders.waiting
+    held.free()
+
+
 def test_a_training_without_a_scene_has_its_preview_too(blender, sent):
     held = stock.Stock()
     one = {"means": np.zeros((1, 3)), "colors": np.ones((1, 3)), "scales": np.ones((1, 3)), "opacities": np.ones(1)}
@@ -299,11 +327,32 @@ class TestOrders:
         assert held.waiting
         while not held.ready:
             pass
-        held.waiting = False
         second = held.find("view", layer, self.parts(layer, 3.0), moving=False)
         assert not held.waiting
         expected = sort.order_of(layer.positions, self.parts(layer, 3.0))
         np.testing.assert_array_equal(second.texture.flat[: len(expected)], expected)
+        held.forget(stop=True)
+
+    def test_a_view_at_rest_does_not_end_the_wait_of_another(self, layer, sent):
+        held = orders.Orders()
+        for name in ("one", "other"):
+            held.find(name, layer, self.parts(layer), moving=False)
+        held.find("one", layer, self.parts(layer, 3.0), moving=False)
+        while not held.ready:
+            pass
+        held.find("other", layer, self.parts(layer), moving=False)
+        assert held.waiting
+        held.find("one", layer, self.parts(layer, 3.0), moving=False)
+        assert not held.waiting
+        held.forget(stop=True)
+
+    def test_a_view_that_is_closed_is_waited_for_no_longer(self, layer, sent):
+        held = orders.Orders()
+        held.find("view", layer, self.parts(layer), moving=False)
+        held.find("view", layer, self.parts(layer, 3.0), moving=False)
+        held.keep(lambda key: key != "view")
+        assert not held.waiting
+        assert not held.ready
         held.forget(stop=True)
 
     def test_at_rest_the_order_becomes_exact(self, layer, sent):
