@@ -124,7 +124,7 @@ def uploaded(flat: np.ndarray, size: tuple[int, int], form: str, kind: str) -> A
         return gpu.types.GPUTexture(size, format=form, data=gpu.types.Buffer("FLOAT", flat.size, flat))
     except (RuntimeError, MemoryError, ValueError) as error:
         raise ResourceError(
-            "graphics-memory", "The graphics card has no memory left for the splats.", "Hide or delete some objects."
+            "graphics-memory", "The graphics card has no memory left for the splats.", "Delete some objects."
         ) from error
 
 

@@ -98,8 +98,6 @@ def problem() -> str:
 
 def changed(object_uuid: str | None) -> None:
     """Rows of the object's datablock (None: of any) were changed."""
-    global _problem
-    _problem = ""
     SHARED.changed(object_uuid)
     redraw()
 
@@ -133,7 +131,9 @@ def preview(scene_uuid: str, arrays: Mapping[str, np.ndarray] | None, place: Any
 
 
 def redraw() -> None:
-    """Have all 3D views drawn again."""
+    """Have all 3D views drawn again: what went wrong before may go well now."""
+    global _problem
+    _problem = ""
     # While an add-on is being installed there is no file to look at.
     for manager in getattr(bpy.data, "window_managers", ()):
         for window in manager.windows:
@@ -313,6 +313,8 @@ def _depth_texture(known: _Region, kept: np.ndarray | None, width: int, height: 
 
 def _tick() -> float | None:
     """While a view moves or an order is being made: draw again when that ends."""
+    if _problem:
+        return None
     now = time.perf_counter()
     rough = [known for known in _regions.values() if known.rough]
     settled = [known for known in rough if now - max(known.changed_at, known.other_at) >= SETTLED_SECS]
@@ -337,9 +339,13 @@ def _after_undo(*_: Any) -> None:
 
 @persistent
 def _after_update(_scene: bpy.types.Scene, depsgraph: bpy.types.Depsgraph) -> None:
-    """Rows may also be changed by Blender's own tools."""
+    """Rows may also be changed by Blender's own tools, and what was too much for the graphics card be deleted."""
+    global _problem
     for update in depsgraph.updates:
-        if update.is_updated_geometry and isinstance(update.id, bpy.types.Object) and update.id.type == "POINTCLOUD":
+        if not update.is_updated_geometry:
+            continue
+        _problem = ""  # of what is deleted, its collection is updated
+        if isinstance(update.id, bpy.types.Object) and update.id.type == "POINTCLOUD":
             SHARED.changed(update.id.segwild.uuid)
 
 

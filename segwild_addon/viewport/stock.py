@@ -127,12 +127,10 @@ class Stock:
             by_scene.setdefault(ob.segwild.scene_uuid, []).append(ob)
         for gone in self.layers.keys() - by_scene.keys():
             del self.layers[gone]
-        stale, self._stale = self._stale, Uuids()
-        relit, self._relit = self._relit, Uuids()
         for scene_uuid, members in by_scene.items():
             if scene_uuid not in self.layers:
                 self.layers[scene_uuid] = Layer()
-            self._fill(self.layers[scene_uuid], members, stale, relit)
+            self._fill(self.layers[scene_uuid], members)
             marked = self._marked.get(scene_uuid, {})
             self.layers[scene_uuid].mark(
                 {key_of(ob): marked[ob.segwild.uuid] for ob in members if ob.segwild.uuid in marked}
@@ -140,23 +138,26 @@ class Stock:
             colored = self._colored.get(scene_uuid)
             rests = [] if colored is None else [key_of(ob) for ob in members if ob.segwild.kind == "REST"]
             self.layers[scene_uuid].color(dict.fromkeys(rests, colored))
+        self._stale, self._relit = Uuids(), Uuids()  # until here, whatever fails is done again
         keys, uuids = {key_of(ob) for ob in objects}, {ob.segwild.uuid for ob in objects}
         self._looks = {key: look for key, look in self._looks.items() if key in keys}
         self._whole &= keys
         self.notes = {uuid: note for uuid, note in self.notes.items() if uuid in uuids}
         return objects
 
-    def _fill(self, layer: Layer, members: list[bpy.types.Object], stale: Uuids, relit: Uuids) -> None:
+    def _fill(self, layer: Layer, members: list[bpy.types.Object]) -> None:
         packs: dict[Any, Packed] = {}
+        looks: dict[Any, tuple[Look, np.ndarray]] = {}
+        wholes = set()
         touched = list(layer.members) != [key_of(ob) for ob in members]
         for ob in members:
             key, uuid = key_of(ob), ob.segwild.uuid
             pack = layer.pack(key)
-            fresh = pack is None or uuid in stale
+            fresh = pack is None or uuid in self._stale
             if fresh:
                 pack = packed(splats.read(ob), pack)
             packs[key] = pack
-            if fresh or uuid in relit:
+            if fresh or uuid in self._relit:
                 look = lights.look(ob)
                 if not fresh and look == self._looks.get(key, NEUTRAL)[0]:
                     continue  # the grading has changed, which the table of objects holds
@@ -169,12 +170,15 @@ class Stock:
                 if not whole and (not fresh or not light.changes_nothing):
                     base = splats.column(ob, splats.BASE, 4)[:, :3]
                     pack = pack.with_base(light.baked(base, np.empty((len(base), 0, 3), np.float32))[0])
-                (self._whole.add if whole else self._whole.discard)(key)
-                self._looks[key] = look, np.eye(3) if whole else light.gain.astype(np.float64)
+                if whole:
+                    wholes.add(key)
+                looks[key] = look, np.eye(3) if whole else light.gain.astype(np.float64)
                 touched = True
             packs[key] = pack
         if touched:
             layer.set(packs)
+        self._looks |= looks
+        self._whole = (self._whole - looks.keys()) | wholes
 
     def strokes(
         self,

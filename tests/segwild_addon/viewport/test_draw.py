@@ -41,3 +41,27 @@ def test_the_order_of_a_closed_view_is_not_waited_for(blender):
         pass
     assert draw._tick() is None
     draw.free()
+
+
+def test_a_problem_is_forgotten_when_something_is_deleted(blender, monkeypatch):
+    kept, deleted = (blender.data.objects.new(name, blender.data.pointclouds.new(name)) for name in ("kept", "deleted"))
+    for ob in (kept, deleted):
+        blender.context.scene.collection.objects.link(ob)
+    blender.context.view_layer.update()
+    monkeypatch.setattr(draw, "_problem", "There is no memory left.")
+    blender.app.handlers.depsgraph_update_post.append(draw._after_update)
+    kept.location.x = 1
+    blender.context.view_layer.update()
+    assert draw.problem()  # nothing that could help
+    assert draw._tick() is None
+    blender.data.objects.remove(deleted)
+    blender.context.view_layer.update()
+    blender.app.handlers.depsgraph_update_post.remove(draw._after_update)
+    assert not draw.problem()
+
+
+@pytest.mark.parametrize("change", [draw.relit, draw.changed, lambda uuid: draw.highlight(uuid, None)])
+def test_a_problem_is_forgotten_when_something_is_shown_otherwise(blender, monkeypatch, change):
+    monkeypatch.setattr(draw, "_problem", "There is no memory left.")
+    change("some object")
+    assert not draw.problem()

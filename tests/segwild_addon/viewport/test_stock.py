@@ -199,6 +199,36 @@ def test_look_and_grading_draw_what_an_export_bakes(scene, sent):
     np.testing.assert_allclose(splats.read(ob).sh @ (shown.grading @ shown.look).T, baked.sh, atol=1e-5)
 
 
+def test_what_fails_is_done_again(blender, scene, sent, monkeypatch):
+    held = stock.Stock()
+    drawn(held)
+    ob, other = blender.data.objects["lamp"], blender.data.objects["tree"]
+    ob.segwild.look_a = "photo-1"
+    held.relit(ob.segwild.uuid)
+    held.changed(other.segwild.uuid)
+
+    def read(ob):
+        if ob == other:
+            raise MemoryError
+        return splats.read(ob)
+
+    sent.clear()
+    monkeypatch.setattr(stock, "splats", SimpleNamespace(**vars(splats) | {"read": read}))
+    with pytest.raises(MemoryError):
+        drawn(held)
+    assert sent == []
+    monkeypatch.setattr(stock, "splats", splats)
+    base = splats.column(other, splats.BASE, 4)
+    base[:, 0] += 1
+    splats.write_base(other, base)
+    drawn(held)
+    layer = held.layers[scene.segwild.uuid]
+    loaded, neutral = looks.Looks.load(scenes.folder(scene)), splats.read(ob)
+    lit, _ = loaded.baked(neutral, neutral.ids, looks.Look("photo-1"))
+    np.testing.assert_allclose(layer.pack(stock.key_of(ob)).colours[:, :3], lit, atol=1e-5)
+    np.testing.assert_array_equal(layer.pack(stock.key_of(other)).colours[:, :3], base[:, :3])
+
+
 def test_changed_rows_are_read_again(scene, sent):
     held = stock.Stock()
     drawn(held)
