@@ -175,6 +175,12 @@ def _after_edit(_scene: object, _depsgraph: object = None) -> None:
 
 
 @persistent
+def _after_undo(*_: object) -> None:
+    """The step of a duplication holds the copy as Blender made it, with the name of the first."""
+    uuids()
+
+
+@persistent
 def _after_load(_path: object = None, _unused: object = None) -> None:
     global _seen
     _seen = 0
@@ -186,9 +192,13 @@ def _after_load(_path: object = None, _unused: object = None) -> None:
 
 def register() -> None:
     bpy.app.handlers.depsgraph_update_post.append(_after_edit)
+    bpy.app.handlers.undo_post.append(_after_undo)
+    bpy.app.handlers.redo_post.append(_after_undo)
     bpy.app.handlers.load_post.append(_after_load)
 
 
 def unregister() -> None:
     bpy.app.handlers.load_post.remove(_after_load)
+    bpy.app.handlers.redo_post.remove(_after_undo)
+    bpy.app.handlers.undo_post.remove(_after_undo)
     bpy.app.handlers.depsgraph_update_post.remove(_after_edit)

@@ -63,6 +63,22 @@ def test_a_duplicate_gets_a_name_of_its_own(blender: Any, scene: Any) -> None:
     assert repair.uuids() == 0
 
 
+def test_undo_brings_no_copied_names_back(blender: Any, scene: Any) -> None:
+    blender.ops.ed.undo_push(message="Import")
+    copy = blender.data.objects["statue"].copy()
+    copy.name = "copy"
+    scene.objects.link(copy)
+    handlers = blender.app.handlers.depsgraph_update_post
+    handlers.remove(repair._after_edit)  # operators of the window store their step before it is called
+    blender.ops.ed.undo_push(message="Duplicate")
+    handlers.append(repair._after_edit)
+    copy.location.x = 1
+    blender.ops.ed.undo_push(message="Move")
+    assert blender.ops.ed.undo() == {"FINISHED"}
+    named = [blender.data.objects[name].segwild.uuid for name in ("statue", "copy")]
+    assert len(set(named)) == 2
+
+
 def test_copies_of_rest_and_root_take_no_part_of_theirs(blender: Any, scene: Any) -> None:
     rest, root = scenes.rest(scene), scenes.root(scene)
     copies = []
