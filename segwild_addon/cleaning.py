@@ -25,7 +25,7 @@ from .protocol.errors import SegWildError
 from .protocol.questions import Cut, Revert
 from .viewport import selection
 
-LOOK_SECS = 0.2  # between looks whether the workspace knows an object by now, or Blender is in object mode again
+LOOK_SECS = 0.2  # between looks whether the workspace knows an object by now, or Blender is at rest again
 WAIT_SECS = 120.0  # for the workspace to know the object
 SAYING = "Cleaning the edges of"
 
@@ -130,7 +130,7 @@ def _answered(uuid: str, ids: np.ndarray, answered: Answered) -> None:
         return
     if not np.array_equal(cuts.ids(ob), ids):  # other rows by now: once more
         return
-    if bpy.context.mode != "OBJECT":
+    if not session.at_rest():
         _asked.append(uuid)
         session.soon("cleaning apply", lambda: _answered(uuid, ids, answered), LOOK_SECS)
         return

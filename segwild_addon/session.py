@@ -81,6 +81,15 @@ def carry_out(key: str, steps: Iterator[Any], then: Callable[[Any, SegWildError 
     wake()
 
 
+def at_rest() -> bool:
+    """Whether the file may be changed, and a step of undo made: in Object Mode, while nothing is dragged and no render
+    has locked the interface."""
+    manager = bpy.context.window_manager
+    under_way = (operator.bl_idname for window in manager.windows for operator in window.modal_operators)
+    dragged = any(name.startswith("TRANSFORM_OT_") for name in under_way)
+    return bpy.context.mode == "OBJECT" and not dragged and not manager.is_interface_locked
+
+
 def trouble() -> str:
     """The last mistake of our own, for the panel; empty if there was none."""
     return _trouble[-1] if _trouble else ""

@@ -19,7 +19,7 @@ from .protocol.questions import Grow, Junk, Propose, Shrink
 from .viewport import proposals, selection
 
 STARTING = "Starting the backend …"
-LOOK_SECS = 0.2  # between looks whether Blender is in object mode again
+LOOK_SECS = 0.2  # between looks whether Blender is at rest again
 
 
 @dataclass(frozen=True, eq=False)
@@ -220,8 +220,7 @@ def _answered(wish: _Wish, answered: Answered) -> None:
     if wish not in _asked:  # another file
         return
     scene = scenes.find(wish.scene)
-    waits = scene is not None and answered.error is None and bpy.context.mode != "OBJECT"
-    if waits:  # a step of undo would be one of that mode
+    if scene is not None and answered.error is None and not session.at_rest():
         session.soon("suggestions", lambda: _answered(wish, answered), LOOK_SECS)
         return
     _asked.clear()

@@ -268,12 +268,12 @@ def import_scene(workspace: str) -> None:
 
 
 def _importing(folder: Path, warn: Callable[[str], None]) -> Iterator[Any]:
-    """The steps of an import, which wait in modes other than Object Mode: some Blenders make no point clouds there."""
+    """The steps of an import, which wait until Blender is at rest: some make point clouds in Object Mode alone."""
     steps, waited = scenes.importing(folder, warn), False
     while True:
-        if bpy.context.mode != "OBJECT":
+        if not session.at_rest():
             if not waited:
-                say(f"The scene {folder.stem} is ready. It is imported when Blender is in Object Mode.", "INFO")
+                say(f"The scene {folder.stem} is ready. It is imported when Blender is at rest in Object Mode.", "INFO")
             waited = True
             yield session.WAIT
             continue

@@ -115,6 +115,16 @@ def test_restoring_before_the_answer_leaves_the_object_whole(made: SimpleNamespa
     assert not made.cleaning.busy(made.ob)
 
 
+def test_nothing_is_cut_under_the_hands_of_somebody(made: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    session, resting = made.cleaning.session, False
+    monkeypatch.setattr(session, "at_rest", lambda: resting)
+    made.cleaning.clean(made.ob)
+    made.until(lambda: session.waits_for("cleaning apply"))
+    assert not made.cuts.is_cut(made.ob)
+    resting = True
+    made.until(lambda: made.cuts.is_cut(made.ob))
+
+
 def test_a_refusal_is_shown(made: SimpleNamespace, blender: Any) -> None:
     made.cleaning.mirror.changed()
     made.until(lambda: made.cleaning.mirror.name_of(made.ob))

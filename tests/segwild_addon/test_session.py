@@ -198,6 +198,31 @@ def test_leaving_ends_everything(nothing_is_left: None, blender: Any, fake_launc
     assert link.running
 
 
+@pytest.mark.parametrize(
+    ("mode", "operator", "locked", "at_rest"),
+    [
+        ("OBJECT", "SEGWILD_OT_prompt", False, True),
+        ("EDIT_MESH", "SEGWILD_OT_prompt", False, False),
+        ("OBJECT", "TRANSFORM_OT_translate", False, False),
+        ("OBJECT", "SEGWILD_OT_prompt", True, False),
+    ],
+)
+def test_blender_is_at_rest_where_nothing_would_be_disturbed(
+    running: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, mode: str, operator: str, locked: bool, at_rest: bool
+) -> None:
+    assert running.session.at_rest()
+    windows = [
+        SimpleNamespace(modal_operators=[]),
+        SimpleNamespace(modal_operators=[SimpleNamespace(bl_idname=operator)]),
+    ]
+    manager = SimpleNamespace(windows=windows, is_interface_locked=locked)
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            running.session, "bpy", SimpleNamespace(context=SimpleNamespace(window_manager=manager, mode=mode))
+        )
+        assert running.session.at_rest() == at_rest
+
+
 def test_calls_at_every_move_of_the_mouse_do_not_put_the_timer_off(
     running: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:

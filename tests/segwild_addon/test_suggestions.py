@@ -215,6 +215,22 @@ def test_an_answer_waits_for_object_mode(searched: SimpleNamespace, blender: Any
     assert searched.shown[-1] == [1]
 
 
+def test_an_answer_waits_for_the_end_of_a_drag(
+    searched: SimpleNamespace, blender: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from segwild_addon import session
+
+    resting = False
+    monkeypatch.setattr(session, "at_rest", lambda: resting)
+    searched.connect()
+    assert blender.ops.segwild.find_junk() == {"FINISHED"}
+    searched.until(lambda: session.waits_for("suggestions"))
+    assert not len(searched.selection.prompts())
+    resting = True
+    searched.until(lambda: searched.shown)
+    assert searched.shown[-1] == [1]
+
+
 def test_a_file_of_another_training_or_another_file_gets_nothing(
     searched: SimpleNamespace, blender: Any, make_workspace: Any
 ) -> None:

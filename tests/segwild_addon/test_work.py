@@ -316,6 +316,21 @@ def test_an_import_waits_for_object_mode(
     assert not working.session.trouble()
 
 
+def test_an_import_waits_for_the_end_of_a_drag(
+    working: SimpleNamespace, blender: Any, make_workspace: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_workspace("fake", count=COUNT)
+    resting = False
+    monkeypatch.setattr(working.session, "at_rest", lambda: resting)
+    working.work.import_scene(str(tmp_path / "fake.segwild"))
+    for _ in range(50):
+        working.session.pump(0.0)
+    assert not scenes_of(blender)
+    assert "at rest" in blender.context.window_manager.segwild.status
+    resting = True
+    working.until(lambda: scenes_of(blender) and not working.session._work)
+
+
 def test_an_import_that_waits_ends_with_its_file(
     working: SimpleNamespace, blender: Any, make_workspace: Any, tmp_path: Path
 ) -> None:
