@@ -109,6 +109,8 @@ def start(context: bpy.types.Context, workspace: str = "", places: tuple[Path, .
     python = environment.python()
     if python is None:
         return f"{environment.status().sentence} {environment.status().hint}".strip()
+    if not link.workspace.is_dir() and scenes.of_folder(str(link.workspace)) is not None:  # it would make an empty one
+        return f"The folder of the workspace is not there: {link.workspace}. Choose where it is now under Workspace."
     settings = context.scene.segwild
     allow = link.where.allow if isinstance(link.where, Launch) and link.backend is not None else ()
     for place in (*places, *(path(text) for text in (settings.photos_folder, settings.people_weights) if text)):
@@ -125,10 +127,10 @@ def start(context: bpy.types.Context, workspace: str = "", places: tuple[Path, .
 
 
 def startable(workspace: str) -> bool:
-    """Whether the backend of a workspace is installed here and away, so that `start` is all it needs."""
+    """Whether the backend of a workspace is installed here and away: `start` is all it needs. Looks at no disk."""
     link = session.known(workspace) if workspace else None
     theirs = link is not None and (link.backend is not None or link.ending or link.remote)
-    return not theirs and environment.python() is not None and bool(workspace) and Path(workspace).is_dir()
+    return not theirs and environment.python() is not None and bool(workspace)
 
 
 def connect(context: bpy.types.Context, address: Address) -> None:

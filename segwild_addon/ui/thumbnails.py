@@ -14,9 +14,10 @@ from bpy.app.handlers import persistent
 
 from .. import session
 from ..client.link import Happened, Link
-from ..data import scenes
 from ..data.looks import of_folder
 from ..data.places import absolute
+from ..data.steps import Aside, Steps
+from ..data.workspace import Folder
 from ..protocol.errors import SegWildError
 from ..protocol.events import SceneChanged
 
@@ -67,24 +68,34 @@ def forget(workspace: str = "") -> None:
     _stale.update([absolute(workspace)] if workspace else list(_photos))
 
 
-def _reading(key: str) -> Iterator[None]:
+def _reading(key: str) -> Iterator[Any]:
     """Names first, then one icon at a step."""
+    listing = Aside(_listing(Path(key)), "photos")
+    while not listing.ended:
+        yield session.WAIT
     try:
-        folder = scenes.Folder.open(Path(key))
-        looks = of_folder(folder)
+        names, files = listing.result()
     except SegWildError:
         _failed[key] = time.monotonic()
         return  # the panel says it where it matters
-    _photos[key] = names = looks.names if looks is not None else ()
+    _photos[key] = names
     if not _icons:
         _icons.append(bpy.utils.previews.new())
-    files = {path.stem: path for path in sorted((folder.root / "photos").glob("*"))}
     yield
     for name in names:
         icon_key = f"{key}|{name}"
         if icon_key not in _icons[0] and name in files:
             _icons[0].load(icon_key, str(files[name]), "IMAGE")
         yield
+
+
+def _listing(path: Path) -> Steps[tuple[tuple[str, ...], dict[str, Path]]]:
+    """The photos that have a look, and all pictures by name. Carried out in a thread: the disk may be far away."""
+    folder = Folder.open(path)
+    looks = of_folder(folder)
+    yield 0.5
+    files = {path.stem: path for path in sorted((folder.root / "photos").glob("*"))}
+    return looks.names if looks is not None else (), files
 
 
 def _heard(link: Link, item: Any) -> None:

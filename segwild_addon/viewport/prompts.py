@@ -332,8 +332,9 @@ def _start_backend(context: bpy.types.Context) -> None:
     scene = scenes.active(context)
     if context.window_manager.segwild.prompt_mode != "CLICK" or scene is None:
         return
-    if work.startable(scene.segwild.workspace):
-        work.start(context, scene.segwild.workspace)
+    folder = scene.segwild.workspace
+    if work.startable(folder) and (trouble := work.start(context, folder)):
+        work.say(trouble)
 
 
 def _heard(_link: object, item: object) -> None:

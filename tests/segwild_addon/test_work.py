@@ -198,6 +198,28 @@ def test_a_job_is_not_interrupted_for_the_place_of_another(
     link.stop()
 
 
+def test_no_backend_is_started_where_the_workspace_of_a_scene_was(
+    working: SimpleNamespace, blender: Any, own: Callable[[], Any], make_workspace: Any, tmp_path: Path
+) -> None:
+    """It would make an empty one there."""
+    root, _ = make_workspace("scan", count=COUNT)
+    working.work.import_scene(str(root))
+    working.until(lambda: scenes_of(blender) and not working.session._work)
+    root.rename(tmp_path / "moved")
+    assert working.work.startable(str(root))  # panels ask, who look at no disk
+    assert "not there" in working.work.start(blender.context, str(root))
+    assert working.session.known(root).backend is None
+    with pytest.raises(RuntimeError, match="not there"):
+        blender.ops.segwild.find_junk()
+
+
+def test_a_workspace_beside_the_file_is_startable(
+    working: SimpleNamespace, blender: Any, own: Callable[[], Any], tmp_path: Path
+) -> None:
+    blender.ops.wm.save_as_mainfile(filepath=str(tmp_path / "file.blend"))
+    assert working.work.startable("//scan.segwild")
+
+
 def test_going_on_repeats_the_job_as_it_was(working: SimpleNamespace, blender: Any) -> None:
     """Also one of another session: another preset would begin anew."""
     fake = working.fake

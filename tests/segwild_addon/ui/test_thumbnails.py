@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -70,6 +72,24 @@ def test_a_folder_that_was_away_is_looked_for_again(
     assert not session._work
     monkeypatch.setattr(thumbnails, "RETRY_SECS", 0.0)
     assert len(photos(str(root))) == 2
+
+
+def test_a_disk_that_is_slow_keeps_nobody_waiting(
+    blender: Any, make_workspace: Any, pump_until: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from segwild_addon import session
+    from segwild_addon.ui import thumbnails
+
+    root, _ = make_workspace(photos=2)
+    there, real = threading.Event(), thumbnails.Folder.open
+    monkeypatch.setattr(thumbnails.Folder, "open", lambda path: there.wait(10) and real(path))
+    assert thumbnails.photos(str(root)) == ()
+    began = time.monotonic()
+    session.pump()
+    assert time.monotonic() - began < 5
+    assert session._work
+    there.set()
+    pump_until(lambda: len(thumbnails.photos(str(root))) == 2)
 
 
 def test_two_files_may_call_their_workspaces_alike(

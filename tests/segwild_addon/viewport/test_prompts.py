@@ -61,13 +61,19 @@ def test_boxes_and_brushes_need_none(started: Any, blender: Any, mode: str) -> N
 def test_nothing_is_started_that_is_not_there(started: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from segwild_addon import environment
 
-    press, asked, path = started
-    path.rename(path.with_name("moved"))
-    press()
-    path.with_name("moved").rename(path)
+    press, asked, _ = started
     monkeypatch.setattr(environment, "python", lambda: None)
     press()
     assert asked == []
+
+
+def test_why_it_is_not_started_is_told(started: Any, blender: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from segwild_addon import work
+
+    press, _, _ = started
+    monkeypatch.setattr(work, "start", lambda *_: "There is no room.")
+    press()
+    assert blender.context.window_manager.segwild.status == "There is no room."
 
 
 def test_a_backend_elsewhere_is_not_replaced(started: Any, blender: Any) -> None:
