@@ -7,6 +7,7 @@ handlers. In the `bpy` wheel timers never fire; tests call `pump`.
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import time
 import traceback
@@ -88,6 +89,13 @@ def at_rest() -> bool:
     under_way = (operator.bl_idname for window in manager.windows for operator in window.modal_operators)
     dragged = any(name.startswith("TRANSFORM_OT_") for name in under_way)
     return bpy.context.mode == "OBJECT" and not dragged and not manager.is_interface_locked
+
+
+def within(name: str) -> contextlib.AbstractContextManager[Any]:
+    """The context of a window that shows the Blender scene of this name: timers have that of the first window."""
+    windows = bpy.context.window_manager.windows
+    window = next((window for window in windows if window.scene.name == name), None)
+    return contextlib.nullcontext() if window is None else bpy.context.temp_override(window=window)
 
 
 def trouble() -> str:

@@ -27,6 +27,7 @@ class _Wish:
     """A question that is asked."""
 
     scene: str  # uuid
+    place: str  # name of the Blender scene that it is asked in
     saying: str
     then: Callable[[bpy.types.Collection, np.ndarray], str]  # takes the answer in, and says what was found
 
@@ -190,7 +191,7 @@ def _ask(
     if link is None or _asked:
         return
     _check(scene)
-    wish = _Wish(scene.segwild.uuid, saying, then)
+    wish = _Wish(scene.segwild.uuid, bpy.context.scene.name, saying, then)
     _asked.append(wish)
     work.say(saying, "SORTTIME")
     link.later(lambda answered: _answered(wish, answered), fetch or _ids_found, question)
@@ -231,8 +232,9 @@ def _answered(wish: _Wish, answered: Answered) -> None:
     try:
         if answered.error is not None:
             raise answered.error
-        _check(scene)
-        work.tell(wish.then(scene, answered.value), "INFO")
+        with session.within(wish.place):
+            _check(scene)
+            work.tell(wish.then(scene, answered.value), "INFO")
     except SegWildError as error:
         work.say(str(error))
 

@@ -59,6 +59,7 @@ class SEGWILD_OT_prompt(bpy.types.Operator):
         self._drag = None  # region, region data, space, path, positive
         self._held = False  # a press that was ours: so is its release
         self._accepting = False
+        self._window = context.window
         _running.append(self)
         context.window_manager.modal_handler_add(self)
         self._timer = context.window_manager.event_timer_add(TICK_SECS, window=context.window)
@@ -308,7 +309,8 @@ class SEGWILD_OT_prompt_click(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return running() and context.region_data is not None
+        # What runs hears of its own window alone: in another one a drag would have no end.
+        return running() and context.region_data is not None and context.window == _running[0]._window
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         _running[0].pressed_in(context.space_data, context.region, context.region_data, context, event)

@@ -29,6 +29,7 @@ STROKES_KEPT = 1000
 
 _strokes: OrderedDict[int, Mapping[str, np.ndarray]] = OrderedDict()  # by number, from 1: by object uuid, ids
 _shown: list[Any] = [None, 0]  # what is highlighted: scene uuid, rows
+_place = [""]  # the Blender scene that was selected in last
 
 
 def prompts() -> Any:
@@ -243,12 +244,19 @@ def new_color(collection: bpy.types.Collection) -> tuple[float, float, float]:
     return tuple(color)
 
 
+def _again() -> None:
+    """`refresh`, from a timer."""
+    with session.within(_place[0]):
+        refresh()
+
+
 def refresh() -> None:
     """Bring the highlight up to the prompts, and ask for what is not known."""
+    _place[:] = [bpy.context.scene.name]
     uuid = scene_uuid()
     clicks, link = _clicks(), _link()
     if clicks.answerable and link is not None:
-        answers.settle(link, clicks, refresh, photos=_photos())
+        answers.settle(link, clicks, _again, photos=_photos())
     if _shown[0] is not None and _shown[0] != uuid:
         draw.highlight(_shown[0], None)
     if not len(prompts()):
@@ -278,7 +286,7 @@ def prepare() -> None:
 
 @persistent
 def _after_undo(*_: Any) -> None:
-    session.soon("selection", refresh)
+    session.soon("selection", _again)
 
 
 @persistent
@@ -297,10 +305,10 @@ def _heard(link: Any, item: Any) -> None:
     """A backend that runs (again) is asked what it could not answer."""
     if isinstance(item, Status) and item.state == "running":
         answers.forget_refusals()
-        refresh()
+        _again()
     elif isinstance(item, Happened) and isinstance(item.event, SceneChanged) and item.event.what == "gaussians":
         answers.forget()
-        refresh()
+        _again()
 
 
 def register() -> None:

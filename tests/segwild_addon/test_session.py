@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -221,6 +222,20 @@ def test_blender_is_at_rest_where_nothing_would_be_disturbed(
             running.session, "bpy", SimpleNamespace(context=SimpleNamespace(window_manager=manager, mode=mode))
         )
         assert running.session.at_rest() == at_rest
+
+
+def test_a_timer_gets_the_context_of_the_window_that_shows_a_scene(
+    running: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    windows = [SimpleNamespace(scene=SimpleNamespace(name=name)) for name in ("Scene", "Second")]
+    context = SimpleNamespace(
+        window_manager=SimpleNamespace(windows=windows), temp_override=lambda window: contextlib.nullcontext(window)
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr(running.session, "bpy", SimpleNamespace(context=context))
+        for name, expected in (("Second", windows[1]), ("nowhere", None)):
+            with running.session.within(name) as window:
+                assert window is expected
 
 
 def test_calls_at_every_move_of_the_mouse_do_not_put_the_timer_off(

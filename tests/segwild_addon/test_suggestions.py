@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -229,6 +230,21 @@ def test_an_answer_waits_for_the_end_of_a_drag(
     resting = True
     searched.until(lambda: searched.shown)
     assert searched.shown[-1] == [1]
+
+
+def test_an_answer_goes_where_it_was_asked(
+    searched: SimpleNamespace, blender: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The window with the button may show another Blender scene than the first window, which timers have."""
+    from segwild_addon import session
+
+    within: list[str] = []
+    monkeypatch.setattr(session, "within", lambda name: contextlib.nullcontext(within.append(name)))
+    blender.context.scene.name = "Asked"
+    searched.connect()
+    within.clear()
+    searched.find(1.0)
+    assert within[0] == "Asked"
 
 
 def test_a_file_of_another_training_or_another_file_gets_nothing(

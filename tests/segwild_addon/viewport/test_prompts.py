@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -85,3 +86,16 @@ def test_a_backend_elsewhere_is_not_replaced(started: Any, blender: Any) -> None
     work.link_of(blender.context).stop()
     press()  # it was theirs, and may come back
     assert asked == []
+
+
+def test_clicks_of_another_window_are_not_handed_on(blender: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from segwild_addon.viewport import prompts
+
+    monkeypatch.setattr(prompts, "_running", [SimpleNamespace(_window="first")])
+    for window, region_data, expected in (
+        ("first", "a view", True),
+        ("second", "a view", False),
+        ("first", None, False),
+    ):
+        context = SimpleNamespace(window=window, region_data=region_data)
+        assert prompts.SEGWILD_OT_prompt_click.poll(context) == expected

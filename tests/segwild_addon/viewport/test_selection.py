@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -44,6 +46,32 @@ def sizes_asked(clicking: SimpleNamespace) -> list[int]:
 
 def choices(clicking: SimpleNamespace) -> int:
     return len(sizes_asked(clicking))
+
+
+def test_what_timers_refresh_is_the_scene_that_was_clicked_in(
+    clicking: SimpleNamespace, blender: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another window may show another scene, and a timer has the first window."""
+    from segwild_addon import session
+
+    window, first = blender.context.window_manager.windows[0], blender.context.scene
+    second = blender.data.scenes.new("Second")
+
+    @contextlib.contextmanager
+    def within(name: str) -> Iterator[None]:
+        window.scene = blender.data.scenes[name]
+        yield
+        window.scene = first
+
+    window.scene = second
+    clicking.connect()
+    clicking.click(1.0)
+    window.scene = first  # what a timer has
+    monkeypatch.setattr(session, "within", within)
+    clicking.until(lambda: clicking.shown and clicking.shown[-1] == [1, 3])
+    clicking.selection._after_undo()
+    clicking.until(lambda: not session.waits_for("selection"))
+    assert clicking.shown[-1] == [1, 3]
 
 
 def test_after_an_answer_the_next_click_is_prepared(clicking: SimpleNamespace) -> None:
