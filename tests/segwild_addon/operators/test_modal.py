@@ -76,7 +76,7 @@ def test_the_thread_of_an_export_asks_the_operator_nothing(
 ) -> None:
     """Its settings are memory of Blender's."""
     scene = finished(scenes.importing(make_workspace()[0], [].append))
-    taken = finished(export.taking(scenes.splat_objects(scene), blender.context.evaluated_depsgraph_get()))
+    taken = finished(export.taking(scenes.splat_objects(scene)))
     path = tmp_path / "out"
     operator = Running(SEGWILD_OT_export_ply, form=form, with_ids=False, _path=path, _taken=taken)
     writing = operator._writing()
