@@ -23,6 +23,7 @@ from segwild_addon.protocol.errors import InputError
 
 SAMPLES = 100_000
 _HELD_OUT = 0.1  # of the samples
+_TOGETHER = 64  # channels that are looked at together
 
 
 @dataclass(frozen=True)
@@ -60,13 +61,16 @@ def samples(views: Sampled, seed: int = 0) -> np.ndarray:
     share = -(-SAMPLES // max(len(views.cameras), 1))
     parts = []
     for number in range(len(views.cameras)):
-        pixels = views.pixels(number)
-        if isinstance(pixels, Grid):
-            features = pixels.nodes(0, views.channels)
-        else:
-            features = pixels.of(0, views.channels).reshape(-1, views.channels)
-        chosen = random.permutation(len(features))[:share]
-        parts.append(features[np.sort(chosen)])
+        pixels, camera = views.pixels(number), views.cameras[number]
+        grid = pixels if isinstance(pixels, Grid) else None
+        count = camera.height * camera.width if grid is None else len(grid.nodes(0, 1))
+        chosen = np.sort(random.permutation(count)[:share])
+        part = np.empty((len(chosen), views.channels), np.float32)
+        for first in range(0, views.channels, _TOGETHER):
+            last = min(first + _TOGETHER, views.channels)
+            found = pixels.of(first, last).reshape(count, -1) if grid is None else grid.nodes(first, last)
+            part[:, first:last] = found[chosen]
+        parts.append(part)
     together = np.concatenate(parts)
     length = np.linalg.norm(together, axis=1, keepdims=True)
     return (together / np.maximum(length, 1e-12))[length[:, 0] > 1e-6]

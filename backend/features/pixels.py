@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+_TOGETHER, _NUMBERS = 64, 1 << 24  # channels and numbers that are read at a time
+
 
 class Pixels(Protocol):
     """Features of one view's pixels."""
@@ -72,26 +74,30 @@ class Grid:
 class Sampled:
     """Features of a file, at the nearest place of each pixel. Only what is asked for is read."""
 
-    def __init__(self, features: np.ndarray, rows: np.ndarray, columns: np.ndarray, *, unit: bool) -> None:
+    def __init__(self, features: np.ndarray, rows: np.ndarray, columns: np.ndarray, scale: np.ndarray) -> None:
         self.features = features  # (h, w, D), as a rule memory-mapped
         self._rows, self._columns = rows, columns  # (H, W) int, places in it
+        self._scale = scale  # (h, w)
         self.channels: int = features.shape[2]
-        self._scale: np.ndarray | None = None
-        if unit:
-            squares = np.zeros(rows.shape, np.float32)
-            for first in range(0, self.channels, 64):
-                part = self._at(first, first + 64)
-                squares += np.einsum("hwd,hwd->hw", part, part)
-            self._scale = 1 / np.maximum(np.sqrt(squares), 1e-12)
 
     def of(self, first: int, last: int) -> np.ndarray:
-        part = self._at(first, last)
-        return part if self._scale is None else part * self._scale[..., None]
+        part = _finite(self.features[self._rows, self._columns, first:last])
+        return part * self._scale[self._rows, self._columns, None]
 
-    def _at(self, first: int, last: int) -> np.ndarray:
-        return np.nan_to_num(
-            self.features[self._rows, self._columns, first:last].astype(np.float32), posinf=0, neginf=0
-        )
+
+def unit_scale(features: np.ndarray) -> np.ndarray:
+    """(h, w) float32: what makes features (h, w, D) unit vectors. All of them are read, not all at a time."""
+    height, width, channels = features.shape
+    squares, lines = np.zeros((height, width), np.float32), max(1, _NUMBERS // (width * _TOGETHER))
+    for top in range(0, height, lines):
+        for first in range(0, channels, _TOGETHER):
+            part = _finite(features[top : top + lines, :, first : first + _TOGETHER])
+            squares[top : top + lines] += np.einsum("hwd,hwd->hw", part, part)
+    return 1 / np.maximum(np.sqrt(squares), 1e-12)
+
+
+def _finite(features: np.ndarray) -> np.ndarray:
+    return np.nan_to_num(features.astype(np.float32), posinf=0, neginf=0)
 
 
 class OneHot:

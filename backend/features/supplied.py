@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from backend.features.lift import Scaling
-from backend.features.pixels import OneHot, Pixels, Sampled
+from backend.features.pixels import OneHot, Pixels, Sampled, unit_scale
 from backend.scene import Camera, Photo, Workspace
 from backend.train.views import in_picture, photo_points
 from segwild_addon.protocol.errors import InputError
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from backend.features.encoders import Described
 
 LABELS_MAX = 255  # of an 8-bit picture, 0 being none
+_SCALES_BYTES = 256 << 20
 
 
 class Labels:
@@ -61,6 +62,7 @@ class Files:
 
     def __init__(self, folder: Path, workspace: Workspace, long_side: int) -> None:
         self.folder, self.workspace, self.long_side = folder, workspace, long_side
+        self._scales: dict[str, np.ndarray] = {}  # of photos, which are asked for again for every few channels
         _checked(folder)
 
     def names(self, photos: Sequence[Photo]) -> list[str]:
@@ -86,7 +88,11 @@ class Files:
             np.clip((points[..., axis] / side * cells).astype(int), 0, cells - 1)
             for axis, side, cells in ((1, photo.height, features.shape[0]), (0, photo.width, features.shape[1]))
         )
-        return Sampled(features, rows, columns, unit=True)
+        if photo.name not in self._scales:
+            while sum(scale.nbytes for scale in self._scales.values()) > _SCALES_BYTES:
+                del self._scales[next(iter(self._scales))]
+            self._scales[photo.name] = unit_scale(features)
+        return Sampled(features, rows, columns, self._scales[photo.name])
 
     def _array(self, photo: Photo) -> np.ndarray:
         """(H, W, D), memory-mapped: only what is used is read."""

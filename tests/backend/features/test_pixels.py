@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from backend.features.pixels import Grid, OneHot, Sampled, Whole
+from backend.features.pixels import Grid, OneHot, Sampled, Whole, unit_scale
 
 
 def test_between_cells_features_are_linear() -> None:
@@ -39,7 +39,7 @@ def test_chunks_are_parts_of_the_whole() -> None:
     for pixels in (
         Grid(many, (4.5, 7), 11, 13),
         Whole(random.normal(size=(11, 13, 9))),
-        Sampled(many.transpose(1, 2, 0), rows, columns, unit=True),
+        Sampled(many.transpose(1, 2, 0), rows, columns, unit_scale(many.transpose(1, 2, 0))),
         OneHot(random.integers(-1, 9, (11, 13)), 9),
     ):
         whole = pixels.of(0, 9)
@@ -54,6 +54,6 @@ def test_numbers_that_are_none_say_nothing() -> None:
     features = np.ones((2, 2, 3), np.float32)
     features[0, 0] = (np.nan, np.inf, -np.inf)
     rows, columns = np.mgrid[:2, :2]
-    pixels = Sampled(features, rows, columns, unit=True).of(0, 3)
+    pixels = Sampled(features, rows, columns, unit_scale(features)).of(0, 3)
     assert not pixels[0, 0].any()
     assert np.linalg.norm(pixels[1, 1]) == pytest.approx(1)

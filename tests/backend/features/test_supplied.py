@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from backend.features import pixels
 from backend.features.encoders import Described, Options, open_encoder
 from backend.progress import Quiet
 from backend.stages import lift
@@ -72,6 +73,15 @@ def test_features_of_one_photo_are_read_in_place(blobs, tmp_path: Path) -> None:
     np.save(tmp_path / "a0.npy", np.ones((30, 40, 5), np.float16))
     views = described(blobs, "file", tmp_path)
     assert isinstance(views.pixels(0).features, np.memmap)
+    assert views.pixels(0)._scale is views.pixels(0)._scale  # lengths, which need all channels, are found once
+
+
+def test_lengths_of_large_arrays_are_found_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    features = np.random.default_rng(0).normal(size=(13, 7, 70)).astype(np.float16)
+    whole = pixels.unit_scale(features)
+    assert whole == pytest.approx(1 / np.linalg.norm(features.astype(float), axis=-1), rel=1e-5)
+    monkeypatch.setattr(pixels, "_NUMBERS", 2000)
+    assert np.array_equal(pixels.unit_scale(features), whole)
 
 
 def save_pickled(path: Path) -> None:
