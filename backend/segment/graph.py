@@ -73,9 +73,7 @@ def scene_graph(scene: Gaussians, features: np.ndarray | None = None) -> SceneGr
     distances, found = distances[:, 1:], found[:, 1:]
     near = min(NEIGHBOURS, searched)
     spacing = np.maximum(np.median(distances[:, :near], 1), 1e-9)
-    ends = np.stack([np.repeat(np.arange(count), near), found[:, :near].ravel()], 1)
-    ends = np.unique(np.sort(ends, 1), axis=0)
-    ends = ends[ends[:, 0] != ends[:, 1]]
+    ends = pairs_once(found[:, :near])
     difference = np.linalg.norm(descriptors[ends[:, 0]] - descriptors[ends[:, 1]], axis=1)
     everywhere = np.linalg.norm(descriptors[:, None] - descriptors[found[:, :near]], axis=2)
     contrast = np.maximum(np.median(everywhere, 1), _CONTRAST_FLOOR)
@@ -90,3 +88,14 @@ def scene_graph(scene: Gaussians, features: np.ndarray | None = None) -> SceneGr
         np.exp(-squared[kept] / 2),
         np.sqrt(squared[kept]),
     )
+
+
+def pairs_once(neighbours: np.ndarray) -> np.ndarray:
+    """(E, 2) int64 ascending: every pair of a row and one of its neighbours (N, k), once, the smaller row first."""
+    count = len(neighbours)
+    own = np.arange(count)[:, None]
+    keys = np.unique(
+        np.minimum(own, neighbours) * count + np.maximum(own, neighbours)
+    )  # one number a pair: half a sort
+    pairs = np.stack([keys // count, keys % count], 1)
+    return pairs[pairs[:, 0] != pairs[:, 1]]

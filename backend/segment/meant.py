@@ -102,8 +102,10 @@ class Meant:
         # (n, S): how much of a patch each solid row fills, of all that solid rows do.
         size = len(self.patches), len(walks.rows)
         shares = coo_matrix((weights[shown], (patch[shown], solid[shown])), size).tocsr()
-        self._shares, self._solid, self._weights = shares, solid.astype(np.int32), weights
+        self._solid, self._weights = solid.astype(np.int32), weights
         self._filled = np.asarray(shares.sum(1)).ravel()
+        self._in_view = np.unique(shares.indices)  # of a million rows a picture shows a tenth
+        self._shares = shares[:, self._in_view]
         self._coarse = self.patches.labels[::_COARSE, ::_COARSE].copy()  # on which positions of clicks are weighed
         labels = self.patches.labels
         frame = np.concatenate([labels[0], labels[-1], labels[1:-1, 0], labels[1:-1, -1]])
@@ -215,7 +217,7 @@ class Meant:
 
     def _shown(self, inside: np.ndarray) -> np.ndarray:
         """(n, ...) bool: patches that mostly show solid rows (S, ...) bool."""
-        shares = self._shares @ inside.astype(np.float64)
+        shares = self._shares @ inside[self._in_view].astype(np.float64)
         return shares > 0.5 * np.maximum(self._filled, 1e-9).reshape(-1, *([1] * (shares.ndim - 1)))
 
     def _next(self, clicks: Sequence[Click], known: Sequence[_Known], part: bool) -> _Known | None:

@@ -24,6 +24,7 @@ from backend.scene import Gaussians
 from backend.scene.transforms import matrices_from_quats
 from backend.segment.clumps import Clumps
 from backend.segment.corrected import corrected, fitting
+from backend.segment.graph import pairs_once
 from backend.segment.ground import Ground
 from backend.segment.sweep import Sweep
 
@@ -38,6 +39,7 @@ _AT_GROUND = 0.003  # factor on ties between the ground and what stands on it
 _FLOOR = 1e-4  # ties are never quite 0, so that every row can be reached
 _STAY = 0.9999  # 1 − chance per step to start again at the seeds; less: shorter walks, which see less
 _STAY_CONTESTED = 0.999
+_TOGETHER = 1 << 18  # pairs of rows
 _LEAST_SOLID = 60  # rows; a scene with fewer solid ones has all its rows walked on
 _LEVEL = 0.28  # log of sizes: less is no step from a part to the whole
 _GROUND_SEEDS = 0.1  # people point at things: ground beside them in a click's window counts so much
@@ -99,9 +101,7 @@ class Walks:
         k = min(_NEIGHBOURS, len(self.rows) - 1)
         distances, found = cKDTree(points).query(points, k=k + 1, workers=-1)
         spacing = np.maximum(np.median(distances[:, 1:], 1), 1e-9)
-        edges = np.stack([np.repeat(np.arange(len(points)), k), found[:, 1:].ravel()], 1)
-        edges = np.unique(np.sort(edges, 1), axis=0)
-        self.edges = edges[edges[:, 0] != edges[:, 1]]
+        self.edges = pairs_once(found[:, 1:])
         first, second = self.edges.T
         apart = ((points[first] - points[second]) ** 2).sum(1) / (spacing[first] * spacing[second])
         apart = np.minimum(apart, _TOUCH * _deviations(scene, self.rows, first, second))
@@ -234,6 +234,11 @@ def _deviations(scene: Gaussians, rows: np.ndarray, first: np.ndarray, second: n
     # Splats may be flat: of a plane's, alike turned, the sum of two squares would be singular, or rounded below 0.
     scaled = axes * np.maximum(scales, np.maximum(_FLATTEST * scales.max(1, keepdims=True), 1e-9))[:, None]
     covariances = scaled @ scaled.transpose(0, 2, 1)
-    between = (scene.means[rows[first]] - scene.means[rows[second]]).astype(np.float64)
-    solved = np.linalg.solve(covariances[first] + covariances[second], between[..., None])[..., 0]
-    return np.maximum((between * solved).sum(1), 0)
+    result = np.empty(len(first))
+    for start in range(0, len(first), _TOGETHER):  # matrices of all pairs would be a gigabyte
+        part = slice(start, start + _TOGETHER)
+        one, other = first[part], second[part]
+        between = (scene.means[rows[one]] - scene.means[rows[other]]).astype(np.float64)
+        solved = np.linalg.solve(covariances[one] + covariances[other], between[..., None])[..., 0]
+        result[part] = np.maximum((between * solved).sum(1), 0)
+    return result
