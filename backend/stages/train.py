@@ -23,9 +23,9 @@ def run(request: Train, progress: Progress) -> dict[str, Any]:
     Raises InputError if there are no cameras, objects that a new training would orphan, or weights that are none.
     """
     workspace = Workspace.open(request.workspace)
-    config = configured(request)
-    engine = chosen_engine(request.device, progress)
     photos = [photo for photo in workspace.used_photos() if photo.split == "train"]
+    config = configured(request, len(photos))
+    engine = chosen_engine(request.device, progress)
     if not photos:
         raise InputError("no-photos", "No photo of the workspace can be trained on.", "Run segwild capture again.")
     people = None

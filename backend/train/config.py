@@ -48,6 +48,7 @@ class Capped:
 Density = Adaptive | Capped
 AppearanceKind = LinearAppearance | MlpAppearance
 LINEAR = LinearAppearance()
+VISITS = 12  # of each photo: fewer hardly teach its light, and nothing of what it alone shows
 OPACITY_PULL = 0.01  # `Capped` needs rows that explain nothing to die: weight of the mean opacity
 
 
@@ -126,8 +127,11 @@ APPEARANCES: dict[Light, AppearanceKind] = {
 }
 
 
-def configured(request: Train) -> TrainConfig:
-    """The preset with the person's own numbers in it. Raises InputError for numbers that make no sense."""
+def configured(request: Train, photos: int = 0) -> TrainConfig:
+    """The preset with the person's own numbers in it. Raises InputError for numbers that make no sense.
+
+    With many photos there are more steps, so that each is visited `VISITS` times.
+    """
     config = PRESETS[request.preset]
     if request.density == "capped":
         config = sampled(config)
@@ -146,7 +150,7 @@ def configured(request: Train) -> TrainConfig:
         raise InputError("bad-option", f"--people-mode {request.people_mode} lacks a network.", "Add --people FILE.")
     return replace(
         config,
-        steps=request.iterations or config.steps,
+        steps=request.iterations or max(config.steps, VISITS * photos),
         long_side=request.long_side or config.long_side,
         density=replace(config.density, cap=request.cap or config.density.cap),
         appearance=APPEARANCES[request.appearance],

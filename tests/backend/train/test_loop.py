@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pretend_gsplat
 import pytest
 import torch
-from pretend_device import AWAY, PretendDevice
 
 from backend.capture.pictures import read_picture, write_picture
 from backend.progress import Cancelled, Quiet
@@ -23,10 +19,8 @@ from backend.segment import objects
 from backend.stages import train
 from backend.train import loop
 from backend.train.appearance import Appearance
-from backend.train.config import PRESETS, configured
+from backend.train.config import configured
 from backend.train.loop import Training
-from backend.train.mlp import MlpAppearance
-from backend.train.relighting import LinearAppearance
 from backend.train.views import Views
 from segwild_addon.protocol.errors import InputError, ResourceError, SegWildError
 from segwild_addon.protocol.requests import Train
@@ -360,55 +354,6 @@ def test_other_masks_make_another_training(tmp_path: Path, monkeypatch: pytest.M
     assert not progress.warnings  # it went on
 
 
-def test_numbers_that_make_no_sense_are_refused() -> None:
-    for options in ({"iterations": 3}, {"cap": 1}, {"long_side": 5}):
-        with pytest.raises(InputError):
-            configured(short(**options))
-    assert configured(Train(Path())) == PRESETS["standard"]
-    none = configured(replace(Train(Path()), appearance="none"))
-    assert (none.appearance.numbers, none.own_sky_rate) == (0, 0)
-
-
-def test_the_word_for_a_light_is_the_same_on_every_engine() -> None:
-    assert configured(Train(Path())).appearance == LinearAppearance()
-    assert configured(replace(Train(Path()), appearance="linear")).appearance == LinearAppearance()
-    assert configured(replace(Train(Path()), appearance="mlp")).appearance == MlpAppearance()
-
-
-@pytest.mark.parametrize("appearance", ["linear", "mlp"])
-def test_a_training_on_another_device_goes_the_same_way(
-    appearance: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Every tensor is where it belongs: a mistake of device is an error on the pretended one too."""
-    monkeypatch.setitem(sys.modules, "gsplat", pretend_gsplat.module())
-    usual = loop.initial
-
-    def one_is_faint(*arguments: Any, **options: Any) -> dict[str, torch.Tensor]:
-        rows = usual(*arguments, **options)
-        rows["opacity_logits"][0] = -9.0
-        return rows
-
-    monkeypatch.setattr(loop, "initial", one_is_faint)
-    made = workspace(tmp_path / "w")
-    config = configured(short(iterations=24, cap=120, appearance=appearance))
-    views = Views(made, made.used_photos(), 64)
-    here = Training(made, config, views, Quiet())
-    expected = [here._one_step() for _ in range(3)]
-    monkeypatch.setattr(loop, "CHECKPOINT_SECS", -1.0)
-    with PretendDevice():
-        there = Training(made, config, views, Quiet(), str(AWAY))
-        assert there.rows["means"].device == AWAY
-        for loss in expected:
-            assert there._one_step() == pytest.approx(loss, rel=1e-3)
-        with pytest.raises(Cancelled):
-            Training(made, config, views, StopAt(14), str(AWAY)).run()
-        resumed = Training(made, config, views, Quiet(), str(AWAY))
-        resumed.run()
-    assert resumed.step == 24
-    assert np.isfinite(made.gaussians().means).all()
-    assert len(made.gaussians()) < len(here.rows)  # it went on the device
-
-
 @pytest.mark.parametrize("error", [MemoryError, torch.OutOfMemoryError])
 def test_running_out_of_memory_is_a_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
@@ -421,13 +366,3 @@ def test_running_out_of_memory_is_a_sentence(
     monkeypatch.setattr(loop, "rasterize", full)
     with pytest.raises(ResourceError, match="Memory ran out"):
         train.run(short(workspace=made.root), Quiet())
-
-
-@pytest.mark.gpu
-def test_a_training_on_cuda_explains_the_photos(tmp_path: Path) -> None:
-    if not torch.cuda.is_available():
-        pytest.skip("needs a CUDA device")
-    made, plain = workspace(tmp_path / "w"), workspace(tmp_path / "plain")
-    result = train.run(short(workspace=made.root, device="cuda"), Quiet())
-    expected = train.run(short(workspace=plain.root, device="cpu"), Quiet())
-    assert result["loss"] == pytest.approx(expected["loss"], rel=0.1)
