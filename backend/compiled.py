@@ -17,9 +17,10 @@ _KEPT = 3  # states of the package, those used last
 def cache_folder() -> Path:
     """The folder of this state of the package, which a process says here that it uses; older ones are cleared."""
     parent = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "segwild" / "numba"
-    digest = hashlib.blake2b(digest_size=8)
-    for path in sorted(Path(__file__).parent.rglob("*.py")):
-        if b"@njit" in (text := path.read_bytes()):
+    package, digest = Path(__file__).parent, hashlib.blake2b(digest_size=8)
+    for path in sorted(package.rglob("*.py")):
+        # The renderer's constants and instructions are compiled into others' functions, too.
+        if b"@njit" in (text := path.read_bytes()) or path.parent == package / "render":
             digest.update(text)
     folder = parent / digest.hexdigest()
     try:

@@ -139,9 +139,9 @@ def measured(workspace: Path, repeats: int) -> Iterator[tuple[str, float | None,
     yield "first_look", best[0], "s"
     yield "dragged_mix", best[1], "s"
 
-    objects, depsgraph = scenes.splat_objects(scene), bpy.context.evaluated_depsgraph_get()
+    objects = scenes.splat_objects(scene)
     for form, writer in (("ply", ply.writing), ("spz", compact.writing_spz), ("splat", compact.writing_splat)):
-        taken, reading, longest = timed(export.taking(objects, depsgraph))
+        taken, reading, longest = timed(export.taking(objects))
         gap, beside = waits(steps.Aside(written(taken, workspace / f"out.{form}", writer, export.joining), "export"))
         yield f"export_{form}", reading + beside, "s"
         yield f"export_{form}_longest_step", longest, "s"

@@ -34,9 +34,9 @@ _asked: list[str] = []  # the one that is being cut
 
 
 def link_of(ob: bpy.types.Object) -> Link | None:
-    """The running backend of the object's scene; None if there is none."""
+    """The running backend that knows the object's scene; None if there is none."""
     scene = scenes.scene_of(ob)
-    return session.running(scene.segwild.workspace) if scene is not None else None
+    return session.running(scene.segwild.workspace) if scene is not None and mirror.follows(scene) else None
 
 
 def clean(ob: bpy.types.Object) -> bool:

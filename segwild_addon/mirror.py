@@ -51,9 +51,16 @@ def compare() -> None:
     """Tell every workspace whose backend runs the first thing in which it differs."""
     for scene in scenes.all_scenes():
         link = session.running(scene.segwild.workspace)
-        # One that was imported twice, or copied, follows one of the scenes: they would undo each other's changes.
-        if link is not None and scene.library is None and scenes.of_folder(scene.segwild.workspace) == scene:
+        if link is not None and follows(scene):
             _compare(scene, link, _told.setdefault(scene.segwild.uuid, _Told()))
+
+
+def follows(scene: bpy.types.Collection) -> bool:
+    """Whether the workspace is told of what is done in the scene.
+
+    Of a workspace that was imported twice, or copied, it is one of the scenes: they would undo each other's changes.
+    """
+    return scene.library is None and scenes.of_folder(scene.segwild.workspace) == scene
 
 
 def _compare(scene: bpy.types.Collection, link: Link, told: _Told) -> None:
@@ -115,8 +122,8 @@ def name_of(ob: bpy.types.Object) -> str | None:
     return told.names[label] if told.stamps.get(label) == _stamp(ob) else None
 
 
-def expecting(ob: bpy.types.Object, told: Callable[[Answered], None]) -> Callable[[Answered], None]:
-    """What to do with the answer to a question of ours, asked now, that changes the object in the workspace: `told`.
+def expecting(ob: bpy.types.Object, heard: Callable[[Answered], None]) -> Callable[[Answered], None]:
+    """What to do with the answer to a question of ours, asked now, that changes the object in the workspace: `heard`.
 
     The workspace is not read anew for that change. None comes where the question fails.
     """
@@ -127,7 +134,7 @@ def expecting(ob: bpy.types.Object, told: Callable[[Answered], None]) -> Callabl
     def then(answered: Answered) -> None:
         if answered.error is not None and uuid in _told:
             _told[uuid].expected = max(0, _told[uuid].expected - 1)
-        told(answered)
+        heard(answered)
 
     return then
 

@@ -86,8 +86,10 @@ def at_rest() -> bool:
     """Whether the file may be changed, and a step of undo made: in Object Mode, while nothing is dragged and no render
     has locked the interface."""
     manager = bpy.context.window_manager
-    under_way = (operator.bl_idname for window in manager.windows for operator in window.modal_operators)
-    dragged = any(name.startswith("TRANSFORM_OT_") for name in under_way)
+    under_way = (operator for window in manager.windows for operator in window.modal_operators)
+    # Duplicating drags as a part of it.
+    parts = (part for operator in under_way for part in (operator, *operator.macros))
+    dragged = any(part.bl_idname.startswith("TRANSFORM_OT_") for part in parts)
     return bpy.context.mode == "OBJECT" and not dragged and not manager.is_interface_locked
 
 

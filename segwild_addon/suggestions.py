@@ -53,14 +53,15 @@ def soon(scene: bpy.types.Collection, ask: Callable[[bpy.types.Collection], None
     _check(scene)
     if trouble := work.start(bpy.context, workspace):
         raise InputError("no-backend", trouble, "Start the backend.")
-    _awaited[:] = [(scene.segwild.uuid, ask)]
+    _awaited[:] = [(scene.segwild.uuid, ask, bpy.context.scene.name)]
     work.say(STARTING, "SORTTIME")
 
 
 def _heard(link: Any, item: Any) -> None:
     if not _awaited or not isinstance(item, Status):
         return
-    scene, ask = scenes.find(_awaited[0][0]), _awaited[0][1]
+    uuid, ask, place = _awaited[0]
+    scene = scenes.find(uuid)
     if scene is not None and session.known(scene.segwild.workspace) is not link:
         return
     if scene is not None and item.state in ("starting", "lost"):  # it is tried again by itself
@@ -70,7 +71,8 @@ def _heard(link: Any, item: Any) -> None:
         work.say("")
     if scene is not None and item.state == "running":
         try:
-            ask(scene)
+            with session.within(place):
+                ask(scene)
         except SegWildError as error:
             work.say(str(error))
 
@@ -221,7 +223,9 @@ def _answered(wish: _Wish, answered: Answered) -> None:
     if wish not in _asked:  # another file
         return
     scene = scenes.find(wish.scene)
-    if scene is not None and answered.error is None and not session.at_rest():
+    with session.within(wish.place):
+        waits = scene is not None and answered.error is None and not session.at_rest()
+    if waits:
         session.soon("suggestions", lambda: _answered(wish, answered), LOOK_SECS)
         return
     _asked.clear()

@@ -98,10 +98,11 @@ def look_for_backend() -> None:
     environment.look(known.python, folder)
 
 
-def start(context: bpy.types.Context, workspace: str = "", places: tuple[Path, ...] = ()) -> str:
+def start(context: bpy.types.Context, workspace: str = "", places: tuple[Path, ...] = (), *, new: bool = False) -> str:
     """Start the backend of a workspace (or of the present one); a sentence if that cannot be.
 
-    It may use the places of the panel and `places`. A backend that may not use these yet is started anew.
+    It may use the places of the panel and `places`. A backend that may not use these yet is started anew. If the folder
+    of a scene is gone, only one that is to make a `new` scene makes it.
     """
     link = session.link(workspace or workspace_of(context))
     if link.remote and link.backend is not None:
@@ -109,7 +110,7 @@ def start(context: bpy.types.Context, workspace: str = "", places: tuple[Path, .
     python = environment.python()
     if python is None:
         return f"{environment.status().sentence} {environment.status().hint}".strip()
-    if not link.workspace.is_dir() and scenes.of_folder(str(link.workspace)) is not None:  # it would make an empty one
+    if not new and not link.workspace.is_dir() and scenes.of_folder(str(link.workspace)) is not None:
         return f"The folder of the workspace is not there: {link.workspace}. Choose where it is now under Workspace."
     settings = context.scene.segwild
     allow = link.where.allow if isinstance(link.where, Launch) and link.backend is not None else ()
@@ -147,7 +148,7 @@ def queue(context: bpy.types.Context, verb: str, workspace: str = "", **request:
     workspace = workspace or workspace_of(context)
     link = session.link(workspace)
     places = {name: _place(link, str(request[name])) for name in PLACES if request.get(name)}
-    trouble = start(context, workspace, tuple(map(Path, places.values())))
+    trouble = start(context, workspace, tuple(map(Path, places.values())), new=verb == "run")
     if trouble:
         return trouble
     request |= places

@@ -127,7 +127,7 @@ class Runner:
             self.told()
             trained_at = self._trained_at()
             end = self._end_of(job)
-            changes = self._changes(job, trained_at)
+            changes = self._changes(job, end, trained_at)
             self._record(lambda job=job, end=end, changes=changes: self._enter(job, end, changes))  # type: ignore[misc]
 
     def _next(self) -> Job | None:
@@ -151,12 +151,14 @@ class Runner:
                 self.told()
                 return
 
-    def _changes(self, job: Job, trained_at: int) -> list[events.SceneChanged]:
+    def _changes(self, job: Job, end: dict[str, Any] | SegWildError, trained_at: int) -> list[events.SceneChanged]:
         """What a job may have changed, however it ended: many keep one thing after another.
 
-        Whoever hears that the Gaussians are others lets go of what was selected: that is told only if they are.
+        Whoever hears that the Gaussians are others lets go of what was selected: of a job that did not end well that is
+        told only if they are.
         """
-        same = self._trained_at() == trained_at
+        done = isinstance(end, dict) and "result" in end
+        same = not done and self._trained_at() == trained_at
         return [events.SceneChanged(what) for what in CHANGES.get(job.verb, ()) if what != "gaussians" or not same]
 
     def _trained_at(self) -> int:

@@ -26,7 +26,7 @@ _CROWD = 30  # rows: fewer hang in the air
 _NEAR = 0.15  # of a camera's usual distance: nobody photographs anything from so near
 _SEEN_PX = 0.5  # of blending weight in the view that shows most
 _LONG_SIDE = 320  # pixels of the views
-_VIEWS = 24  # that are looked at first: they show nearly everything
+_VIEWS = 24  # that are looked at together
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,13 +126,20 @@ def _near(scene: Gaussians, cameras: Sequence[Camera], progress: Progress) -> np
 
 
 def _unseen(scene: Gaussians, cameras: Sequence[Camera], progress: Progress) -> np.ndarray:
-    """How little of each row any photo shows: below 1, enough of it was found to be shown by one."""
+    """How little of each row any photo shows: below 1, enough of it was found to be shown by one.
+
+    Photos are looked at in rounds, each spread over all of them, until one shows nothing that was not seen before.
+    """
     most = np.zeros(len(scene))
-    step = max(1, -(-len(cameras) // _VIEWS))
-    for camera in [camera for first in range(step) for camera in cameras[first::step]]:
-        if _framed(camera, scene.means[most < _SEEN_PX])[0].any():
-            most = np.maximum(most, Seen(scene, camera.fitted(_LONG_SIDE)).mass())
-        progress.advance()
+    rounds = max(1, -(-len(cameras) // _VIEWS))
+    for first in range(rounds):
+        seen = most >= _SEEN_PX
+        for camera in cameras[first::rounds]:
+            if _framed(camera, scene.means[most < _SEEN_PX])[0].any():
+                most = np.maximum(most, Seen(scene, camera.fitted(_LONG_SIDE)).mass())
+            progress.advance()
+        if np.array_equal(seen, most >= _SEEN_PX):
+            break
     return _SEEN_PX / np.maximum(most, 1e-9) if len(cameras) else most
 
 

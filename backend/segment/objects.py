@@ -111,7 +111,7 @@ def save(
         if splats and splats != splat_hash(workspace):
             raise InputError("scene-changed", "The scene has just been trained anew.", "Select the object again.")
         if made_from is not None:
-            _refuse_changed(workspace, made_from)
+            _refuse_changed(workspace, made_from, renamed=name != made_from.name)
         table = _table(workspace)
         known = {row["name"]: row for row in table["objects"]}
         entry = known.get(name)
@@ -182,10 +182,11 @@ def set_look(workspace: Workspace, name: str, look: dict[str, Any] | None) -> No
         _write(workspace, _with(table, _row(table, name)["id"], look=look))
 
 
-def _refuse_changed(workspace: Workspace, before: Object) -> None:
-    """Raises InputError unless the object is as it was."""
+def _refuse_changed(workspace: Workspace, before: Object, *, renamed: bool) -> None:
+    """Raises InputError unless the object is as it was, but for its name if it may be `renamed`."""
     row = next((row for row in _table(workspace)["objects"] if row["id"] == before.id), None)
-    if row is None or not np.array_equal(_object(workspace, row).rows, before.rows):
+    same = row is not None and (renamed or row["name"] == before.name)
+    if not same or not np.array_equal(_object(workspace, row).rows, before.rows):
         raise InputError(
             "object-changed", f"{before.name!r} was changed or deleted meanwhile, and stays as it is.", "Try again."
         )

@@ -29,7 +29,7 @@ _BEYOND_VOTES = 0.5  # against what a mask's view does not see, away from the ma
 
 @dataclass(frozen=True, eq=False)
 class Votes:
-    """What one piece of evidence says about the rows it saw. Kept, so that it can be taken back."""
+    """What one piece of evidence says about the rows it saw."""
 
     kind: str  # mask, carried, region, seed, features, labels, orbit
     view: str  # photo, or empty

@@ -44,7 +44,7 @@ class View:
 class Views:
     """Training pictures of some photos, by name, decoded when a training asks for them.
 
-    Pictures are kept as uint8, in one size at a time, up to `cache_bytes`; the one used longest ago goes first.
+    Pictures are kept as uint8, in one size at a time, up to `cache_bytes`; the others are decoded each time.
     What is kept of every photo is its camera and a bit per pixel for each mask.
     """
 

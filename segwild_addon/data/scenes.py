@@ -267,8 +267,8 @@ def importing_ply(path: Path, warn: Warn, *, y_down: bool = True) -> Steps[bpy.t
     """
     gaussians = ply.read(path)
     scene = new(path.stem)
-    scene.segwild.gaussians = workspace.mark(gaussians)  # a workspace that is chosen for it later has others
     try:
+        scene.segwild.gaussians = workspace.mark(gaussians)  # a workspace that is chosen for it later has others
         if y_down:
             root(scene).rotation_euler = (-math.pi / 2, 0, 0)
         usable = yield from within(gaussians.checking(), 0.0, 0.05)

@@ -82,7 +82,7 @@ class JobCancelled:
 
 @dataclass(frozen=True)
 class SceneChanged:
-    """An artefact of the workspace is new, so that views of it should be drawn anew."""
+    """An artefact of the workspace is new, or may be where a job did not end well: views of it should be drawn anew."""
 
     what: Artefact
     snapshot: Snapshot | None = None  # of a running training; its files stay for the next few

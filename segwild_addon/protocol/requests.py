@@ -50,7 +50,7 @@ class Train:
     workspace: Path = workspace()
     preset: Preset = option("Picture size, steps and number of Gaussians.", "standard")
     device: Device = option("auto takes CUDA where it works.", "auto")
-    iterations: int | None = option("Steps; none: the preset's.", None)
+    iterations: int | None = option("Steps; none: the preset's, and 12 for each photo where that is more.", None)
     cap: int | None = option("Most Gaussians; none: the preset's.", None)
     long_side: int | None = option("Long side of the training pictures in pixels; none: the preset's.", None)
     density: Literal["adaptive", "capped"] = option(
@@ -79,7 +79,7 @@ class Run:
     out: Path = new_workspace()
     preset: Preset = option("Picture size, steps and number of Gaussians.", "standard")
     device: Device = option("auto takes CUDA where it works.", "auto")
-    iterations: int | None = option("Steps; none: the preset's.", None)
+    iterations: int | None = option("Steps; none: the preset's, and 12 for each photo where that is more.", None)
     cap: int | None = option("Most Gaussians; none: the preset's.", None)
     people: Path | None = option(
         "Weights of a network that sees people and vehicles, to find passers-by that differ less; see segwild doctor.",

@@ -304,10 +304,10 @@ def _depth_texture(known: _Region, kept: np.ndarray | None, width: int, height: 
     depth = gpu.state.active_framebuffer_get().read_depth(0, 0, width, height)
     depth.dimensions = width * height
     values = np.array(depth, np.float32).reshape(height, width)
-    known.depth = values
     if kept is None or not np.array_equal(values, kept):
         known.depth_texture = gpu.types.GPUTexture((width, height), format="R32F", data=depth)
         known.depth_number += 1
+    known.depth = values
     return known.depth_texture
 
 

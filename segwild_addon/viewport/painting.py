@@ -107,7 +107,7 @@ class Painter:
         )
         if name is not None and self._painted.get(key) == made_of:
             return framebuffer, *textures
-        self._painted[key] = made_of
+        self._painted.pop(key, None)  # until it is painted: there may be no memory for a layer
         self.paintings += 1
         program = _program(with_depth)
         with framebuffer.bind():
@@ -137,6 +137,7 @@ class Painter:
                 if quads:
                     _batch(with_depth).draw_instanced(program, instance_count=quads)
             gpu.state.blend_set("NONE")
+        self._painted[key] = made_of
         return framebuffer, *textures
 
     def merge(self, picture: Any, view: View, background: Sequence[float] = (0.0, 0.0, 0.0)) -> None:

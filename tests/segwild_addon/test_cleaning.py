@@ -149,6 +149,19 @@ def test_after_a_refusal_changes_of_others_are_heard_of(made: SimpleNamespace, q
     made.until(lambda: told.names is not before)  # it is read anew
 
 
+def test_of_a_workspace_that_was_imported_twice_one_scene_is_cleaned(made: SimpleNamespace, blender: Any) -> None:
+    """The other one's objects are not in the workspace, and nobody waits for them to be."""
+    from segwild_addon.data import segments
+    from segwild_addon.data.steps import finished
+
+    twin = finished(made.scenes.importing(made.link.workspace, lambda sentence: None))
+    ob = segments.make(twin, "sign", np.arange(1, 41, dtype=np.int32), 0)
+    follows = made.cleaning.mirror.follows
+    assert [follows(made.scene), follows(twin)].count(True) == 1
+    for scene, each in ((made.scene, made.ob), (twin, ob)):
+        assert made.cleaning.clean(each) == follows(scene)
+
+
 def test_without_a_backend_nothing_is_promised(made: SimpleNamespace, blender: Any) -> None:
     made.link.stop()
     made.until(lambda: not made.link.running)

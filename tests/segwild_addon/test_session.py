@@ -205,6 +205,7 @@ def test_leaving_ends_everything(nothing_is_left: None, blender: Any, fake_launc
         ("OBJECT", "SEGWILD_OT_prompt", False, True),
         ("EDIT_MESH", "SEGWILD_OT_prompt", False, False),
         ("OBJECT", "TRANSFORM_OT_translate", False, False),
+        ("OBJECT", "OBJECT_OT_duplicate_move", False, False),
         ("OBJECT", "SEGWILD_OT_prompt", True, False),
     ],
 )
@@ -212,9 +213,10 @@ def test_blender_is_at_rest_where_nothing_would_be_disturbed(
     running: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, mode: str, operator: str, locked: bool, at_rest: bool
 ) -> None:
     assert running.session.at_rest()
+    dragging = [SimpleNamespace(bl_idname="TRANSFORM_OT_translate")] if "duplicate" in operator else []
     windows = [
         SimpleNamespace(modal_operators=[]),
-        SimpleNamespace(modal_operators=[SimpleNamespace(bl_idname=operator)]),
+        SimpleNamespace(modal_operators=[SimpleNamespace(bl_idname=operator, macros=dragging)]),
     ]
     manager = SimpleNamespace(windows=windows, is_interface_locked=locked)
     with monkeypatch.context() as patch:

@@ -336,7 +336,10 @@ def test_a_backend_that_is_away_is_started_and_then_asked(
     from segwild_addon import suggestions, work
 
     started: list[str] = []
+    within: list[str] = []
     monkeypatch.setattr(work, "start", lambda context, workspace: started.append(workspace) or "")
+    usual = suggestions.session.within
+    monkeypatch.setattr(suggestions.session, "within", lambda name: within.append(name) or usual(name))
     searched.state.junk_strength = 1.0
     assert blender.ops.segwild.find_junk() == {"FINISHED"}
     assert started == [searched.scene.segwild.workspace]
@@ -346,6 +349,8 @@ def test_a_backend_that_is_away_is_started_and_then_asked(
     searched.until(lambda: not suggestions.busy())
     assert searched.shown[-1] == [1, 2, 3]
     assert len(started) == 1
+    assert len(within) >= 3  # asked, looked at (until it is at rest) and taken in
+    assert set(within) == {blender.context.scene.name}
 
 
 def test_a_backend_that_does_not_start_is_not_waited_for(

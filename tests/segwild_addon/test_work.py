@@ -199,7 +199,12 @@ def test_a_job_is_not_interrupted_for_the_place_of_another(
 
 
 def test_no_backend_is_started_where_the_workspace_of_a_scene_was(
-    working: SimpleNamespace, blender: Any, own: Callable[[], Any], make_workspace: Any, tmp_path: Path
+    working: SimpleNamespace,
+    blender: Any,
+    own: Callable[[], Any],
+    make_workspace: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """It would make an empty one there."""
     root, _ = make_workspace("scan", count=COUNT)
@@ -208,6 +213,9 @@ def test_no_backend_is_started_where_the_workspace_of_a_scene_was(
     root.rename(tmp_path / "moved")
     assert working.work.startable(str(root))  # panels ask, who look at no disk
     assert "not there" in working.work.start(blender.context, str(root))
+    with monkeypatch.context() as patch:
+        patch.setattr(working.session.link(str(root)), "start", lambda where: None)
+        assert working.work.start(blender.context, str(root), new=True) == ""  # which makes it
     assert working.session.known(root).backend is None
     with pytest.raises(RuntimeError, match="not there"):
         blender.ops.segwild.find_junk()
@@ -388,7 +396,7 @@ def test_a_new_scene_is_not_made_in_the_folder_of_the_active_one(
     assert working.work.workspace_of(blender.context) == str(root)
     asked: list[str] = []
     monkeypatch.setattr(working.work, "possible", lambda context: True)
-    monkeypatch.setattr(working.work, "start", lambda context, workspace, places: asked.append(workspace) or "no")
+    monkeypatch.setattr(working.work, "start", lambda context, workspace, places, new: asked.append(workspace) or "no")
     with pytest.raises(RuntimeError, match="no"):
         blender.ops.segwild.make_scene()
     assert asked == [str(tmp_path / "fake.segwild")]

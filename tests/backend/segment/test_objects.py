@@ -61,8 +61,11 @@ def test_rows_of_what_has_changed_meanwhile_are_refused(blobs) -> None:
     frog = save(blobs, "frog", [1, 2, 3])
     part = np.array([1])
     objects.save(blobs.workspace, "part", part, sure, made_from=frog)
-    objects.rename(blobs.workspace, "frog", "toad")  # it has the same rows, whatever it is called
-    objects.save(blobs.workspace, "toad", part, sure, made_from=frog)
+    objects.rename(blobs.workspace, "frog", "toad")
+    with pytest.raises(InputError, match="changed or deleted meanwhile"):  # or there would be a second one
+        objects.save(blobs.workspace, "frog", part, sure, made_from=frog)
+    objects.save(blobs.workspace, "part", part, sure, made_from=frog)  # parts of it are what they were
+    objects.save(blobs.workspace, "toad", part, sure)
     for change in (lambda: None, lambda: objects.delete(blobs.workspace, "toad")):
         change()
         before = state(blobs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from PIL import Image
 from backend.features import Lifted
 from backend.progress import Quiet
 from backend.segment import objects
+from backend.segment.posterior import UNIT, Votes
 from backend.stages import transfer
 from segwild_addon.protocol.errors import InputError
 from segwild_addon.protocol.requests import Transfer
@@ -36,8 +38,16 @@ def kinds(blobs, channels: int = 70) -> Lifted:
     return Lifted(values.astype(np.float16), *np.ones((2, count), np.float32), np.zeros(count, bool))
 
 
-def test_labels_of_one_photo_become_objects_all_around(blobs, tmp_path: Path) -> None:
+def test_labels_of_one_photo_become_objects_all_around(blobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By colours, without any weights; the side that the labelled photo does not show, too."""
+    said: list[Votes] = []
+    save = objects.save
+
+    def heard(*arguments: Any) -> objects.Object:
+        said.extend(arguments[4])
+        return save(*arguments)
+
+    monkeypatch.setattr(objects, "save", heard)
     folder = painted(blobs, tmp_path / "labels")
     (folder / "names.txt").write_text("1 red ball\n2\tblue ball\n\n9 ground\n")
     result = transfer.run(Transfer(blobs.workspace.root, folder), Quiet())
@@ -48,6 +58,8 @@ def test_labels_of_one_photo_become_objects_all_around(blobs, tmp_path: Path) ->
         found = objects.find(blobs.workspace, name)
         assert blobs.iou(found.rows, label) > 0.85
         assert objects.sources(blobs.workspace, found) == (("labels", ""),)
+    assert len(said) == 3
+    assert max((votes.inside.astype(int) + votes.outside).max() for votes in said) <= UNIT + 1
 
 
 def test_features_of_a_file_and_names_that_nobody_gave(blobs, tmp_path: Path) -> None:

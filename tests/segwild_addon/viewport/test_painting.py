@@ -220,6 +220,21 @@ def test_the_merge_blends_what_is_shown_and_not_light(painter, color, background
     assert 0 < painted[15, 35, 3] < 0.6
 
 
+def test_what_could_not_be_painted_is_tried_again(painter, monkeypatch):
+    """Without memory on the graphics card nothing was painted, however alike the next wish is."""
+    view, layer = view_from((0, -5, 0), width=40, height=30), layer_of(one_splat(2.5, color=(0.2, 0.2, 0.2)))
+    wish = replace(stroke(layer, view, np.eye(4)), made_of=(layer.version, 0, b""))
+    with monkeypatch.context() as patch:
+        patch.setattr(layer, "textures", lambda: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            painter.paint([wish], view, name="full")
+    before = painter.paintings
+    for _ in range(2):
+        framebuffer, _ = painter.paint([wish], view, name="full")
+    assert painter.paintings == before + 1
+    assert pixels(framebuffer, view)[15, 20, 3] > 0.8
+
+
 def test_a_named_view_is_painted_again_only_when_something_is_another(painter):
     view = view_from((0, -5, 0), width=40, height=30)
     layer = layer_of(one_splat(2.5, color=(0.2, 0.2, 0.2)))
