@@ -2,8 +2,8 @@
 
 DropGaussian (Park, Ryu and Kim, CVPR 2025): of the rows, a share that grows with the steps is left out of a step, drawn
 anew each time, and the others are so much more opaque. What stands behind and beside has to explain the photo, too.
-There opacities are multiplied, and those that would pass 1 are cut off and learn no more; here what is let through is
-raised to a power, which does the same to small ones and has a gradient everywhere.
+So a step's picture is on average that of all rows. There opacities that would pass 1 are cut off and learn no more; here
+they go on learning.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from __future__ import annotations
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 BY_HEART = 400  # visits of each photo by which it would be known
 _LEFT_OUT = -20.0  # logit
+_OPACITY_MOST = 0.995  # of a row that stands in for others
 
 
 def share_left_out(rate: float, *, step: int, steps: int, photos: int) -> float:
@@ -23,12 +23,15 @@ def share_left_out(rate: float, *, step: int, steps: int, photos: int) -> float:
 
 
 def thinned(opacity_logits: Tensor, share: float, *, seed: int, step: int) -> Tensor:
-    """(N,) logits with about `share` of them at nothing, and the others' opacities o at 1 − (1 − o)^(1/(1 − share)).
+    """(N,) logits with about `share` of them at nothing, and the others' opacities 1/(1 − share) times as large.
 
     The same rows on every device. Differentiable; rows that are left out get no gradient.
     """
     drawn = np.random.default_rng((seed, 3, step)).random(len(opacity_logits), np.float32)
     kept = torch.from_numpy(drawn >= share).to(opacity_logits.device)
-    through = functional.softplus(opacity_logits).clamp_min(1e-20) / (1 - share)  # -log of what is let through
-    more = torch.log(-torch.expm1(-through)) + through
+    opacities = torch.sigmoid(opacity_logits) / (1 - share)
+    more = torch.logit(opacities.clamp(max=_OPACITY_MOST))
+    # Else nothing would pull at opaque rows but the penalty on half-transparent ones, and none could ever fade.
+    as_before = opacity_logits - opacity_logits.detach()
+    more = torch.where(opacities < _OPACITY_MOST, more, more.detach() + as_before)
     return torch.where(kept, more, torch.full_like(opacity_logits, _LEFT_OUT))

@@ -22,12 +22,9 @@ def test_a_share_is_left_out_and_the_rest_is_as_much_more_opaque() -> None:
     opacities = torch.sigmoid(found)
     left_out = opacities < 1e-6
     assert left_out.float().mean() == pytest.approx(0.25, abs=0.01)
-    # What is let through is multiplied, so a row is on average what it was: many small ones let through as much.
-    passed, before = torch.log1p(-opacities), torch.log1p(-torch.sigmoid(logits))
-    torch.testing.assert_close(passed[~left_out], before[~left_out] / 0.75, rtol=1e-4, atol=0)
-    assert passed.mean().item() == pytest.approx(before.mean().item(), rel=0.01)
-    faint = ~left_out & (torch.sigmoid(logits) < 0.1)
-    torch.testing.assert_close(opacities[faint], torch.sigmoid(logits)[faint] / 0.75, rtol=0.02, atol=0)
+    torch.testing.assert_close(opacities[~left_out], torch.sigmoid(logits)[~left_out] / 0.75, rtol=1e-4, atol=0)
+    # So a row is on average what it was.
+    assert opacities.mean().item() == pytest.approx(torch.sigmoid(logits).mean().item(), rel=0.01)
     opacities.sum().backward()
     assert not logits.grad[left_out].any()
     assert (logits.grad[~left_out] > 0).all()
@@ -43,13 +40,13 @@ def test_few_visits_leave_less_out() -> None:
 
 def test_opaque_rows_can_fade_and_none_is_no_number() -> None:
     """Where opacities are cut off nothing pulls but what makes rows opaque."""
-    logits = torch.tensor([-200.0, -30.0, 2.0, 5.0, 20.0, 200.0] * 50).requires_grad_()
+    logits = torch.tensor([-30.0, 2.0, 5.0, 20.0, 200.0] * 50).requires_grad_()
     found = thinned(logits, 0.5, seed=0, step=0)
     assert torch.isfinite(found).all()
-    assert torch.sigmoid(found).max() <= 1
+    assert torch.sigmoid(found).max() < 1
     found.sum().backward()
     assert torch.isfinite(logits.grad).all()
-    assert (logits.grad[(found > -10) & (logits > 0)] > 0.9).all()
+    assert (logits.grad[(found > -10) & (logits > 0)] == 1).all()
 
 
 def test_others_each_step_and_the_same_ones_again() -> None:
