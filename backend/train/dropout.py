@@ -2,8 +2,8 @@
 
 DropGaussian (Park, Ryu and Kim, CVPR 2025): of the rows, a share that grows with the steps is left out of a step, drawn
 anew each time, and the others are so much more opaque. What stands behind and beside has to explain the photo, too.
-So a step's picture is on average that of all rows. There opacities that would pass 1 are cut off and learn no more; here
-they go on learning.
+So a step's picture is on average that of all rows. There, opacities that would pass 1 are cut off and learn no more;
+here they go on learning.
 """
 
 from __future__ import annotations
