@@ -125,7 +125,7 @@ class Runner:
                 self._wake.clear()
                 continue
             self.told()
-            trained_at = self._trained_at()
+            trained_at = Workspace(self.workspace).trained_at
             end = self._end_of(job)
             changes = self._changes(job, end, trained_at)
             self._record(lambda job=job, end=end, changes=changes: self._enter(job, end, changes))  # type: ignore[misc]
@@ -158,15 +158,8 @@ class Runner:
         told only if they are.
         """
         done = isinstance(end, dict) and "result" in end
-        same = not done and self._trained_at() == trained_at
+        same = not done and Workspace(self.workspace).trained_at == trained_at
         return [events.SceneChanged(what) for what in CHANGES.get(job.verb, ()) if what != "gaussians" or not same]
-
-    def _trained_at(self) -> int:
-        """Nanoseconds; 0 without Gaussians."""
-        try:
-            return Workspace(self.workspace).splats.stat().st_mtime_ns
-        except OSError:
-            return 0
 
     def _enter(self, job: Job, end: dict[str, Any] | SegWildError, changes: Sequence[events.SceneChanged]) -> None:
         if isinstance(end, SegWildError):

@@ -143,6 +143,14 @@ class Workspace:
             scene = self.scene()
             write_json(self.root / "scene.json", scene | {"made": scene.get("made", {}) | {stage: note}})
 
+    @property
+    def trained_at(self) -> int:
+        """When the Gaussians became what they are, nanoseconds since 1970; 0 without any."""
+        try:
+            return self.splats.stat().st_mtime_ns
+        except OSError:
+            return 0
+
     @contextmanager
     def changing(self) -> Iterator[None]:
         """Reading and writing a small file of the scene as one step: a job and an answer may end together."""

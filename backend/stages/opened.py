@@ -44,7 +44,7 @@ class Opened:
         """Raises InputError if there are no Gaussians."""
         workspace = self.workspace
         # Looks may be learned meanwhile: pictures are asked in neutral light.
-        trained_at = workspace.splats.stat().st_mtime_ns if workspace.splats.exists() else 0
+        trained_at = workspace.trained_at
         if self._prepared is None or trained_at != self._trained_at:
             self._selectors.clear()
             self._prepared = self._draft = self._eyes = self._witnesses = None
