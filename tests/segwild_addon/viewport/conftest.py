@@ -16,6 +16,21 @@ COUNT = 2500  # as the fake has it
 
 
 @pytest.fixture
+def sent(blender: Any, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of what is uploaded, without a graphics card."""
+    from segwild_addon.viewport import buffers
+
+    log: list[str] = []
+
+    def uploaded(flat: Any, size: Any, form: str, kind: str) -> SimpleNamespace:
+        log.append(kind)
+        return SimpleNamespace(flat=np.array(flat), size=size)
+
+    monkeypatch.setattr(buffers, "uploaded", uploaded)
+    return log
+
+
+@pytest.fixture
 def clicking(
     nothing_is_left: None, blender: Any, fake: Any, make_workspace: Any, pump_until: Callable[..., Any]
 ) -> Iterator[SimpleNamespace]:

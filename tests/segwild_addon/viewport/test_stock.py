@@ -13,24 +13,11 @@ from segwild_addon.data import light as lights
 from segwild_addon.data import looks, scenes, splats
 from segwild_addon.data.steps import finished
 from segwild_addon.data.workspace import Folder
-from segwild_addon.viewport import buffers, orders, sort, stock
+from segwild_addon.viewport import buffers, orders, stock
 
 from .views import VIEWS
 
 VIEW = VIEWS["perspective"]
-
-
-@pytest.fixture
-def sent(monkeypatch):
-    """Names of what is uploaded, without a graphics card."""
-    log = []
-
-    def uploaded(flat, size, form, kind):
-        log.append(kind)
-        return SimpleNamespace(flat=np.array(flat), size=size)
-
-    monkeypatch.setattr(buffers, "uploaded", uploaded)
-    return log
 
 
 @pytest.fixture
@@ -324,85 +311,3 @@ def test_a_training_without_a_scene_has_its_preview_too(blender, sent):
     held.preview("not yet in this file", {**one, "quats": np.array([[1.0, 0, 0, 0]])}, np.eye(4))
     (order,) = drawn(held)
     assert list(order) == [0]
-
-
-class TestOrders:
-    """When sorting again is worth it."""
-
-    @pytest.fixture
-    def layer(self):
-        layer = buffers.Layer()
-        layer.positions = np.random.default_rng(0).normal(size=(sort.AT_ONCE + 1, 3)).astype(np.float32)
-        layer.layout = 1
-        return layer
-
-    @staticmethod
-    def parts(layer, angle_deg=0.0, offset=0.0):
-        angle = np.radians(angle_deg)
-        towards = np.array([np.sin(angle), 0, np.cos(angle)], np.float32)
-        return [sort.Part(0, len(layer), towards, offset)]
-
-    def test_pans_and_dollies_sort_nothing(self, layer, sent):
-        held = orders.Orders()
-        first = held.find("view", layer, self.parts(layer), moving=False)
-        assert held.find("view", layer, self.parts(layer, offset=3.0), moving=False) is first
-        assert not held.waiting
-
-    def test_a_turning_view_waits_for_the_thread(self, layer, sent):
-        held = orders.Orders()
-        first = held.find("view", layer, self.parts(layer), moving=False)
-        assert held.find("view", layer, self.parts(layer, 0.5), moving=True) is first
-        assert not held.waiting  # half a degree is no reason
-        assert held.find("view", layer, self.parts(layer, 3.0), moving=True) is first
-        assert held.waiting
-        while not held.ready:
-            pass
-        second = held.find("view", layer, self.parts(layer, 3.0), moving=False)
-        assert not held.waiting
-        expected = sort.order_of(layer.positions, self.parts(layer, 3.0))
-        np.testing.assert_array_equal(second.texture.flat[: len(expected)], expected)
-        held.forget(stop=True)
-
-    def test_a_view_at_rest_does_not_end_the_wait_of_another(self, layer, sent):
-        held = orders.Orders()
-        for name in ("one", "other"):
-            held.find(name, layer, self.parts(layer), moving=False)
-        held.find("one", layer, self.parts(layer, 3.0), moving=False)
-        while not held.ready:
-            pass
-        held.find("other", layer, self.parts(layer), moving=False)
-        assert held.waiting
-        held.find("one", layer, self.parts(layer, 3.0), moving=False)
-        assert not held.waiting
-        held.forget(stop=True)
-
-    def test_a_view_that_is_closed_is_waited_for_no_longer(self, layer, sent):
-        held = orders.Orders()
-        held.find("view", layer, self.parts(layer), moving=False)
-        held.find("view", layer, self.parts(layer, 3.0), moving=False)
-        held.keep(lambda key: key != "view")
-        assert not held.waiting
-        assert not held.ready
-        held.forget(stop=True)
-
-    def test_at_rest_the_order_becomes_exact(self, layer, sent):
-        held = orders.Orders()
-        held.find("view", layer, self.parts(layer), moving=False)
-        held.find("view", layer, self.parts(layer, 0.5), moving=False)
-        assert held.waiting
-        held.forget(stop=True)
-
-    def test_an_order_of_other_rows_is_never_used(self, layer, sent):
-        held = orders.Orders()
-        held.find("view", layer, self.parts(layer), moving=False)
-        layer.layout += 1
-        layer.positions = layer.positions[:1000]
-        assert held.find("view", layer, self.parts(layer), moving=True).count == 1000
-
-    def test_pictures_do_not_wait(self, layer, sent):
-        held = orders.Orders()
-        held.find("view", layer, self.parts(layer), moving=False)
-        exact = held.find("view", layer, self.parts(layer, 5.0), moving=False, patient=False)
-        assert not held.waiting
-        expected = sort.order_of(layer.positions, self.parts(layer, 5.0))
-        np.testing.assert_array_equal(exact.texture.flat[: len(expected)], expected)
