@@ -15,7 +15,7 @@ from segwild_addon.protocol.errors import ResourceError
 DISK_MIN_BYTES = 200 * 2**20
 BASE_BYTES = 500 * 2**20  # the libraries, loaded
 ROW_BYTES = 2_000  # of a Gaussian in training: values, gradients, two moments, and a copy while rows are added
-PRESET_CAPS = {"quick": 20_000, "standard": 50_000, "full": 80_000}
+PRESET_CAPS = {"quick": 20_000, "standard": 90_000, "full": 160_000}
 LIGHT_BYTES = 150 * 2**20  # verbs that open no scene for training
 TRAINING = ("train", "run")
 CGROUP = Path("/sys/fs/cgroup")  # of a container with limits

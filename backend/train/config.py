@@ -106,8 +106,8 @@ class TrainConfig:
 
 PRESETS: dict[Preset, TrainConfig] = {
     "quick": TrainConfig(long_side=480, steps=1_200, density=Adaptive(cap=20_000)),
-    "standard": TrainConfig(long_side=640, steps=4_000, density=Adaptive(cap=50_000)),
-    "full": TrainConfig(long_side=960, steps=12_000, density=Adaptive(cap=80_000)),
+    "standard": TrainConfig(long_side=640, steps=8_000, density=Adaptive(cap=90_000)),
+    "full": TrainConfig(long_side=960, steps=16_000, density=Adaptive(cap=160_000)),
 }
 
 
