@@ -26,12 +26,13 @@ from backend.capture.pictures import read_picture, resized, write_picture
 from backend.features.colour import lab
 from backend.render import Seen
 from backend.segment import cuts, metrics
-from backend.segment.cutter import MODES, Cut, Cutting, cut, outlines_of
+from backend.segment.cutter import MODES, Cut, Cutting, cut
 from backend.segment.outline import Outline
 from backend.segment.prompts import Mask
 from backend.segment.scoring import covering, sampled
 from backend.segment.selection import Selector
 from backend.segment.shown import draw
+from backend.segment.silhouettes import outlines_of
 from backend.train.views import in_picture
 from benchmarks.clicks import COUNTS, Viewed, clicked
 from benchmarks.masked import LEAST, Scene, references

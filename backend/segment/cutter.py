@@ -15,28 +15,23 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy.ndimage import distance_transform_edt
 from scipy.spatial import cKDTree
 
 from backend.features.colour import lab
-from backend.features.neutral import Neutral
 from backend.render import Seen
 from backend.render.harmonics import C0
-from backend.scene import Camera, Gaussians
+from backend.scene import Gaussians
 from backend.scene.gaussians import FIELDS, concatenate
 from backend.scene.transforms import matrices_from_quats
-from backend.segment.carry import OFFERED, Carrying, redrawn, spread_views
-from backend.segment.junk import needles
 from backend.segment.outline import Footprints, Outline
 from backend.segment.split import Moments, edged, halves, shortened, shrunk
 
 Mode = Literal["exact", "axis", "literal"]
 MODES: tuple[Mode, ...] = ("exact", "axis", "literal")
 REST, OBJECT, NOBODY = 0, 1, 2
-_LONG_SIDE = 480  # pixels of guessed outlines
-_LEAST_PX = 60  # a selection that shows less has no outline
 _SEEN_PX = 0.5  # of blending weight: less is not seen
 _NEAR = 0.01  # world units
+_WITNESSES = 3  # outlines that must have a tail in their frame before it is cut unseen
 _MOSTLY = 0.5  # of a row's mass
 _SOLID = 0.3  # opacity of rows that say what a place looks like ...
 _AROUND = 8  # ... of which so many are asked
@@ -55,6 +50,7 @@ class Cutting:
     least: float = 0.05  # a smaller part goes to the other side whole
     passes: int = 4  # an inner part that still sticks out is cut again, so often; more: shorter tails, thinner rims
     margin: float = 0.005  # of the diagonal: what a guessed outline leaves to an object beyond itself; less: rims erode
+    held: float = 0.2  # of the outlines may hold a hidden tail that is cut; more: backs of objects are cut too
     together: float = 0.7  # cosine: planes of different views closer than that are one
 
 
@@ -78,55 +74,6 @@ class Cut:
     def hidden(self) -> np.ndarray:
         """(H,) int64 ascending, rows that were divided."""
         return np.unique(self.parents)
-
-
-def outlines_of(
-    scene: Gaussians,
-    chosen: np.ndarray,  # (N,) bool
-    spacing: np.ndarray,  # (N,) world units between neighbours
-    photos: Sequence[tuple[str, Camera]],
-    given: Sequence[Outline],
-    settings: Cutting,
-) -> list[Outline]:
-    """The given outlines, and those of the rendered selection in `settings.views` other photos that show it, moved to
-    edges of colour there.
-
-    Needles have no word in that: where they reach is the question.
-    """
-    result = [outline for outline in given if _has_edge(outline.mask)]
-    if not chosen.any():
-        return result
-    body = chosen & (needles(scene, spacing) < 1)
-    body = body if body.any() else chosen
-    points = scene.means[chosen].astype(np.float64)
-    others = [(name, camera) for name, camera in photos if name not in {outline.name for outline in result}]
-    if not others:
-        return result
-    first = result[0].camera if result else others[0][1]
-    views = spread_views(others, points, OFFERED * settings.views, besides=first)
-    most = len(result) + settings.views
-    if not result and others[0][0] not in {name for name, _ in views[: settings.views]}:
-        views = [others[0], *(view for view in views if view[0] != others[0][0])]
-        most += 1
-    for name, camera in views:
-        if len(result) == most:
-            break
-        view = Neutral(scene, camera.fitted(_LONG_SIDE))
-        share = view.seen.render_channels(body.astype(np.float32)[:, None])[..., 0]
-        if (share > 0.5).sum() < _LEAST_PX:
-            continue
-        # What is shown is not taken away for its colour: rows were chosen by such masks already.
-        mask = redrawn(view.picture, share, Carrying()) | (share > 0.5)
-        if mask.sum() < _LEAST_PX or not _has_edge(mask):
-            continue
-        wider = distance_transform_edt(~mask) <= settings.margin * float(np.hypot(*mask.shape))
-        if _has_edge(wider):
-            result.append(Outline(name, view.camera, wider, drawn=False))
-    return result
-
-
-def _has_edge(mask: np.ndarray) -> bool:
-    return bool(mask.any()) and not mask.all()
 
 
 def cut(
@@ -224,10 +171,8 @@ class _Witness:
         slack = 3 * prints.depth_deviations + 0.02 * prints.depths + margin
         return known & (prints.depths <= surface + slack)
 
-    def crossing(
-        self, parts: Moments, places: np.ndarray, settings: Cutting
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Which parts cross the outline (M,) bool, and the planes that divide them: normals (M, 3), offsets (M,)."""
+    def crossing(self, parts: Moments, places: np.ndarray, settings: Cutting) -> _Crossing:
+        """Which parts cross the outline, and the planes that divide them."""
         prints = Footprints.of(parts, self.outline.camera)
         # Few rows are near the edge, and a ray in every direction is much memory: only those are looked at.
         near = np.flatnonzero(self.sees[places] & self.outline.in_reach(prints))
@@ -239,15 +184,22 @@ class _Witness:
         normals, offsets = np.tile((0.0, 0.0, 1.0), (len(parts), 1)), np.zeros(len(parts))
         normals[near[found]], offsets[near[found]] = planes[0][found], planes[1][found]
         outer = halves(parts.take(near), normals[near], offsets[near])[1]
-        shown = self._in_front(Footprints.of(outer, self.outline.camera), self._margin[places[near]])
+        in_front = self._in_front(Footprints.of(outer, self.outline.camera), self._margin[places[near]])
         share = self.outline.shares(prints)
         leaks = (share < 1 - settings.leak) & (share > settings.leak)
         reach = 2 * np.sqrt(np.einsum("mi,mij,mj->m", crossings.normals, prints.covariances, crossings.normals))
         with np.errstate(invalid="ignore"):
             far = reach - ((prints.pixels - crossings.pixels) * crossings.normals).sum(1) > settings.sticks_px
-        crosses = np.zeros(len(parts), bool)
-        crosses[near] = found & shown & leaks & far
-        return crosses, normals, offsets
+        shown, hidden = np.zeros((2, len(parts)), bool)
+        shown[near] = found & leaks & far & in_front
+        hidden[near] = found & leaks & far & ~in_front
+        return _Crossing(shown, hidden, normals, offsets)
+
+    def around(self, parts: Moments) -> np.ndarray:
+        """(2, M) bool: parts whose middle the frame holds, and those of which the outline does too."""
+        pixels, depths = self.outline.camera.project(parts.means)
+        known = self.outline.known(pixels) & (depths > _NEAR)
+        return np.stack([known, known & (self.outline.depths_at(np.nan_to_num(pixels)) > 0)])
 
     def beyond(self, whole: Moments, settings: Cutting) -> np.ndarray:
         """(M,) bool: rows of which all that is seen is outside, or which are outside where nothing would hide them."""
@@ -303,6 +255,30 @@ def _divided(whole: Moments, wanted: np.ndarray, witnesses: Sequence[_Witness], 
 
 
 @dataclass(frozen=True, eq=False)
+class _Crossing:
+    """Parts and one outline."""
+
+    shown: np.ndarray  # (M,) bool: crosses it, and what is outside is not hidden there
+    hidden: np.ndarray  # (M,) bool: crosses it, and what is outside is behind something
+    normals: np.ndarray  # (M, 3)
+    offsets: np.ndarray  # (M,)
+
+
+def _buried(parts: Moments, crossing: _Crossing, witnesses: Sequence[_Witness], settings: Cutting) -> np.ndarray:
+    """(M,) bool: parts whose outer half is hidden and outside of nearly all outlines.
+
+    A tail in the ground below the object: nothing of the object is there, for that would be inside of other outlines.
+    """
+    result = np.zeros(len(parts), bool)
+    rows = np.flatnonzero(crossing.hidden)
+    if len(rows):
+        outer = halves(parts.take(rows), crossing.normals[rows], crossing.offsets[rows])[1]
+        known, inside = np.sum([witness.around(outer) for witness in witnesses], 0)
+        result[rows] = (known >= _WITNESSES) & (inside <= settings.held * known)
+    return result
+
+
+@dataclass(frozen=True, eq=False)
 class _Planes:
     found: np.ndarray  # (M,) bool
     normals: np.ndarray  # (M, 3)
@@ -311,9 +287,9 @@ class _Planes:
 
 def _planes(parts: Moments, places: np.ndarray, witnesses: Sequence[_Witness], settings: Cutting) -> _Planes:
     """One plane per part: the mean of what the views say that agree with the one that sees most of it."""
-    crosses, normals, offsets = (
-        np.stack(each) for each in zip(*(w.crossing(parts, places, settings) for w in witnesses), strict=True)
-    )
+    crossings = [witness.crossing(parts, places, settings) for witness in witnesses]
+    crosses = np.stack([each.shown | _buried(parts, each, witnesses, settings) for each in crossings])
+    normals, offsets = np.stack([each.normals for each in crossings]), np.stack([each.offsets for each in crossings])
     enough = min(settings.agree, len(witnesses))
     drawn = np.array([witness.outline.drawn for witness in witnesses])
     words = np.where(drawn, enough, 1)[:, None] * crosses
@@ -343,7 +319,7 @@ def _walked(
     settings: Cutting,
 ) -> list[_Piece]:
     """Along each one's long axis, in the view that leaves least of it."""
-    crosses = [witness.crossing(whole, np.arange(len(whole)), settings)[0] for witness in witnesses]
+    crosses = [witness.crossing(whole, np.arange(len(whole)), settings).shown for witness in witnesses]
     enough = min(settings.agree, len(witnesses))
     words = [enough if witness.outline.drawn else 1 for witness in witnesses]
     places = np.flatnonzero(wanted & (np.array(words) @ np.array(crosses) >= enough))

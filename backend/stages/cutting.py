@@ -10,10 +10,11 @@ import numpy as np
 from backend.progress import Progress
 from backend.scene import Workspace
 from backend.segment import cuts, objects
-from backend.segment.cutter import Cut, Cutting, Mode, cut, outlines_of
+from backend.segment.cutter import Cut, Cutting, Mode, cut
 from backend.segment.outline import Outline
 from backend.segment.prepared import Prepared
 from backend.segment.selection import LONG_SIDE
+from backend.segment.silhouettes import outlines_of
 from backend.train.views import in_picture
 from segwild_addon.protocol.errors import InputError
 

@@ -9,12 +9,12 @@ import pytest
 
 from backend.render import Seen
 from backend.scene import Gaussians
+from backend.scene.cameras import looking_at
 from backend.scene.gaussians import FIELDS, concatenate
 from backend.scene.transforms import quats_from_matrices
 from backend.segment import metrics
 from backend.segment.cuts import part_of
-from backend.segment.cutter import MODES, NOBODY, REST, Cut, Cutting, cut, outlines_of
-from backend.segment.graph import scene_graph
+from backend.segment.cutter import MODES, NOBODY, REST, Cut, Cutting, cut
 from backend.segment.outline import Outline
 from tests.backend.conftest import BLUE, CENTRES, RADIUS, RED, Blobs
 
@@ -152,6 +152,34 @@ def test_a_needle_nobody_sees_is_left_alone(spiky, outlines) -> None:
     assert len(scene) - 1 not in np.concatenate([made.given, made.dropped])
 
 
+def test_a_tail_in_the_ground_is_cut_though_nobody_sees_it(blobs) -> None:
+    """From eyes as high as the ball; what the blue ball hides of the red one stays."""
+    scene, labels = blobs.scene, blobs.labels
+    fields = {name: getattr(scene, name)[labels == RED][:1] for name in FIELDS}
+    fields |= {
+        "means": np.array([[*CENTRES[RED][:2], 0.0]], np.float32),
+        "log_scales": np.log(np.array([[0.03, 0.03, 0.15]], np.float32)),
+    }
+    spiked, chosen = concatenate([scene, Gaussians(**fields)]), np.append(labels == RED, True)
+    eyes = [np.array([2.4 * np.cos(angle), 2.4 * np.sin(angle), 0.45]) for angle in np.arange(6) * np.pi / 3]
+    middle, up = np.array([0, 0, 0.2]), np.array([0.0, 0, 1])
+    low = [looking_at(eye, middle, up, focal=190, width=200, height=150) for eye in eyes]
+    own = (labels == RED).astype(np.float32)[:, None]
+    masks = [Seen(scene, camera).render_channels(own)[..., 0] > 0.5 for camera in low]
+    guessed = [Outline("a", camera, mask, drawn=False) for camera, mask in zip(low, masks, strict=True)]
+    sizes = [mask.sum() for mask in masks]
+    assert min(sizes) < 0.7 * max(sizes)  # the blue ball stands before it
+    made = cut(spiked, chosen, guessed)
+    assert set(made.hidden) == {len(scene)}
+    assert not len(made.given)
+    assert not len(made.dropped)
+    ball = scene.take(np.flatnonzero(labels == RED))
+    tails = [concatenate([ball, more]) for more in (made.parts.take(made.inside), spiked.take(made.hidden))]
+    bald, after, before = (spilled(item, guessed)[0] for item in (ball, *tails))
+    assert after - bald < 0.2 * (before - bald)
+    assert not len(cut(spiked, chosen, guessed, Cutting(held=-1.0)).hidden)
+
+
 def test_a_row_outside_of_every_outline_is_the_rests(spiky, outlines) -> None:
     scene, labels = spiky
     chosen = labels == RED
@@ -188,55 +216,3 @@ def test_guessed_outlines_do_with_fewer_words_but_never_one(spiky, outlines) -> 
     agreed = cut(scene, labels == RED, guessed)
     alone_believed = cut(scene, labels == RED, guessed, Cutting(agree=1))
     assert 0 < len(agreed.hidden) <= len(alone_believed.hidden)
-
-
-def test_outlines_are_found_without_a_drawn_one(blobs) -> None:
-    photos = [(photo.name, photo.camera) for photo in blobs.workspace.used_photos()]
-    spacing = scene_graph(blobs.scene).spacing
-    found = outlines_of(blobs.scene, blobs.labels == RED, spacing, photos, [], Cutting(views=3))
-    assert len(found) >= 3
-    for outline in found:
-        share = Seen(blobs.scene, outline.camera).render_channels((blobs.labels == RED).astype(np.float32)[:, None])
-        assert (metrics.iou(outline.mask, share[..., 0] > 0.5) or 0) > 0.85
-
-
-def test_photos_that_show_no_outline_are_replaced(walled) -> None:
-    photos = [(photo.name, photo.camera) for photo in walled.workspace.used_photos()]
-    drawn = Outline("a0", photos[0][1], walled.mask(walled.red)[::2, ::2], drawn=True)
-    spacing = scene_graph(walled.scene).spacing
-    found = outlines_of(walled.scene, walled.labels == RED, spacing, photos, [drawn], Cutting(views=2))
-    assert found[0] is drawn
-    assert sorted(outline.name for outline in found[1:]) == ["a1", "a5"]
-
-
-def test_guessed_outlines_hold_all_that_is_shown(blobs) -> None:
-    """Half of the ball has the ground's colour: it stays."""
-    photos = [(photo.name, photo.camera) for photo in blobs.workspace.used_photos()]
-    red = blobs.labels == RED
-    grey = red & (blobs.scene.means[:, 2] < CENTRES[RED][2])
-    sh0 = blobs.scene.sh0.copy()
-    sh0[grey] = np.median(sh0[blobs.labels == 0], 0)
-    scene = replace(blobs.scene, sh0=sh0)
-    found = outlines_of(scene, red, scene_graph(scene).spacing, photos, [], Cutting(views=3, margin=0.0))
-    assert len(found) >= 3
-    for outline in found:
-        share = Seen(scene, outline.camera).render_channels(red.astype(np.float32)[:, None])[..., 0]
-        assert outline.mask[share > 0.5].all()
-
-
-def test_needles_have_no_word_in_guessed_outlines(blobs) -> None:
-    """A scene from elsewhere may be full of them; what they cover is not the object."""
-    photos = [(photo.name, photo.camera) for photo in blobs.workspace.used_photos()]
-    red, settings = blobs.labels == RED, Cutting(views=3)
-    log_scales = blobs.scene.log_scales.copy()
-    log_scales[np.flatnonzero(red)[::15]] = np.log([0.5, 0.02, 0.02])
-    scene = replace(blobs.scene, log_scales=log_scales)
-    spacing = scene_graph(scene).spacing
-    smooth = outlines_of(blobs.scene, red, spacing, photos, [], settings)
-    found = outlines_of(scene, red, spacing, photos, [], settings)
-    assert [outline.name for outline in found] == [outline.name for outline in smooth]
-    for outline, wanted in zip(found, smooth, strict=True):
-        assert outline.mask.sum() < 1.25 * wanted.mask.sum()
-    made = cut(scene, red, found, settings)
-    changed = {*made.hidden, *made.given, *made.dropped}
-    assert len(changed & set(np.flatnonzero(red)[::15])) > 0.9 * len(np.flatnonzero(red)[::15])
