@@ -38,6 +38,7 @@ class Carrying:
     smoothness: float = 2.0  # more: shorter rims
     confidence: float = 0.5  # of a carried mask's vote against a drawn one's
     least_px: int = 60  # a selection that shows less is not carried
+    holds: float = 0.8  # of what was rendered a mask must hold, or colours mislead there; more: fewer masks
     reach: float = (
         0.1  # of the diagonal: pixels this close to the rendered selection are decided if nobody spoke of them
     )
@@ -97,8 +98,10 @@ def carried_votes(
             return
         view = Neutral(scene, camera.fitted(LONG_SIDE))
         share, heard = np.moveaxis(view.seen.render_channels(channels), -1, 0)
-        mask = redrawn(view.picture, share, settings, heard) if (share > 0.5).sum() >= settings.least_px else None
-        if mask is None or mask.sum() < settings.least_px:
+        rendered = share > 0.5
+        mask = redrawn(view.picture, share, settings, heard) if rendered.sum() >= settings.least_px else None
+        # A selection lacks parts of the object, and seldom holds much else: a mask that gives much of it away is wrong.
+        if mask is None or mask.sum() < settings.least_px or (mask & rendered).sum() < settings.holds * rendered.sum():
             yield None
             continue
         count += 1

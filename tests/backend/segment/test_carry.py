@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
@@ -73,3 +75,19 @@ def test_no_more_photos_vote_than_were_wanted(blobs) -> None:
     cameras = [(photo.name, photo.camera) for photo in blobs.workspace.used_photos()]
     votes = carried_votes(blobs.scene, blobs.labels == blobs.red, cameras, Carrying(views=2))
     assert [each and each.view for each in votes] == ["a0", "a1"]
+
+
+def test_a_mask_that_gives_away_much_of_what_was_rendered_has_no_vote(blobs) -> None:
+    """Nobody spoke of the ball's far half, which has the ground's colour: its own colours say that it is ground."""
+    red = blobs.labels == blobs.red
+    far = red & (blobs.scene.means[:, 1] > np.median(blobs.scene.means[red, 1]))
+    sh0 = blobs.scene.sh0.copy()
+    sh0[far] = np.median(sh0[blobs.labels == 0], 0)
+    scene = replace(blobs.scene, sh0=sh0)
+    cameras = [(photo.name, photo.camera) for photo in blobs.workspace.used_photos()]
+
+    def voting(settings: Carrying) -> set[str]:
+        return {votes.view for votes in carried_votes(scene, red, cameras, settings, ~far) if votes is not None}
+
+    assert voting(Carrying(holds=0.0)) == {f"a{place}" for place in range(6)}
+    assert voting(Carrying()) == {"a0", "a1", "a5"}  # those that look at the near half
