@@ -9,7 +9,7 @@ cameras/points.safetensors sparse points in the scene frame
 cameras/lenses.safetensors photo pixels <-> picture pixels
 splats/base.safetensors    the Gaussians; splats/checkpoint.safetensors while training
 appearance.safetensors     per-photo embeddings and the appearance model
-transients/<name>.png      what was judged transient (255)
+transients/<name>.png      what the training left out (255): passers-by, masks of the person, frames
 embeddings/<encoder>/<name>.safetensors  what an encoder or a network made of a photo's pose
 embeddings/people/<name>.safetensors     where a network saw in a photo what comes and goes
 masks/<segmenter>/<name>.npz  masks of everything in a photo's pose

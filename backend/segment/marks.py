@@ -17,6 +17,7 @@ from backend.scene import Gaussians
 from backend.scene.cameras import looking_at
 from backend.segment.draft import Prompted
 from backend.segment.eyes import Eyes, place_of, widened
+from backend.segment.prompts import refuse_contradictions
 from backend.segment.seeds import HALF_WINDOW_PX, Seeds, contributors, seeds_at
 from segwild_addon.protocol.errors import InputError
 from segwild_addon.protocol.values import Mark
@@ -43,6 +44,7 @@ def checked_marks(marks: Sequence[Mark]) -> tuple[Mark, ...]:
                 "A mark has no place, no direction or no size.",
                 "Its eye lies apart from it and its pixel is above 0.",
             )
+    refuse_contradictions([mark.position for mark in marks], [mark.positive for mark in marks])
     return tuple(marks)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,7 +83,20 @@ def parsed_clicks(texts: Sequence[str], photo: Photo) -> Clicks:
         positive.append(parts[2] == "+")
     if not any(positive):
         raise InputError("bad-click", "No click is on the object.", _CLICK_HINT)
+    refuse_contradictions([(math.floor(x), math.floor(y)) for x, y in points], positive)
     return Clicks(np.array(points, float), np.array(positive))
+
+
+def refuse_contradictions(places: Sequence[Hashable], positive: Sequence[bool]) -> None:
+    """Raises InputError if one place is said to be on the object and beside it."""
+    said: dict[Hashable, bool] = {}
+    for place, sign in zip(places, positive, strict=True):
+        if said.setdefault(place, sign) != sign:
+            raise InputError(
+                "contradicting-clicks",
+                "Two clicks on the same place contradict each other: on the object, and beside it.",
+                "Take one of them back.",
+            )
 
 
 def parsed_mask(path: Path, photo: Photo) -> Mask:
@@ -92,6 +105,12 @@ def parsed_mask(path: Path, photo: Photo) -> Mask:
     pixels = read_mask(path, photo.width, photo.height)
     if not pixels.any():
         raise InputError("empty-mask", f"The mask has no white pixel: {path}.", "Paint the object white.")
+    if pixels.all():
+        raise InputError(
+            "full-mask",
+            f"The mask covers the whole photo, so it says nothing about what is not the object: {path}.",
+            "Paint what does not belong to the object black, or use a photo that shows more than the object.",
+        )
     return Mask(pixels)
 
 

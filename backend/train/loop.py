@@ -380,14 +380,16 @@ class Training:
             made.write_photos(after)
 
     def _write_masks(self, made: Workspace) -> None:
-        """What was judged transient in each photo."""
+        """What was left out of each photo: what was judged transient, what the person masked, and frames."""
         suspicious = []
-        for name in self.views.names if self.config.transients else ():
+        for name in self.views.names:
             camera = self.views.cameras[name]
-            mask = self.transients.mask(name, (camera.height, camera.width))
-            write_picture(made.root / "transients" / f"{name}.png", np.where(mask, 255, 0).astype(np.uint8))
-            if mask.mean() > SUSPICIOUS_SHARE:
+            found = self.transients.mask(name, (camera.height, camera.width)) if self.config.transients else None
+            if found is not None and found.mean() > SUSPICIOUS_SHARE:
                 suspicious.append(name)
+            ignored = self._either(found, self.views.view(name).ignored)
+            if ignored is not None:
+                write_picture(made.root / "transients" / f"{name}.png", ignored.cpu().numpy())
         if suspicious:
             self.progress.warn(
                 "mostly-transient",

@@ -122,3 +122,6 @@ def test_marks_that_make_no_sense() -> None:
         with pytest.raises(InputError) as caught:
             checked_marks(marks)
         assert caught.value.code == "bad-mark"
+    with pytest.raises(InputError) as caught:
+        checked_marks([fine, replace(fine, eye=(0.0, 1.0, 0.0), positive=False)])
+    assert caught.value.code == "contradicting-clicks"

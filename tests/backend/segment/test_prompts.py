@@ -48,6 +48,7 @@ def test_a_mask_is_read(tmp_path: Path) -> None:
         (("nan,2,+",), None, "bad-click"),
         (("1,2,-",), None, "bad-click"),
         (("40,2,+",), None, "click-outside"),
+        (("3.2,2,+", "7,2,+", "3.9,2.5,-"), None, "contradicting-clicks"),
         (("-1,2,+",), None, "click-outside"),
         ((), "1,2,3", "bad-box"),
         ((), "1,2,inf,4", "bad-box"),
@@ -65,9 +66,11 @@ def test_what_makes_no_sense_is_refused(clicks: tuple[str, ...], box: str | None
 def test_masks_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     write_picture(tmp_path / "small.png", np.ones((3, 4), bool))
     write_picture(tmp_path / "black.png", np.zeros((30, 40), bool))
-    for name, code in (("small.png", "mask-size"), ("black.png", "empty-mask"), ("none.png", "file-missing")):
+    write_picture(tmp_path / "white.png", np.ones((30, 40), bool))
+    wrong = {"small": "mask-size", "black": "empty-mask", "white": "full-mask", "none": "file-missing"}
+    for name, code in wrong.items():
         with pytest.raises(InputError) as caught:
-            prompt_of(PHOTO, (), tmp_path / name, None)
+            prompt_of(PHOTO, (), tmp_path / f"{name}.png", None)
         assert caught.value.code == code
 
 
