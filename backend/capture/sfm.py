@@ -40,6 +40,7 @@ class Found:
     model: Path | None  # COLMAP model, or None if no two photos fit together
     registered: int  # photos that got a camera
     matched: int  # photos that share details with another
+    others: tuple[tuple[str, ...], ...] = ()  # photos of smaller models, which fit together but not with this one
 
 
 def find_cameras(
@@ -53,7 +54,7 @@ def find_cameras(
     job = {"pictures": str(pictures), "names": names, "work": str(work), **asdict(search)}
     result = run_child("find", job, work, progress, time_limit_secs=time_limit_secs)
     model = Path(result["model"]) if result["model"] else None
-    return Found(model, int(result["registered"]), int(result["matched"]))
+    return Found(model, int(result["registered"]), int(result["matched"]), tuple(map(tuple, result["others"])))
 
 
 def export_model(

@@ -26,6 +26,7 @@ import pycolmap
 
 from backend.capture.model import export
 from backend.capture.pairs import nearest_pairs
+from backend.capture.parts import other_parts
 from backend.lifeline import end_with_starter
 
 EXHAUSTIVE_UP_TO = 150  # photos; above, cost grows with their number and not with its square
@@ -78,7 +79,7 @@ class Reporter:
 
 
 def find(job: dict[str, Any], reporter: Reporter) -> dict[str, Any]:
-    """Cameras for a folder of pictures. Returns the folder of the best model (or None) and counts.
+    """Cameras for pictures. Returns the folder of the best model (or None), counts and photos of the others.
 
     Photos that found no place get a second chance: looser thresholds on the same matches, then fainter
     features where many are missing. The model with most photos wins.
@@ -193,14 +194,18 @@ def _map(
         strong = [pair for pair, count in zip(pair_ids, counts, strict=True) if count >= options.min_num_matches]
         matched = {image for pair in strong for image in pycolmap.pair_id_to_image_pair(pair)}
     if not found:
-        return {"model": None, "registered": 0, "points": 0, "matched": len(matched)}
+        return {"model": None, "registered": 0, "points": 0, "matched": len(matched), "others": []}
     key, best = max(found.items(), key=lambda item: (item[1].num_reg_images(), item[1].num_points3D()))
+    placed = {
+        number: [image.name for image in model.images.values() if image.has_pose] for number, model in found.items()
+    }
     _centred(best, job["threads"]).write(models / str(key))
     return {
         "model": str(models / str(key)),
         "registered": best.num_reg_images(),
         "points": best.num_points3D(),
         "matched": len(matched),
+        "others": other_parts(placed.pop(key), placed.values()),
     }
 
 

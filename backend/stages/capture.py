@@ -8,6 +8,7 @@ from typing import Any
 
 from backend.capture.folder import Offered, copy_name, vetted
 from backend.capture.inputs import Input, recognised
+from backend.capture.parts import reasons as reasons_of_parts
 from backend.capture.pictures import read_picture, resized, write_picture
 from backend.capture.sfm import Found, Search, export_model, find_cameras
 from backend.capture.solution import Solution, read_solution
@@ -110,10 +111,12 @@ def _captured(
             "Add photos of the same place from different positions.",
         )
     if offered.model:
-        model, images = offered.model, {photo.name: photo.file for photo in usable}
+        model, images, others = offered.model, {photo.name: photo.file for photo in usable}, []
     else:
         images = {photo.name: copy_name(row) for row, photo in enumerate(photos) if not photo.excluded}
-        model = _found(list(images.values()), work, search, progress, float(request.time_limit_secs), offered.folder)
+        model, others = _found(
+            list(images.values()), work, search, progress, float(request.time_limit_secs), offered.folder
+        )
     table = [
         {
             "image": images[photo.name],
@@ -131,17 +134,30 @@ def _captured(
             report["scaled"],
         )
     missing = "the COLMAP model has no camera for it" if offered.model else _NO_OVERLAP
-    reasons = {name: missing if reason == _NO_OVERLAP else reason for name, reason in report["left_out"].items()}
+    elsewhere = reasons_of_parts(others)
+    reasons = {
+        name: elsewhere.get(images[name], missing) if reason == _NO_OVERLAP else reason
+        for name, reason in report["left_out"].items()
+    }
+    apart = [photo.file for photo in usable if images[photo.name] in elsewhere]
+    if apart:
+        progress.warn(
+            "other-parts",
+            f"{len(apart)} of {len(photos)} photos show other parts of the place, and nothing connects these with the "
+            "largest one, which is kept. Add photos that show both, or make a scene of each part.",
+            apart,
+        )
     return _filled(request, offered, photos, reasons, report, workspace, work, progress)
 
 
 def _found(
     names: list[str], work: Path, search: Search, progress: Progress, time_limit_secs: float, folder: Path
-) -> Path:
-    """The COLMAP model of the copies; one found before a kill is taken as it is."""
+) -> tuple[Path, list[list[str]]]:
+    """The COLMAP model of the copies and the copies of each other part; what was found before a kill stays as it is."""
     finished = work / "found.json"
     if finished.exists():
-        return Path(read_json(finished)["model"])
+        kept = read_json(finished)
+        return Path(kept["model"]), kept.get("others", [])  # none in those of before parts were told apart
     found: Found = find_cameras(
         work / "pictures", names, work / "search", search, progress, time_limit_secs=time_limit_secs
     )
@@ -151,8 +167,9 @@ def _found(
             f"No cameras could be found: {found.matched} of {len(names)} photos share details with another: {folder}.",
             "Add photos taken from nearby positions that show the same things.",
         )
-    write_json(finished, {"model": str(found.model)})
-    return found.model
+    others = [list(part) for part in found.others]
+    write_json(finished, {"model": str(found.model), "others": others})
+    return found.model, others
 
 
 def _filled(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -209,6 +210,44 @@ def test_the_middle_of_what_somebody_cropped_is_not_its_principal_point(cropped:
         assert np.abs(found - truth).max() < 4
     else:
         assert not found.any()  # noise explains as much, and the middles stay
+
+
+PARTS = """
+import json, sys
+from pathlib import Path
+import pycolmap
+from backend.capture.sfm_child import Mapping, Reporter, _map
+pycolmap.set_random_seed(3)
+options = pycolmap.SyntheticDatasetOptions()
+options.num_rigs, options.num_frames_per_rig, options.num_points3D = 9, 1, 300
+whole = pycolmap.synthesize_dataset(options)
+
+def model(numbers):
+    made = pycolmap.Reconstruction(whole)
+    for frame in list(made.reg_frame_ids()):
+        if frame not in numbers:
+            made.deregister_frame(frame)
+    return made
+
+def found(database, pictures, models, *_, **__):
+    (models / "1").mkdir()
+    return {0: model({5, 6, 7}), 1: model({1, 2, 3, 4, 5}), 2: model({8, 9})}
+
+pycolmap.incremental_mapping = found
+names = {image.frame_id: image.name for image in whole.images.values()}
+work = Path(sys.argv[1])
+job = {"names": list(names.values()), "threads": 1, "seed": 0, "pictures": str(work)}
+result = _map(job, work / "database.db", work / "models", Mapping(), Reporter(sys.stderr), again="")
+print(json.dumps([result, [[names[frame] for frame in part] for part in ((6, 7), (8, 9))]]))
+"""
+
+
+def test_photos_of_smaller_models_are_told_apart(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", PARTS, str(tmp_path)]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    result, parts = json.loads(ran.stdout.splitlines()[-1])
+    assert (result["registered"], Path(result["model"]).name) == (5, "1")
+    assert result["others"] == [sorted(part) for part in parts]
 
 
 def test_the_child_never_loads_pillow() -> None:

@@ -65,7 +65,7 @@ def room_cameras(count: int, width: int = 400, height: int = 300) -> list[Camera
     ]
 
 
-def room_picture(camera: Camera) -> np.ndarray:
+def room_picture(camera: Camera, first_texture: int = 0) -> np.ndarray:
     """(H, W, 3) uint8: the walls x = -2 and y = 2 and the floor z = 0, each with its own texture."""
     rays, centre = camera.rays(camera.pixel_centres()), camera.centre
     nearest = np.full(rays.shape[:2], np.inf)
@@ -76,7 +76,7 @@ def room_picture(camera: Camera) -> np.ndarray:
         hit = (distance > 0) & (distance < nearest)
         nearest = np.where(hit, distance, nearest)
         at = np.delete(centre + distance[..., None] * rays, axis, axis=-1)[hit]
-        texture = _texture(plane)
+        texture = _texture(first_texture + plane)
         for channel in range(3):
             picture[hit, channel] = map_coordinates(
                 texture[..., channel], (at.T * 110).astype(np.float32), order=1, mode="grid-wrap"
@@ -169,6 +169,27 @@ def test_every_photo_found_is_listed(captured: Captured) -> None:
         "photos-without-camera",
     }
     assert not (out / ".capture").exists()
+
+
+def test_photos_of_another_room_are_told_apart(room: Room, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    shutil.copytree(room.folder, photos)
+    for row, camera in enumerate(room_cameras(6)[:3]):
+        Image.fromarray(room_picture(camera, 3)).save(photos / f"other{row}.jpg", quality=95, exif=_lens_tags())
+    with pytest.raises(Cancelled):
+        run(Capture(photos, tmp_path / "out"), Counted("Writing"))
+    progress = Counted()
+    result = run(Capture(photos, tmp_path / "out"), progress)
+    assert "Placing cameras" not in progress.phases  # what was found before the stop knows the parts too
+    assert result["photos"] == 6
+    reasons = {row["file"]: row["reason"] for row in result["left_out"]}
+    others = [f"other{row}.jpg" for row in range(3)]
+    apart = "belongs to another part of the place (3 photos), which could not be connected with this one"
+    assert reasons == dict.fromkeys(others, apart)
+    (warned,) = [warned for warned in progress.warnings if warned.code == "other-parts"]
+    assert sorted(warned.items) == others
+    assert warned.sentence.startswith("3 of 9 photos")
+    assert "Add photos that show both" in warned.sentence
 
 
 def test_points_project_onto_their_observations(room: Room, captured: Captured) -> None:
