@@ -33,7 +33,7 @@ SNAPSHOT_SECS = 4.0  # between pictures of a running training
 TOLD_SECS = 15.0  # that the panel shows what was done
 TAIL_SECS = 5.0  # between looks into the log of a job
 MAKES_SPLATS = ("run", "train")
-PLACES = ("photos", "people")  # fields of requests that name a folder or file outside the workspace
+PLACES = ("photos", "people", "masks")  # fields of requests that name a folder or file outside the workspace
 
 _to_import: set[str] = set()  # workspaces whose result is to be brought in, absolute
 _previews: dict[str, str] = {}  # workspace -> the uuid its preview is drawn under

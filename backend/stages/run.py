@@ -6,11 +6,32 @@ from typing import Any
 
 from backend.progress import Progress
 from backend.stages import capture, lift, train
+from backend.train.config import configured
 from segwild_addon.protocol.requests import Capture, Lift, Run, Train
 
 
 def run(request: Run, progress: Progress) -> dict[str, Any]:
-    """Run the three stages. A finished one returns at once."""
+    """Run the three stages. A finished one returns at once.
+
+    Raises InputError as they do; for options of the training that make no sense before cameras are looked for.
+    """
+    training = Train(
+        workspace=request.out,
+        preset=request.preset,
+        device=request.device,
+        iterations=request.iterations,
+        cap=request.cap,
+        long_side=request.long_side,
+        density=request.density,
+        appearance=request.appearance,
+        transients=request.transients,
+        people=request.people,
+        people_mode=request.people_mode,
+        refine_poses=request.refine_poses,
+        masks=request.masks,
+        seed=request.seed,
+    )
+    configured(training)
     captured = capture.run(
         Capture(
             photos=request.photos,
@@ -22,18 +43,7 @@ def run(request: Run, progress: Progress) -> dict[str, Any]:
         ),
         progress,
     )
-    trained = train.run(
-        Train(
-            workspace=request.out,
-            preset=request.preset,
-            device=request.device,
-            iterations=request.iterations,
-            cap=request.cap,
-            people=request.people,
-            seed=request.seed,
-        ),
-        progress,
-    )
+    trained = train.run(training, progress)
     lifted = lift.run(Lift(workspace=request.out), progress)
     return {
         "workspace": str(request.out),

@@ -81,10 +81,21 @@ class Run:
     device: Device = option("auto takes CUDA where it works.", "auto")
     iterations: int | None = option("Steps; none: the preset's, and 12 for each photo where that is more.", None)
     cap: int | None = option("Most Gaussians; none: the preset's.", None)
+    long_side: int | None = option("Long side of the training pictures in pixels; none: the preset's.", None)
+    density: Literal["adaptive", "capped"] = option(
+        "How Gaussians multiply: where pictures pull hardest, or drawn by opacity.", "adaptive"
+    )
+    appearance: Light = option("How photos' light acts: linear, mlp (a small network) or none.", "linear")
+    transients: bool = option("Find and ignore passers-by.", True)
     people: Path | None = option(
         "Weights of a network that sees people and vehicles, to find passers-by that differ less; see segwild doctor.",
         None,
     )
+    people_mode: Literal["gate", "union"] = option(
+        "Of people: gate asks for half the difference where it sees somebody; union ignores all that it sees.", "gate"
+    )
+    refine_poses: bool = option("Move photos' cameras a little where that fits the photos better.", False)
+    masks: Path | None = option("Folder of <photo>.png masks, 0 = ignore.", None)
     hold_out: int = option("Photos kept from training to score the scene; -1: every 8th of 16 or more.", -1)
     test: tuple[str, ...] = option("Name of a photo to keep from training; repeatable, replaces --hold-out.", ())
     seed: int = option("Same seed, same scene (on the CPU, with the same thread count).", 0)

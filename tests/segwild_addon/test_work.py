@@ -231,7 +231,7 @@ def test_a_workspace_beside_the_file_is_startable(
 def test_going_on_repeats_the_job_as_it_was(working: SimpleNamespace, blender: Any) -> None:
     """Also one of another session: another preset would begin anew."""
     fake = working.fake
-    request = {"preset": "full", "people": "/weights/net.pth", "seed": 7, "device": "cuda"}
+    request = {"preset": "full", "people": "/weights/net.pth", "masks": "/masks", "seed": 7, "device": "cuda"}
     job = {"kind": "Job", "id": "a" * 32, "verb": "train", "state": "cancelled", "created": 1.0, "changed": 2.0}
     job |= {"attempts": 1, "result": None, "error": None, "request": request | {"workspace": "/before/it/was/moved"}}
     fake.jobs[job["id"]] = job

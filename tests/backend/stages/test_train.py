@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from backend.scene.workspace import SparsePoints
 from backend.stages import capture, lift, run, train
 from backend.train import loop
 from segwild_addon.protocol.errors import InputError
-from segwild_addon.protocol.requests import Run, Train
+from segwild_addon.protocol.requests import Capture, Run, Train
 
 WIDTH, HEIGHT, PHOTOS = 96, 72, 6
 PASSER_BY = np.s_[20:52, 30:54]  # in photo p2 alone
@@ -237,12 +237,44 @@ def test_a_file_that_is_no_network_costs_nothing(tmp_path: Path) -> None:
     assert train.run(request(made, iterations=12), Quiet()) == result
 
 
-def test_run_hands_the_network_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_hands_every_option_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    captured: list[Capture] = []
     handed: list[Train] = []
-    monkeypatch.setattr(capture, "run", lambda *_: {"photos": 1, "left_out": []})
+    monkeypatch.setattr(capture, "run", lambda asked, _: captured.append(asked) or {"photos": 1, "left_out": []})
     monkeypatch.setattr(lift, "run", lambda *_: {})
     monkeypatch.setattr(train, "run", lambda asked, _: handed.append(asked) or {"gaussians": 1, "time_secs": 1})
     plain = Run(tmp_path, tmp_path / "w")
     run.run(plain, Quiet())
-    run.run(replace(plain, people=Path("red.pth")), Quiet())
-    assert [asked.people for asked in handed] == [None, Path("red.pth")]
+    assert handed == [Train(tmp_path / "w")]
+    given: dict[str, Any] = {
+        "preset": "quick",
+        "device": "cpu",
+        "iterations": 50,
+        "cap": 700,
+        "long_side": 80,
+        "density": "capped",
+        "appearance": "mlp",
+        "people": Path("red.pth"),
+        "people_mode": "union",
+        "refine_poses": True,
+        "masks": Path("masks"),
+        "seed": 3,
+    }
+    run.run(replace(plain, **given), Quiet())
+    assert handed[1] == Train(tmp_path / "w", **given)
+    run.run(replace(plain, transients=False), Quiet())
+    assert handed[2] == Train(tmp_path / "w", transients=False)
+    # Nothing but the folder and beginning anew, which would forget the training that `run` is to continue, is missing.
+    assert {field.name for field in fields(Train)} == {*given, "transients", "workspace", "restart"}
+    with pytest.raises(InputError, match="lacks a network"):
+        run.run(replace(plain, people_mode="union"), Quiet())
+    assert len(captured) == 3  # said before the work
+
+
+def test_options_of_run_mean_what_they_mean_in_train() -> None:
+    of_run = {field.name: field for field in fields(Run)}
+    shared = [field for field in fields(Train) if field.name in of_run]
+    assert len(shared) == 13
+    for field in shared:
+        same = of_run[field.name]
+        assert (same.type, same.default, same.metadata) == (field.type, field.default, field.metadata), field.name
