@@ -183,6 +183,21 @@ def test_the_backend_may_read_what_the_panel_names(
     link.stop()
 
 
+def test_the_backend_may_read_masks_that_a_request_names(
+    working: SimpleNamespace, blender: Any, own: Callable[[], Any], tmp_path: Path
+) -> None:
+    photos, masks = Path(blender.context.scene.segwild.photos_folder), tmp_path / "masks"
+    masks.mkdir()
+    workspace = str(tmp_path / "fake.segwild")
+    assert working.work.queue(blender.context, "run", workspace, photos=str(photos), masks=str(masks)) == ""
+    link = own()
+    working.until(lambda: link.running and link.courses.current is not None and link.courses.current.ended)
+    assert allowed(link, photos=photos, masks=masks).masks == masks
+    with pytest.raises(InputError):
+        allowed(link, photos=photos, masks=tmp_path / "other")
+    link.stop()
+
+
 def test_a_job_is_not_interrupted_for_the_place_of_another(
     working: SimpleNamespace, blender: Any, own: Callable[[], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
