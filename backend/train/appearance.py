@@ -92,6 +92,12 @@ class Appearance:
         return look.strength * ((1 - look.mix) * first + look.mix * second)
 
     def _own(self, name: str) -> Tensor:
+        if not self.names:
+            raise InputError(
+                "no-look",
+                f"The scene has one light for all photos, and the photo {name!r} no look of its own.",
+                "For a look per photo, train it with --appearance linear instead of none.",
+            )
         if name not in self.names:
             raise InputError(
                 "no-look",

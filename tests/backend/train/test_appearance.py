@@ -39,6 +39,18 @@ def test_looks_survive_the_file_and_another_photo_joins_them(kind: Relighting, b
     assert torch.equal(more.embedding(Look("c")), 2 * read.embedding(Look("a")))
 
 
+def test_a_scene_of_one_light_says_how_to_train_looks() -> None:
+    kind = LinearAppearance(0)
+    one = Appearance.of(("a", "b"), kind, initial_shared(kind, 2, 0, own_sky=False), kind.initial_rows(5))
+    assert not one.embedding(Look()).numel()
+    with pytest.raises(InputError, match="one light for all photos") as caught:
+        one.embedding(Look("a"))
+    assert "--appearance linear" in caught.value.hint
+    with pytest.raises(InputError, match="'c' has no look of its own") as caught:
+        looks().embedding(Look("c"))
+    assert caught.value.hint.endswith("such as a, b.")
+
+
 def test_looks_of_before_are_read(blobs) -> None:
     """There was one kind, and photos had no skies of their own."""
     saved = looks()
