@@ -13,6 +13,10 @@ from typing import Any, Literal
 Preset = Literal["quick", "standard", "full"]
 Device = Literal["auto", "cpu", "cuda"]
 Light = Literal["linear", "mlp", "none"]
+NETWORK_WEIGHTS = (
+    "Of sam and dino: file of weights; none: that of SEGWILD_SAM_CHECKPOINT or SEGWILD_DINO_CHECKPOINT, or one in the "
+    "folder of checkpoints that segwild doctor names."
+)
 
 
 def option(help_text: str, default: Any = MISSING, *, positional: bool = False, scene: bool = False) -> Any:
@@ -111,7 +115,7 @@ class Embed:
     input: Literal["neutral", "photo"] = option(
         "What is described: neutral renders, or the photos themselves.", "neutral"
     )
-    checkpoint: Path | None = option("Of sam and dino: file of weights; none: see segwild doctor.", None)
+    checkpoint: Path | None = option(NETWORK_WEIGHTS, None)
 
 
 @dataclass(frozen=True)
@@ -123,7 +127,7 @@ class Lift:
     input: Literal["neutral", "photo"] = option(
         "What is described: neutral renders, or the photos without what was judged transient.", "neutral"
     )
-    checkpoint: Path | None = option("Of sam and dino: file of weights; none: see segwild doctor.", None)
+    checkpoint: Path | None = option(NETWORK_WEIGHTS, None)
     folder: Path | None = option("Of labels: folder of <photo>.png; of file: folder of <photo>.npy.", None)
     compress: int = option("Numbers per Gaussian after a linear compression, kept as <features>-<number>; 0: all.", 0)
     robust: bool = option("Lift twice: views that contradict the rest count less.", False)

@@ -9,11 +9,12 @@ import pytest
 import torch
 
 from backend.features import Lifted
-from backend.features.dino import Dino, find_checkpoint, open_network
+from backend.features.dino import VARIABLE, Dino, find_checkpoint, open_network
+from backend.features.sam.checkpoint import VARIABLE as SAM_VARIABLE
 from backend.progress import Quiet
-from backend.stages import lift
+from backend.stages import doctor, lift
 from segwild_addon.protocol.errors import InputError, SetupError
-from segwild_addon.protocol.requests import Lift
+from segwild_addon.protocol.requests import NETWORK_WEIGHTS, Doctor, Lift
 
 WIDTH, DEPTH, PATCH, SIDE = 128, 2, 14, 4
 
@@ -145,3 +146,9 @@ def test_dino_is_lifted(blobs, tmp_path: Path) -> None:
     lifted = Lifted.load(blobs.workspace, "dino")
     assert lifted is not None
     assert 0 < np.median(lifted.confidence[~lifted.unseen]) <= 1
+
+
+def test_the_help_says_where_weights_are_looked_for() -> None:
+    assert SAM_VARIABLE in NETWORK_WEIGHTS
+    assert VARIABLE in NETWORK_WEIGHTS
+    assert doctor.run(Doctor(), Quiet())["checkpoints_folder"]  # where the doctor names no files for DINO
