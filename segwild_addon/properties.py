@@ -29,7 +29,7 @@ KINDS = (
 PRESETS = (
     ("quick", "Quick", "Minutes, for a first look"),
     ("standard", "Standard", "The usual balance of time and detail"),
-    ("full", "Full", "All the detail the photos hold; takes hours without a graphics card"),
+    ("full", "Full", "All the detail the photos hold; an hour or more without a graphics card"),
 )
 
 
