@@ -36,6 +36,11 @@ def run(request: Train, progress: Progress) -> dict[str, Any]:
         "masks": str(request.masks) if request.masks else None,
         "mask_files": masks_digest(request.masks, [photo.name for photo in photos]),
     }
+    if request.masks is not None and masks["mask_files"] is None:
+        progress.warn(
+            "no-masks",
+            f"No mask in {request.masks} has the name of a photo, such as {photos[0].name}.png, so none is used.",
+        )
     settings = asdict(config) | masks
     done = workspace.made("train")
     # Earlier trainings noted the folder alone: what lay in it is taken to be what lies there now.

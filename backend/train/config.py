@@ -128,7 +128,7 @@ APPEARANCES: dict[Light, AppearanceKind] = {
 
 
 def configured(request: Train, photos: int = 0) -> TrainConfig:
-    """The preset with the person's own numbers in it. Raises InputError for numbers that make no sense.
+    """The preset with the person's own numbers in it. Raises InputError for options that make no sense.
 
     With many photos there are more steps, so that each is visited `VISITS` times.
     """
@@ -145,6 +145,12 @@ def configured(request: Train, photos: int = 0) -> TrainConfig:
     if request.people is not None and not request.transients:
         raise InputError(
             "bad-option", "--people helps to find passers-by, and --no-transients says not to.", "Give one of the two."
+        )
+    if request.masks is not None and not request.masks.is_dir():
+        raise InputError(
+            "file-missing",
+            f"There is no such folder of masks: {request.masks}.",
+            "Give a folder with a PHOTO.png for photos in which something is to be ignored, black where it is.",
         )
     if request.people is None and request.people_mode != "gate":
         raise InputError("bad-option", f"--people-mode {request.people_mode} lacks a network.", "Add --people FILE.")

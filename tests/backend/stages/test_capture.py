@@ -171,6 +171,7 @@ def test_every_photo_found_is_listed(captured: Captured) -> None:
     assert not (out / ".capture").exists()
 
 
+@pytest.mark.slow
 def test_photos_of_another_room_are_told_apart(room: Room, tmp_path: Path) -> None:
     photos = tmp_path / "photos"
     shutil.copytree(room.folder, photos)

@@ -257,7 +257,7 @@ def test_run_hands_every_option_on(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         "people": Path("red.pth"),
         "people_mode": "union",
         "refine_poses": True,
-        "masks": Path("masks"),
+        "masks": tmp_path,
         "seed": 3,
     }
     run.run(replace(plain, **given), Quiet())

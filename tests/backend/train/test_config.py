@@ -15,8 +15,8 @@ from segwild_addon.protocol.requests import Train
 from tests.backend.train.test_loop import short
 
 
-def test_numbers_that_make_no_sense_are_refused() -> None:
-    for options in ({"iterations": 3}, {"cap": 1}, {"long_side": 5}):
+def test_options_that_make_no_sense_are_refused(tmp_path: Path) -> None:
+    for options in ({"iterations": 3}, {"cap": 1}, {"long_side": 5}, {"masks": tmp_path / "misspelt"}):
         with pytest.raises(InputError):
             configured(short(**options))
     assert configured(Train(Path())) == configured(Train(Path()), 333) == PRESETS["standard"]

@@ -369,3 +369,10 @@ def test_running_out_of_memory_is_a_sentence(
     monkeypatch.setattr(loop, "rasterize", full)
     with pytest.raises(ResourceError, match="Memory ran out"):
         train.run(short(workspace=made.root), Quiet())
+
+
+def test_masks_of_no_photo_are_noticed(tmp_path: Path) -> None:
+    made, progress = workspace(tmp_path / "w"), Quiet()
+    write_picture(tmp_path / "masks" / "another.png", np.full((48, 64), 255, np.uint8))
+    train.run(short(workspace=made.root, iterations=12, masks=tmp_path / "masks"), progress)
+    assert [warning.code for warning in progress.warnings] == ["no-masks"]
