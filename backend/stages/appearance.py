@@ -27,7 +27,9 @@ def run(request: Request, progress: Progress) -> dict[str, Any]:
     appearance = Appearance.load(workspace)
     if appearance is None:
         raise InputError(
-            "no-looks", "This scene has no photo looks: it was imported, not trained here.", "Train it from photos."
+            "no-looks",
+            "This scene has no photo looks: it was imported, or trained with one light for all photos.",
+            "Train it from photos.",
         )
     if request.learn:
         appearance = _learned(workspace, appearance, request, progress)

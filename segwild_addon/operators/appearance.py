@@ -96,7 +96,9 @@ def _check(scene: bpy.types.Collection, look: Look) -> None:
     """Raises InputError if the scene has no such look."""
     found = looks.of_folder(scenes.trained(scene))
     if found is None:
-        raise InputError("no-looks", "This scene has no photo looks: it was imported, not trained here.")
+        raise InputError(
+            "no-looks", "This scene has no photo looks: it was imported, or trained with one light for all photos."
+        )
     for name, _ in look.parts():
         found.embedding(name)
 
