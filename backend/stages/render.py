@@ -180,4 +180,4 @@ class _Writer:
 
     @cached_property
     def _principal(self) -> np.ndarray:
-        return principal_colors(self.shown.workspace)[self.part.sources]
+        return principal_colors(self.shown.workspace, self.request.features)[self.part.sources]

@@ -245,6 +245,7 @@ class Render:
     without: str | None = option("Leave one object out.", None)
     look: str | None = option("neutral, own (each photo's), or a photo; none: as set by segwild appearance.", None)
     channels: str = option("Comma-separated: rgb, depth, alpha, object, features.", "rgb")
+    features: str = option("Of the channel features: which; those that segwild lift or affinity made.", "colour")
     long_side: int = option("Long side in pixels.", 960)
     device: Device = option("auto takes CUDA where it works.", "auto")
 

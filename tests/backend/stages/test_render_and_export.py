@@ -113,6 +113,8 @@ def test_what_frames_share_is_made_once(lit_blobs, tmp_path, monkeypatch: pytest
     asked = Render(lit_blobs.workspace.root, tmp_path, view=("a0", "a1"), long_side=100, look="a1")
     together = render.run(replace(asked, channels=",".join(channels)), Quiet())["files"]
     assert sorted(made) == ["baked", "baked", "labels", "principal_colors"]
+    with pytest.raises(InputError, match="dino"):  # and not the colours in their place
+        render.run(replace(asked, channels="features", features="dino"), Quiet())
     expected = {path: read_picture(path) for path in together}
     for view in asked.view:
         for channel in channels:
