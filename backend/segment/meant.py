@@ -47,7 +47,7 @@ _EVERYWHERE = 1e-3  # share of any colour in any region
 _COARSE = 2  # pixels of the picture per pixel on which positions of clicks are weighed
 _HELD = 200  # sequences of clicks whose answers are remembered
 _DEEP = 0.45  # of the greatest depth inside what stands apart: a click beside the object so deep in it means a part ...
-_FILLED = 0.5  # of a pixel: less is a halo before the sky
+_FILLED = 0.3  # of a patch, by solid rows: less is a halo before the sky
 _THICK = 6.0  # ... if that is so many coarse pixels: what spills over from a thin thing is as thick as the thing
 _WHOLE = 0.7  # IoU from which a region is all of what stands apart, where a part is meant
 _LOOKS_LIKE = 0.8  # IoU on the picture from which what is meant is a region in space, the back of it too
@@ -152,9 +152,9 @@ class Meant:
         known = self._followed(ordered, part=False)
         for before, click in zip(known, ordered[1:], strict=False):
             if known[0].clear and not click.positive:
-                # Where a halo is all that fills the sky, patches there are the thing's, and its own rim is not.
-                shown = self._pixels(before.region, np.any(before.clear, 0), _FILLED)[::_COARSE, ::_COARSE]
-                deepest, here = inner_depth(shown, *self._coarsely([click])[0])
+                # Where a halo is all that fills the sky, patches there are the thing's, but they are not its inside.
+                filled = self._filled > _FILLED * self.patches.sizes
+                deepest, here = inner_depth((before.region & filled)[self._coarse], *self._coarsely([click])[0])
                 if here > max(_DEEP * deepest, _THICK):
                     return True
         return False
@@ -189,17 +189,14 @@ class Meant:
         best = int(overlaps.argmax())
         return suggested.rank < suggested.counts[best] if overlaps[best] > _LOOKS_LIKE else None
 
-    def _pixels(self, region: np.ndarray, apart: np.ndarray | None, least: float = 1e-9) -> np.ndarray:
-        """(H, W) bool: patches (n,) bool; where they are as in space, the rim is that of the rows (S,) bool.
-
-        Pixels that solid rows fill to less than `least` count as filled so far.
-        """
+    def _pixels(self, region: np.ndarray, apart: np.ndarray | None) -> np.ndarray:
+        """(H, W) bool: patches (n,) bool; where they are as in space, the rim is that of the rows (S,) bool."""
         labels = self.patches.labels
         if apart is None:
             return region[labels]
         inside = np.append(apart, False)[self._solid]  # the last for none
         weight = np.where(self._solid >= 0, self._weights, 0)
-        rows = (weight * inside).sum(-1) > 0.5 * np.maximum(weight.sum(-1), least)
+        rows = (weight * inside).sum(-1) > 0.5 * np.maximum(weight.sum(-1), 1e-9)
         changed = region != self._shown(apart)
         return np.where(changed[labels], region[labels], rows)
 
