@@ -155,16 +155,14 @@ def test_a_click_beside_at_the_rim_corrects_what_stands_apart(blobs, selector, h
     assert fit(blobs, heaped, answer.mask, blobs.blue) > 0.3  # still all of the heap
 
 
-def test_a_halo_before_the_sky_is_not_the_inside_of_what_stands_apart(blobs, selector, heaped) -> None:
+def test_a_halo_before_the_sky_is_not_the_inside_of_what_stands_apart(blobs, selector) -> None:
     """Without a ground all that fills the sky is what the balls' rims leave there, so that its patches are theirs."""
     balls = selector.scene.take(np.flatnonzero(blobs.labels != 0))
     rows = np.arange(len(balls))
     walks = SimpleNamespace(rows=rows)
     walks.suggested = lambda positive: Suggestions(rows, np.array([len(rows)]), np.zeros(1), 1e-5)
     alone = Meant(balls, walks, selector.camera)
-    (red, _), (blue, _) = (
-        clicks(selector, (*blobs.pixel(label), True), (*blobs.pixel(label), True)) for label in (blobs.red, blobs.blue)
-    )
+    red, blue = clicks(selector, (*blobs.pixel(blobs.red), True), (*blobs.pixel(blobs.blue), True))
     on = Click(red.x, red.y, True, np.ones(len(balls)))
     beyond = Click(20.5, 35.5, False, np.zeros(len(balls)))  # to the left of both
     assert not alone.of_part([on, beyond])

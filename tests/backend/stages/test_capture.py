@@ -5,22 +5,20 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-from scipy.ndimage import gaussian_filter, map_coordinates
 
 from backend.capture.pictures import read_picture, resized, write_picture
 from backend.progress import Cancelled, Quiet
-from backend.scene.cameras import Camera, looking_at
 from backend.scene.transforms import aligned
 from backend.scene.workspace import Workspace
 from backend.stages.capture import run
 from segwild_addon.protocol.errors import InputError, ResourceError
 from segwild_addon.protocol.requests import Capture
+from tests.backend.stages.rooms import Room, lens_tags, room_cameras, room_picture
 
 
 class Counted(Quiet):
@@ -42,70 +40,12 @@ class Counted(Quiet):
 Captured = tuple[Path, dict, Counted]  # workspace, result, what was said meanwhile
 
 
-@dataclass(frozen=True)
-class Room:
-    """Photos of two walls and a floor, and the cameras that took them."""
-
-    folder: Path
-    cameras: dict[str, Camera]
-
-
-def room_cameras(count: int, width: int = 400, height: int = 300) -> list[Camera]:
-    angles = np.linspace(-0.55, 0.55, count)
-    return [
-        looking_at(
-            np.array([4.2 * np.sin(angle) + 1, -4.2 * np.cos(angle) + 1, 1.4 + 0.25 * (row % 3)]),
-            np.array([0.0, 0.4, 0.8]),
-            np.array([0.0, 0.0, 1.0]),
-            focal=380.0,
-            width=width,
-            height=height,
-        )
-        for row, angle in enumerate(angles)
-    ]
-
-
-def room_picture(camera: Camera, first_texture: int = 0) -> np.ndarray:
-    """(H, W, 3) uint8: the walls x = -2 and y = 2 and the floor z = 0, each with its own texture."""
-    rays, centre = camera.rays(camera.pixel_centres()), camera.centre
-    nearest = np.full(rays.shape[:2], np.inf)
-    picture = np.zeros((*rays.shape[:2], 3), np.float32)
-    for plane, (axis, offset) in enumerate([(0, -2.0), (1, 2.0), (2, 0.0)]):
-        with np.errstate(divide="ignore", invalid="ignore"):
-            distance = (offset - centre[axis]) / rays[..., axis]
-        hit = (distance > 0) & (distance < nearest)
-        nearest = np.where(hit, distance, nearest)
-        at = np.delete(centre + distance[..., None] * rays, axis, axis=-1)[hit]
-        texture = _texture(first_texture + plane)
-        for channel in range(3):
-            picture[hit, channel] = map_coordinates(
-                texture[..., channel], (at.T * 110).astype(np.float32), order=1, mode="grid-wrap"
-            )
-    return np.clip(picture, 0, 255).astype(np.uint8)
-
-
-def _texture(plane: int) -> np.ndarray:
-    generator = np.random.default_rng(plane)
-    noise = sum(
-        gaussian_filter(generator.normal(size=(512, 512, 3)), (blur, blur, 0), mode="wrap") * blur * 60
-        for blur in (2, 4, 9)
-    )
-    return (128 + noise).astype(np.float32)
-
-
-def _lens_tags() -> Image.Exif:
-    """What a camera notes: 33 mm on film, which is 380 px of a picture 400 x 300. Six photos alone leave it loose."""
-    tags = Image.Exif()
-    tags.get_ifd(0x8769)[0xA405] = 33
-    return tags
-
-
 @pytest.fixture(scope="module")
 def room(tmp_path_factory: pytest.TempPathFactory) -> Room:
     folder = tmp_path_factory.mktemp("room")
     cameras = {f"view{row}": camera for row, camera in enumerate(room_cameras(6))}
     for name, camera in cameras.items():
-        Image.fromarray(room_picture(camera)).save(folder / f"{name}.jpg", quality=95, exif=_lens_tags())
+        Image.fromarray(room_picture(camera)).save(folder / f"{name}.jpg", quality=95, exif=lens_tags())
     return Room(folder, cameras)
 
 
@@ -115,13 +55,13 @@ def mixed(room: Room, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("mixed")
     for name in room.cameras:
         shutil.copy(room.folder / f"{name}.jpg", folder)
-    turned = _lens_tags()
+    turned = lens_tags()
     turned[0x0112] = 6
     picture = Image.fromarray(np.rot90(read_picture(folder / "view1.jpg")))
     picture.save(folder / "view1.jpg", quality=97, exif=turned)
     shrunk = Image.fromarray(resized(read_picture(folder / "view2.jpg"), 320, 240))
-    shrunk.save(folder / "view2.jpg", quality=95, exif=_lens_tags())
-    Image.open(folder / "view3.jpg").convert("L").save(folder / "view3.jpg", quality=97, exif=_lens_tags())
+    shrunk.save(folder / "view2.jpg", quality=95, exif=lens_tags())
+    Image.open(folder / "view3.jpg").convert("L").save(folder / "view3.jpg", quality=97, exif=lens_tags())
     shutil.copy(folder / "view0.jpg", folder / "view0 copy.jpg")
     (folder / "broken.jpg").write_bytes((folder / "view0.jpg").read_bytes()[:3000])
     (folder / "notes.txt").write_text("Tuesday")
@@ -176,7 +116,7 @@ def test_photos_of_another_room_are_told_apart(room: Room, tmp_path: Path) -> No
     photos = tmp_path / "photos"
     shutil.copytree(room.folder, photos)
     for row, camera in enumerate(room_cameras(6)[:3]):
-        Image.fromarray(room_picture(camera, 3)).save(photos / f"other{row}.jpg", quality=95, exif=_lens_tags())
+        Image.fromarray(room_picture(camera, 3)).save(photos / f"other{row}.jpg", quality=95, exif=lens_tags())
     with pytest.raises(Cancelled):
         run(Capture(photos, tmp_path / "out"), Counted("Writing"))
     progress = Counted()

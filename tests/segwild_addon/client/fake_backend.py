@@ -28,8 +28,9 @@ PROTOCOL = 1
 GAUSSIANS, PACKED = 2500, 313
 SIZES = {1: 0b1, 2: 0b101, 4: 0b1111}  # what clicks may choose, by size
 VERBS = ("run", "capture", "train", "objects", "evaluate")
-REQUEST_FIELDS = {"workspace", "out", "photos", "action", "names", "preset", "iterations", "device", "people", "seed"}
-REQUEST_FIELDS |= {"masks"}
+REQUEST_FIELDS = {
+    *("workspace", "out", "photos", "action", "names", "preset", "iterations", "device", "people", "masks", "seed"),
+}
 BODY_MAX = 1 << 20
 _ENDLESS = b" " * (1 << 16)
 HTTP_FAULTS = ("hang", "drip", "garbage", "html", "nonsense", "error", "cut", "endless", "hang-up", "wrong-length")
