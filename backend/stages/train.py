@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict, replace
-from typing import Any
+from typing import Any, Literal
 
 from backend.features.people import People
 from backend.progress import Progress
 from backend.render import chosen_engine
-from backend.scene import Workspace
-from backend.train.config import PRESETS, Candidates, configured
+from backend.scene import Photo, Workspace
+from backend.train.checkpoint import Checkpoint, identity
+from backend.train.config import PRESETS, Candidates, TrainConfig, configured
 from backend.train.loop import Training
 from backend.train.views import Views, masks_digest
 from segwild_addon.protocol.errors import InputError
@@ -24,14 +25,14 @@ def run(request: Train, progress: Progress) -> dict[str, Any]:
     """
     workspace = Workspace.open(request.workspace)
     photos = [photo for photo in workspace.used_photos() if photo.split == "train"]
-    config = configured(request, len(photos))
     engine = chosen_engine(request.device, progress)
+    configs = [configured(request, len(photos), kind) for kind in _presets_of(engine, request)]
     if not photos:
         raise InputError("no-photos", "No photo of the workspace can be trained on.", "Run segwild capture again.")
     people = None
     if request.people is not None:
         people = People(workspace, request.people, engine)
-        config = replace(config, candidates=Candidates(people.digest, request.people_mode))
+        configs = [replace(config, candidates=Candidates(people.digest, request.people_mode)) for config in configs]
     masks = {
         "masks": str(request.masks) if request.masks else None,
         "mask_files": masks_digest(request.masks, [photo.name for photo in photos]),
@@ -41,16 +42,12 @@ def run(request: Train, progress: Progress) -> dict[str, Any]:
             "no-masks",
             f"No mask in {request.masks} has the name of a photo, such as {photos[0].name}.png, so none is used.",
         )
-    settings = asdict(config) | masks
     done = workspace.made("train")
-    # Earlier trainings noted the folder alone: what lay in it is taken to be what lies there now.
-    if (
-        done is not None
-        and workspace.splats.exists()
-        and _completed({"mask_files": masks["mask_files"]} | done["settings"], settings) == settings
-        and not request.restart
-    ):
-        return done["result"]
+    if done is not None and workspace.splats.exists() and not request.restart:
+        # Earlier trainings noted the folder alone: what lay in it is taken to be what lies there now.
+        found = {"mask_files": masks["mask_files"]} | done["settings"]
+        if any(_completed(found, wished) == wished for wished in (asdict(config) | masks for config in configs)):
+            return done["result"]
     if workspace.segments.exists():
         raise InputError(
             "objects-exist",
@@ -59,6 +56,8 @@ def run(request: Train, progress: Progress) -> dict[str, Any]:
         )
     if request.restart:
         workspace.checkpoint.unlink(missing_ok=True)
+    config = _begun(configs, workspace, photos, masks["mask_files"])
+    settings = asdict(config) | masks
     began = time.monotonic()
     if people is not None:
         people.look(photos, progress)
@@ -75,6 +74,22 @@ def run(request: Train, progress: Progress) -> dict[str, Any]:
         result |= {"cameras_moved": training.poses.told(), "cameras": training.poses.summary()}
     workspace.record("train", settings=settings, result=result, course=asdict(training.course))
     return result
+
+
+def _presets_of(engine: Literal["cpu", "cuda"], request: Train) -> tuple[Literal["cpu", "cuda"], ...]:
+    """Whose presets may be meant: the engine's own first.
+
+    Where a card came or went since, and nobody asked for an engine, what the other one made or began is still meant.
+    """
+    other: Literal["cpu", "cuda"] = "cuda" if engine == "cpu" else "cpu"
+    return (engine, other) if request.device == "auto" else (engine,)
+
+
+def _begun(configs: list[TrainConfig], workspace: Workspace, photos: list[Photo], masks: str | None) -> TrainConfig:
+    """The one that the checkpoint belongs to, otherwise the first."""
+    found = Checkpoint.identity_in(workspace.checkpoint)
+    names, points = [photo.name for photo in photos], len(workspace.points().positions)
+    return next((config for config in configs if identity(config, names, points, masks) == found), configs[0])
 
 
 def _completed(found: dict[str, Any], settings: dict[str, Any], defaults: Any = None) -> dict[str, Any]:

@@ -54,6 +54,14 @@ class Checkpoint:
         }
         write_arrays(path, arrays, {"facts": json.dumps(facts)})
 
+    @staticmethod
+    def identity_in(path: Path) -> str | None:
+        """Of the training that a checkpoint belongs to; None without one that can be read. Reads hardly any arrays."""
+        try:
+            return str(json.loads(read_arrays(path, "rows.steps")[1]["facts"])["identity"])
+        except (SegWildError, KeyError, ValueError, TypeError):
+            return None
+
     @classmethod
     def read(cls, path: Path, identity: str, device: str, progress: Progress) -> Checkpoint | None:
         """The one of that identity, on a device; None, with a warning, if it is another training's or damaged."""

@@ -109,6 +109,12 @@ PRESETS: dict[Preset, TrainConfig] = {
     "standard": TrainConfig(long_side=640, steps=8_000, density=Adaptive(cap=90_000)),
     "full": TrainConfig(long_side=960, steps=16_000, density=Adaptive(cap=160_000)),
 }
+# Budgets from published times of gsplat on one card (a million rows, 30,000 steps: a quarter of an hour).
+CUDA_PRESETS: dict[Preset, TrainConfig] = {
+    "quick": TrainConfig(long_side=800, steps=5_000, density=Adaptive(cap=300_000)),
+    "standard": TrainConfig(long_side=1_200, steps=30_000, density=Adaptive(cap=1_000_000)),
+    "full": TrainConfig(long_side=1_600, steps=60_000, density=Adaptive(cap=2_000_000)),
+}
 
 
 def sampled(config: TrainConfig) -> TrainConfig:
@@ -127,12 +133,12 @@ APPEARANCES: dict[Light, AppearanceKind] = {
 }
 
 
-def configured(request: Train, photos: int = 0) -> TrainConfig:
-    """The preset with the person's own numbers in it. Raises InputError for options that make no sense.
+def configured(request: Train, photos: int = 0, engine: Literal["cpu", "cuda"] = "cpu") -> TrainConfig:
+    """The engine's preset with the person's own numbers in it. Raises InputError for options that make no sense.
 
     With many photos there are more steps, so that each is visited `VISITS` times.
     """
-    config = PRESETS[request.preset]
+    config = (PRESETS if engine == "cpu" else CUDA_PRESETS)[request.preset]
     if request.density == "capped":
         config = sampled(config)
     for name, value, least in (

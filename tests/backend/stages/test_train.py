@@ -21,7 +21,7 @@ from backend.scene.cameras import looking_at
 from backend.scene.files import read_arrays
 from backend.scene.workspace import SparsePoints
 from backend.stages import capture, lift, run, train
-from backend.train import loop
+from backend.train import config, loop
 from segwild_addon.protocol.errors import InputError
 from segwild_addon.protocol.requests import Capture, Run, Train
 
@@ -209,6 +209,31 @@ def test_on_another_device_the_network_is_asked_there(
         )
     assert {network.device for network in asked} == {AWAY}
     assert all(mask.mean() > 0.05 for mask in masked(made))
+
+
+def test_what_a_card_began_or_made_is_still_meant_without_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "CHECKPOINT_SECS", -1.0)
+    density = config.Adaptive(cap=150)
+    for presets, steps in ((config.PRESETS, 80), (config.CUDA_PRESETS, 90)):
+        monkeypatch.setitem(presets, "quick", config.TrainConfig(long_side=48, steps=steps, density=density))
+    made = a_wall(tmp_path / "w")
+    asking = Train(made.root, preset="quick", transients=False)
+    with monkeypatch.context() as there, PretendDevice():
+        there.setitem(sys.modules, "gsplat", pretend_gsplat.module())
+        there.setattr(train, "chosen_engine", lambda *_: str(AWAY))
+        with pytest.raises(Cancelled):
+            train.run(asking, StopAt("Training", 5))
+    progress = Quiet()
+    result = train.run(asking, progress)
+    assert not progress.warnings
+    noted = made.made("train")
+    assert noted is not None
+    assert noted["settings"]["steps"] == 90
+    assert train.run(asking, Quiet()) == result
+    train.run(replace(asking, device="cpu"), Quiet())
+    noted = made.made("train")
+    assert noted is not None
+    assert noted["settings"]["steps"] == 80  # whoever asks for the CPU gets what fits it
 
 
 @pytest.mark.parametrize(
