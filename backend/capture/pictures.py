@@ -42,6 +42,7 @@ class Decoded:
     pixels: np.ndarray  # (H, W, 3) uint8
     lens_tags: Image.Exif  # make, model and focal length, where present
     turned: bool  # the header asked for a rotation or a reflection
+    clear: np.ndarray | None = None  # (H, W) bool, transparent by more than half; None: nowhere
 
 
 def decoded(path: Path, *, upright: bool = True) -> Decoded:
@@ -59,7 +60,7 @@ def decoded(path: Path, *, upright: bool = True) -> Decoded:
                 image.load()
                 if upright and turned:
                     image = ImageOps.exif_transpose(image)
-                pixels = _rgb(image)
+                pixels, clear = _rgb(image)
     except Image.DecompressionBombError as error:
         raise PictureError("has more than 178 megapixels") from error
     except FileNotFoundError as error:
@@ -71,13 +72,19 @@ def decoded(path: Path, *, upright: bool = True) -> Decoded:
     except (OSError, SyntaxError, ValueError, EOFError, TypeError, MemoryError, KeyError, IndexError) as error:
         # Pillow's decoders report damage by all of these.
         raise PictureError(f"is damaged ({str(error) or type(error).__name__})") from error
-    return Decoded(pixels, lens_tags, turned)
+    return Decoded(pixels, lens_tags, turned, clear)
 
 
 def read_picture(path: Path, *, upright: bool = True) -> np.ndarray:
     """A picture file as (H, W, 3) uint8, upright. Raises InputError if it yields no pixels."""
+    return read_with_clear(path, upright=upright)[0]
+
+
+def read_with_clear(path: Path, *, upright: bool = True) -> tuple[np.ndarray, np.ndarray | None]:
+    """`read_picture`, and where it is transparent: (H, W) bool, None if nowhere."""
     try:
-        return decoded(path, upright=upright).pixels
+        found = decoded(path, upright=upright)
+        return found.pixels, found.clear
     except PictureError as error:
         raise InputError(
             "picture-unreadable", f"A picture {error}: {path}.", "Open it in an image viewer and save it anew."
@@ -165,7 +172,8 @@ def _weights(old: int, new: int) -> sparse.csr_matrix:
     return sparse.csr_matrix((share[inside].astype(np.float32), (row[inside], index[inside])), shape=(new, old))
 
 
-def _rgb(image: Image.Image) -> np.ndarray:
+def _rgb(image: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:
+    """(H, W, 3) uint8, and where it is transparent by more than half, (H, W) bool or None."""
     if image.mode in ("I;16", "I;16L", "I;16B", "I;16N", "I", "F"):
         values = np.asarray(image, dtype=np.float32)
         values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
@@ -174,12 +182,14 @@ def _rgb(image: Image.Image) -> np.ndarray:
             1.0 if image.mode == "F" and highest <= 1 else 255.0 if highest <= 255 and image.mode != "I;16" else 65535.0
         )
         grey = np.rint(np.clip(values / full, 0, 1) * 255).astype(np.uint8)
-        return np.repeat(grey[:, :, None], 3, axis=2)
+        return np.repeat(grey[:, :, None], 3, axis=2), None
+    clear = None
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         # Hidden colours under full transparency are noise: black, as an empty scene renders.
         image = image.convert("RGBA")
+        clear = np.array(image.getchannel("A")) < 128
         image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image)
-    return np.array(image.convert("RGB"))
+    return np.array(image.convert("RGB")), clear if clear is not None and clear.any() else None
 
 
 def _lens_tags(exif: Image.Exif) -> Image.Exif:

@@ -4,6 +4,7 @@ scene.json                 format version, photo folder, world similarity, what 
 photos.json                one row per photo: file, size, split, camera (and where the capture found it, if a
                            training has refined its pose), left out or not and why
 photos/<name>.jpg          upright, undistorted pictures: what the Gaussians are fitted to
+photos/<name>.clear.png    where such a picture was transparent (255), if it was
 cameras/                   COLMAP model of the capture, in the capture's own frame
 cameras/points.safetensors sparse points in the scene frame
 cameras/lenses.safetensors photo pixels <-> picture pixels
@@ -234,6 +235,10 @@ class Workspace:
     def picture_file(self, name: str) -> Path:
         """The undistorted picture of a photo."""
         return self.root / "photos" / f"{name}.jpg"
+
+    def clear_file(self, name: str) -> Path:
+        """Where the picture of a photo was transparent; missing where it was not."""
+        return self.root / "photos" / f"{name}.clear.png"
 
     # cameras/
 

@@ -6,10 +6,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from backend.capture.folder import Offered, copy_name, vetted
 from backend.capture.inputs import Input, recognised
 from backend.capture.parts import reasons as reasons_of_parts
-from backend.capture.pictures import read_picture, resized, write_picture
+from backend.capture.pictures import read_with_clear, resized, write_picture
 from backend.capture.sfm import Found, Search, export_model, find_cameras
 from backend.capture.solution import Solution, read_solution
 from backend.capture.undistort import undistorted
@@ -240,22 +242,28 @@ def _write_pictures(
     """The undistorted pictures; pictures of an earlier capture go."""
     placed = [photo for photo in photos if photo.name in solution.cameras]
     progress.phase("Writing pictures", len(placed))
-    lenses = {}
+    lenses, kept = {}, set()
     for photo in placed:
-        pixels = read_picture(photo.path, upright=photo.upright)
+        pixels, clear = read_with_clear(photo.path, upright=photo.upright)
         lens = solution.lens(photo.name, (photo.width, photo.height))
-        if lens is None:
-            picture = resized(pixels, *photo.working_size)
-        else:
-            picture = undistorted(pixels, lens, photo.working_size)
+        if lens is not None:
             lenses[photo.name] = lens
-        write_picture(workspace.picture_file(photo.name), picture)
+        kept.add(workspace.picture_file(photo.name))
+        write_picture(workspace.picture_file(photo.name), _straight(pixels, lens, photo.working_size))
+        if clear is not None:
+            shares = _straight(np.repeat(clear[..., None].astype(np.uint8) * 255, 3, 2), lens, photo.working_size)
+            kept.add(workspace.clear_file(photo.name))
+            write_picture(workspace.clear_file(photo.name), shares[..., 0] > 127)
         progress.advance()
-    kept = {f"{photo.name}.jpg" for photo in placed}
     for path in (workspace.root / "photos").iterdir():
-        if path.name not in kept:
+        if path not in kept:
             path.unlink()
     return lenses
+
+
+def _straight(pixels: np.ndarray, lens: Lens | None, working_size: tuple[int, int]) -> np.ndarray:
+    """(H, W, 3) uint8 as taken on the grid of the picture."""
+    return resized(pixels, *working_size) if lens is None else undistorted(pixels, lens, working_size)
 
 
 def _splits(request: requests.Capture, offered: Input, files: dict[str, str], solution: Solution) -> dict[str, Split]:

@@ -16,6 +16,7 @@ from backend.scene import Camera, Photo, Workspace
 from backend.train import plain_sky
 
 CACHE_BYTES = 512 * 2**20  # of decoded pictures; collections of thousands are decoded again and again
+CUT_OUT_FROM = 0.5  # of a picture's rim is transparent: nothing is there. Less hides somebody before something
 CANDIDATES_REACH_PX = 8  # beyond what a network marks: its outlines are coarse, and residuals are averaged
 
 
@@ -26,8 +27,8 @@ class View:
     name: str
     camera: Camera
     pixels: np.ndarray  # (H, W, 3) uint8
-    ignored: np.ndarray | None  # (H, W) bool, pixels the person masked out, and a frame around the photo
-    sky: np.ndarray | None = None  # (H, W) bool, where nothing but sky is; None: nowhere
+    ignored: np.ndarray | None  # (H, W) bool, pixels the person masked out, transparent ones, a frame around the photo
+    sky: np.ndarray | None = None  # (H, W) bool, where nothing but sky is, or nothing at all; None: nowhere
     candidates: np.ndarray | None = None  # (H, W) bool, in reach of what a network saw come and go; None: nowhere
 
     @property
@@ -65,7 +66,13 @@ class Views:
         self.masks_digest = masks_digest(masks, self.names)
         seen = workspace.points().by_photo(workspace.photos())
         self._points = {name: seen[name] for name in self.names}
-        self._ignored = {photo.name: _ignored(workspace, photo, masks, self.cameras[photo.name]) for photo in photos}
+        self._ignored: dict[str, _Bits | None] = {}
+        self._nothing: dict[str, _Bits | None] = {}  # around what was cut out
+        for photo in photos:
+            camera = self.cameras[photo.name]
+            clear = _clear(workspace, photo, camera)
+            self._ignored[photo.name] = _ignored(workspace, photo, masks, camera, clear)
+            self._nothing[photo.name] = None if clear is None or not _cut_out(clear) else _Bits.of(clear)
         self._sky: dict[str, _Bits | None] = {}
         self._candidates: dict[str, _Bits | None] = {}
         for photo in photos:
@@ -96,7 +103,8 @@ class Views:
         camera = replace(self.cameras[name])  # one of its own: what others keep for it goes when the view does
         pixels = resized(read_picture(self._workspace.picture_file(name)), camera.width, camera.height)
         if name not in self._sky:
-            sky = _sky(pixels, camera, self._points[name])
+            nothing = self._nothing[name]
+            sky = nothing.mask() if nothing is not None else _sky(pixels, camera, self._points[name])
             self._sky[name] = None if sky is None else _Bits.of(sky)
         if name not in self._candidates:
             self._candidates[name] = self._find_candidates and _candidates(self._find_candidates(name), camera)
@@ -170,12 +178,28 @@ def masks_digest(masks: Path | None, names: Sequence[str]) -> str | None:
     return digest.hexdigest() if files else None
 
 
-def _ignored(workspace: Workspace, photo: Photo, masks: Path | None, camera: Camera) -> _Bits | None:
-    """(H, W) at the view's size from `<masks>/<photo>.png` of the photo's own size, 0 = ignore."""
-    if masks is None or not (masks / f"{photo.name}.png").exists():
+def _clear(workspace: Workspace, photo: Photo, camera: Camera) -> np.ndarray | None:
+    """(H, W) bool at the view's size, where the photo was transparent; None if nowhere."""
+    if photo.camera is None or not workspace.clear_file(photo.name).exists():
         return None
-    keep = read_mask(masks / f"{photo.name}.png", photo.width, photo.height)
-    return _Bits.of(~in_picture(keep, workspace, photo, camera))
+    return _mask_resized(read_mask(workspace.clear_file(photo.name), photo.camera.width, photo.camera.height), camera)
+
+
+def _cut_out(clear: np.ndarray) -> bool:
+    """Whether a transparent part (H, W) surrounds what was photographed, rather than hiding something in it."""
+    rim = np.concatenate([clear[0], clear[-1], clear[:, 0], clear[:, -1]])
+    return bool(rim.mean() > CUT_OUT_FROM)
+
+
+def _ignored(
+    workspace: Workspace, photo: Photo, masks: Path | None, camera: Camera, clear: np.ndarray | None
+) -> _Bits | None:
+    """(H, W) at the view's size: `<masks>/<photo>.png` of the photo's own size, 0 = ignore, and where it is clear."""
+    parts = [] if clear is None else [clear]
+    if masks is not None and (masks / f"{photo.name}.png").exists():
+        keep = read_mask(masks / f"{photo.name}.png", photo.width, photo.height)
+        parts.append(~in_picture(keep, workspace, photo, camera))
+    return _Bits.of(np.logical_or.reduce(parts)) if parts else None
 
 
 def in_picture(mask: np.ndarray, workspace: Workspace, photo: Photo, camera: Camera) -> np.ndarray:

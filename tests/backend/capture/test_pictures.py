@@ -18,6 +18,7 @@ from backend.capture.pictures import (
     fitted_size,
     read_mask,
     read_picture,
+    read_with_clear,
     resized,
     write_for_matching,
     write_picture,
@@ -60,9 +61,13 @@ def test_cmyk_palette_and_transparency_become_rgb(tmp_path: Path, colours: np.nd
     assert np.abs(palette.astype(int) - colours).mean() < 6
     alpha = np.where(np.arange(64) < 32, 255, 0).astype(np.uint8)
     clear = Image.fromarray(np.dstack([colours, np.broadcast_to(alpha, (48, 64))]))
-    picture = read_picture(saved(clear, tmp_path / "a.png"))
+    picture, where = read_with_clear(saved(clear, tmp_path / "a.png"))
     assert np.array_equal(picture[:, :32], colours[:, :32])
     assert not picture[:, 32:].any()
+    assert where is not None
+    assert np.array_equal(where, np.broadcast_to(alpha < 128, (48, 64)))
+    clear.putalpha(255)
+    assert read_with_clear(saved(clear, tmp_path / "whole.png"))[1] is None
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from backend.capture.pictures import read_picture, resized, write_picture
+from backend.capture.pictures import read_mask, read_picture, resized, write_picture
 from backend.progress import Cancelled, Quiet
 from backend.scene.transforms import aligned
 from backend.scene.workspace import Workspace
@@ -236,6 +236,27 @@ def test_scaled_copies_scale_their_cameras(captured: Captured, colmap: Path, tmp
     before = Workspace.open(captured[0]).photo("view4").camera
     assert camera.width == width // 2
     assert camera.fx == pytest.approx(before.fx * (width // 2) / before.width)
+
+
+def test_where_a_photo_is_transparent_is_kept_beside_it(colmap: Path, tmp_path: Path) -> None:
+    shutil.copytree(colmap, tmp_path / "scene")
+    photo = tmp_path / "scene" / "images" / "view4.jpg"
+    picture = read_picture(photo)
+    alpha = np.full((*picture.shape[:2], 1), 255, np.uint8)
+    alpha[:, :100] = 0
+    Image.fromarray(np.concatenate([picture, alpha], 2)).save(photo, "PNG")
+    run(Capture(tmp_path / "scene", tmp_path / "out"), Quiet())
+    made = Workspace.open(tmp_path / "out")
+    camera = made.photo("view4").camera
+    clear = read_mask(made.clear_file("view4"), camera.width, camera.height)
+    lens = made.lens(made.photo("view4"))
+    across = camera.pixel_centres()[..., 0] if lens is None else lens.to_photo(camera.pixel_centres())[..., 0]
+    assert np.mean(clear != (across < 100)) < 0.01
+    assert not read_picture(made.picture_file("view4"))[clear].any(axis=-1).mean() > 0.05
+    assert not made.clear_file("view3").exists()
+    write_picture(photo, picture)
+    run(Capture(tmp_path / "scene", tmp_path / "out", preset="full"), Quiet())
+    assert not made.clear_file("view4").exists()
 
 
 def test_photo_tourism_tables_decide_the_split(colmap: Path, tmp_path: Path) -> None:

@@ -74,6 +74,31 @@ def test_a_frame_around_a_photo_is_ignored_at_every_size(tmp_path: Path) -> None
         assert views.view("p1", divisor).ignored is None
 
 
+@pytest.mark.parametrize(
+    ("clear", "empty"),
+    [(np.s_[:, :40], True), (np.s_[10:30, 20:50], False)],  # around a thing that was cut out, and over somebody
+)
+def test_what_is_transparent_is_ignored_and_around_a_cut_out_nothing_is(
+    clear: tuple[slice, slice], empty: bool, tmp_path: Path
+) -> None:
+    made = workspace(tmp_path / "w")
+    found = np.zeros((48, 64), bool)
+    found[clear] = True
+    write_picture(made.clear_file("p1"), found)
+    mask = np.full((48, 64), 255, np.uint8)
+    mask[:5] = 0
+    write_picture(tmp_path / "masks" / "p1.png", mask)
+    views = Views(made, made.used_photos(), 64, tmp_path / "masks")
+    for divisor in (1, 2):
+        view = views.view("p1", divisor)
+        ignored = found | (mask == 0)
+        assert view.ignored is not None
+        assert np.mean(view.ignored != ignored[::divisor, ::divisor]) < 0.05 * (divisor - 1) + 1e-9
+        assert view.sky is not None  # these photos show plain sky
+        assert np.array_equal(view.sky, found[::divisor, ::divisor]) == empty
+    assert views.view("p0").ignored is None
+
+
 def test_candidates_reach_beyond_what_was_seen_at_every_size(tmp_path: Path) -> None:
     made = workspace(tmp_path / "w")
     seen = np.zeros((24, 32), bool)  # half the view's size
