@@ -18,6 +18,7 @@ from backend.train.config import Adaptive, Density
 from backend.train.parameters import Parameters
 
 SPLIT_SHRINK = 1.6  # both halves of a split row are that much smaller
+RESET_TO = 2.0  # times the opacity below which rows are dropped: what is needed rises before the next event
 NEAREST = 0.5  # of the nearest sparse point's depth: nothing solid stands closer to a camera
 
 
@@ -80,6 +81,14 @@ def grow(
     copies["log_scales"] = copies["log_scales"] - shrink
     rows.append(copies)
     return wanted
+
+
+def reset_opacities(rows: Parameters, policy: Adaptive) -> None:
+    """Make every row nearly transparent (Kerbl et al. 2023, section 5.2): what photos do not raise again is dropped."""
+    limit = RESET_TO * policy.prune_below
+    with torch.no_grad():
+        rows["opacity_logits"].clamp_(max=math.log(limit / (1 - limit)))
+    rows.forget(slice(None), "opacity_logits")
 
 
 @njit(parallel=True, cache=True)

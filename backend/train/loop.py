@@ -137,7 +137,7 @@ class Training:
             reported = self.smooth_loss
         else:
             ignored = self._observe(view, image.detach(), photo, rendered.alpha.detach(), fraction)
-            loss = photometric(image, photo, ignored, self.similarity, config.ssim)
+            loss = self._trust(name) * photometric(image, photo, ignored, self.similarity, config.ssim)
             reported = loss.item()
             loss = loss + regularisation(
                 self.rows["log_scales"],
@@ -225,6 +225,11 @@ class Training:
         found = self.transients.observe(view.name, image, photo, sky, fraction, size, known, union=union)
         return self._either(found, view.ignored)
 
+    def _trust(self, name: str) -> float:
+        """What a photo's difference counts: less where hardly anything of it was explained."""
+        share = self.transients.share(name)
+        return 1 - share if share > SUSPICIOUS_SHARE else 1.0
+
     def _ignored_now(self, view: View) -> Tensor | None:
         found = self.transients.mask(view.name, view.pixels.shape[:2]) if self.config.transients else None
         return self._either(found, view.ignored)
@@ -265,6 +270,9 @@ class Training:
                 span=self.span,
                 seed=config.seed,
             )
+        interval = density.event_interval(config.steps)
+        if policy.reset_at > 0 and done - interval < policy.reset_at * config.steps <= done:
+            density.reset_opacities(self.rows, policy)
         drop = density.useless(self.rows, policy, extent=self.extent, cameras=self.cameras)
         if drop.any() and not drop.all():
             self.rows.take((~drop).nonzero()[:, 0])

@@ -118,11 +118,11 @@ class Parameters:
             for moments in (self.first, self.second):
                 moments[name] = torch.cat([moments[name], torch.zeros_like(added)])
 
-    def forget(self, rows: Tensor) -> None:
-        """Zero moments of some rows: they are no longer what the optimiser has watched."""
+    def forget(self, rows: Tensor | slice, *names: str) -> None:
+        """Zero moments of some rows, of these arrays or all: they are no longer what the optimiser has watched."""
         for moments in (self.first, self.second):
-            for moment in moments.values():
-                moment[rows] = 0
+            for name in names or moments:
+                moments[name][rows] = 0
 
     # Checkpoints.
 

@@ -133,6 +133,10 @@ class Transients:
         self.memory[name] = small if before is None else KEEP * before + (1 - KEEP) * small
         return on_device.resampled(torch.from_numpy(self.memory[name]).to(sky.device), size) > 0.5
 
+    def share(self, name: str) -> float:
+        """Of the photo that is held to be transient, 0..1."""
+        return float((self.memory[name] > 0.5).mean()) if name in self.memory else 0.0
+
     def mask(self, name: str, size: tuple[int, int]) -> np.ndarray:
         """What is held to be transient in a photo, at a size (rows, columns): bool."""
         if name not in self.memory:

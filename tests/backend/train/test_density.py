@@ -80,6 +80,27 @@ def test_rows_are_split_that_are_large_for_what_the_points_span() -> None:
         assert moved.sum() == smaller.sum() == (2 if split else 0)
 
 
+def test_after_a_reset_only_what_photos_raise_again_stays() -> None:
+    policy = Adaptive(cap=9)
+    logits = torch.tensor([-9.0, -4.0, 0.0, 5.0])
+    rows = Parameters({"means": torch.zeros(4, 3), "log_scales": torch.full((4, 3), -3.0), "opacity_logits": logits})
+    for moments in (rows.first, rows.second):
+        for moment in moments.values():
+            moment += 1
+    density.reset_opacities(rows, policy)
+    opacities = torch.sigmoid(rows["opacity_logits"].detach())
+    assert torch.allclose(opacities[:2], torch.sigmoid(logits[:2]))
+    assert torch.allclose(opacities[2:], torch.tensor(density.RESET_TO * policy.prune_below))
+    assert not rows.first["opacity_logits"].any()
+    assert rows.second["means"].all()  # where rows are does not change
+    assert density.useless(rows, policy, extent=1.0, cameras=[]).tolist() == [True, False, False, False]
+    rows["opacity_logits"].grad = torch.tensor([0.0, 0.0, 1.0, -1.0])
+    for _ in range(20):
+        rows.step({"opacity_logits": 0.05})
+        rows["opacity_logits"].grad = torch.tensor([0.0, 0.0, 1.0, -1.0])
+    assert density.useless(rows, policy, extent=1.0, cameras=[]).tolist() == [True, False, True, False]
+
+
 def test_growing_and_dropping_on_a_device_equal_those_on_the_cpu() -> None:
     expected, expected_drop, expected_added = changed("cpu")
     with PretendDevice():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from backend.scene.files import read_arrays
 from backend.scene.workspace import SparsePoints
 from backend.segment import objects
 from backend.stages import train
-from backend.train import loop
+from backend.train import density, loop
 from backend.train.appearance import Appearance
 from backend.train.config import configured
 from backend.train.loop import Training
@@ -237,6 +238,23 @@ def test_photos_that_are_mostly_ignored_are_named(tmp_path: Path) -> None:
     (warning,) = progress.warnings
     assert (warning.code, warning.items) == ("mostly-transient", ("p3",))
     assert "more than 60% of the pixels" in warning.sentence
+    assert [training._trust(name) for name in ("p0", "p1", "p3")] == [1, 1, 0.25]  # of what little is left
+
+
+def test_opacities_are_reset_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, resets = workspace(tmp_path / "w"), []
+    reset = density.reset_opacities
+    config = configured(short())
+    config = replace(config, density=replace(config.density, reset_at=0.45))
+    training = Training(made, config, Views(made, made.used_photos(), 64), Quiet())
+
+    def noted(*given: Any) -> None:
+        resets.append(training.step + 1)
+        reset(*given)
+
+    monkeypatch.setattr(density, "reset_opacities", noted)
+    training.run()
+    assert resets == [30]  # the first event from 45 % of 60 steps on
 
 
 def test_a_damaged_or_foreign_checkpoint_is_a_warning(tmp_path: Path) -> None:
