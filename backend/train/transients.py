@@ -26,7 +26,7 @@ from backend.train import on_device
 from backend.train.sky import neighbours
 
 SHARE_MAX = 0.4  # of a photo that is explained worst
-RESIDUAL_MIN = 0.09  # mean absolute difference per channel, colours in 0..1
+RESIDUAL_MIN = 0.08  # mean absolute difference per channel, colours in 0..1
 BLUR_SHARE = 0.012  # of the picture's width: differences are averaged before they are judged
 AGREE_SHARE = 0.04  # of the picture's width: surroundings whose edges are compared
 AGREE_FROM = 0.5  # correlation of brightness from which surroundings are the same in another light
