@@ -7,19 +7,16 @@ checkpoint, so that a training that was stopped and resumed equals one that was 
 from __future__ import annotations
 
 import math
-import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from backend.capture.pictures import write_picture
 from backend.progress import Progress
 from backend.render import Rendered, rasterize
 from backend.scene import Camera, Gaussians, Photo, Workspace
-from backend.scene.files import disk_trouble, take_name
 from backend.scene.gaussians import FIELDS
 from backend.train import capped, density
 from backend.train.appearance import Appearance, initial_shared
@@ -30,6 +27,7 @@ from backend.train.course import Course
 from backend.train.dropout import share_left_out, thinned
 from backend.train.initial import initial
 from backend.train.losses import photometric, regularisation
+from backend.train.outcome import Outcome
 from backend.train.parameters import Parameters
 from backend.train.poses import Poses
 from backend.train.rates import row_rates, shared_rates
@@ -327,18 +325,12 @@ class Training:
         self._save_checkpoint()
         final = {name: value.detach()[keep].cpu() for name, value in self.rows.values.items()}
         shared = {name: value.detach().cpu() for name, value in self.shared.values.items()}
-        made = Workspace(workspace.root / ".trained")
-        shutil.rmtree(made.root, ignore_errors=True)  # of a finish that was killed
-        try:
-            Appearance.of(self.views.names, self.config.appearance, shared, final).save(made)
-            self._write_masks(made)
-            self._write_cameras(made)
-            Gaussians(**{name: final[name].numpy() for name in FIELDS}).save(made.splats)
-            with workspace.changing():  # no object can be made in between
-                self._refuse_objects()
-                self._take_over(made)
-        finally:
-            shutil.rmtree(made.root, ignore_errors=True)
+        Outcome(
+            gaussians=Gaussians(**{name: final[name].numpy() for name in FIELDS}),
+            looks=Appearance.of(self.views.names, self.config.appearance, shared, final),
+            masks=self._masks(),
+            photos=self._photos_with_cameras(),
+        ).save(workspace, self._refuse_objects)
         workspace.checkpoint.unlink(missing_ok=True)
 
     def _refuse_objects(self) -> None:
@@ -352,52 +344,30 @@ class Training:
                 "(without --restart), which ends at once. Or keep them and train in a new workspace.",
             )
 
-    def _take_over(self, made: Workspace) -> None:
-        """Give the artefacts their names, after taking back those of an earlier training; the Gaussians last.
+    def _photos_with_cameras(self) -> list[Photo]:
+        """All photos of the workspace with the cameras they were trained with; the captured ones stay noted."""
+        photos = [photo.as_captured() for photo in self.workspace.photos()]
+        if self.poses is None:
+            return photos
+        trained = set(self.views.names)
+        return [
+            photo.refined(self.poses.moved(photo.name, photo.camera))
+            if photo.name in trained and photo.camera is not None
+            else photo
+            for photo in photos
+        ]
 
-        A kill in between leaves a scene without Gaussians and a checkpoint that ends at once, never looks of one
-        training beside the Gaussians of another. Nothing but the note in scene.json needs room on the disk.
-        """
-        workspace = self.workspace
-        workspace.forget("train", "evaluate", within=True)
-        files = [path.relative_to(made.root) for path in made.root.rglob("*") if path.is_file()]
-        try:
-            if workspace.splats.exists():
-                take_name(workspace.splats, made.root / "before.safetensors")  # which waits for readers
-            for path in list((workspace.root / "transients").glob("*.png")):
-                path.unlink()
-            for file in sorted(files, key=lambda file: made.root / file == made.splats):
-                (workspace.root / file).parent.mkdir(parents=True, exist_ok=True)
-                take_name(made.root / file, workspace.root / file)
-        except OSError as error:
-            raise disk_trouble(error, workspace.root) from error
-
-    def _write_cameras(self, made: Workspace) -> None:
-        """Photos get the cameras that the Gaussians were trained with; where the capture found them stays noted."""
-        before = self.workspace.photos()
-        after = [photo.as_captured() for photo in before]
-        if self.poses is not None:
-            trained = set(self.views.names)
-            after = [
-                photo.refined(self.poses.moved(photo.name, photo.camera))
-                if photo.name in trained and photo.camera is not None
-                else photo
-                for photo in after
-            ]
-        if [photo.to_json() for photo in before] != [photo.to_json() for photo in after]:
-            made.write_photos(after)
-
-    def _write_masks(self, made: Workspace) -> None:
-        """What was left out of each photo: what was judged transient, what the person masked, and frames."""
+    def _masks(self) -> Iterator[tuple[str, np.ndarray]]:
+        """What was left out of each photo: what was judged transient, masks of the person, frames. Warns at the end."""
         suspicious = []
         for name in self.views.names:
             camera = self.views.cameras[name]
             found = self.transients.mask(name, (camera.height, camera.width)) if self.config.transients else None
-            if found is not None and found.mean() > SUSPICIOUS_SHARE:
+            if self.transients.share(name) > SUSPICIOUS_SHARE:
                 suspicious.append(name)
             ignored = self._either(found, self.views.view(name).ignored)
             if ignored is not None:
-                write_picture(made.root / "transients" / f"{name}.png", ignored.cpu().numpy())
+                yield name, ignored.cpu().numpy()
         if suspicious:
             self.progress.warn(
                 "mostly-transient",

@@ -18,7 +18,7 @@ from backend.scene.files import read_arrays
 from backend.scene.workspace import SparsePoints
 from backend.segment import objects
 from backend.stages import train
-from backend.train import density, loop
+from backend.train import density, loop, outcome
 from backend.train.appearance import Appearance
 from backend.train.config import configured
 from backend.train.loop import Training
@@ -177,7 +177,7 @@ def test_a_kill_while_a_retraining_finishes_mixes_nothing(tmp_path: Path, monkey
     train.run(short(workspace=made.root, iterations=20, cap=450), Quiet())
     made.record("evaluate", result={"psnr": 20.0})
     before = {path: path.read_bytes() for path in (made.splats, made.appearance, made.root / "scene.json")}
-    finish = {"write_picture": loop.write_picture, "take_name": loop.take_name}
+    finish = {"write_picture": outcome.write_picture, "take_name": outcome.take_name}
 
     def killed(name: str, call: int) -> None:
         """At that call of what writes a mask, or gives a file its name."""
@@ -189,7 +189,7 @@ def test_a_kill_while_a_retraining_finishes_mixes_nothing(tmp_path: Path, monkey
             finish[name](*arguments)
 
         with monkeypatch.context() as patch:
-            patch.setattr(loop, name, counted)
+            patch.setattr(outcome, name, counted)
             with pytest.raises(Killed):
                 train.run(short(workspace=made.root, iterations=30), Quiet())
 
@@ -234,7 +234,7 @@ def test_photos_that_are_mostly_ignored_are_named(tmp_path: Path) -> None:
     training = Training(made, configured(short()), Views(made, made.used_photos(), 64), progress)
     for name, share in (("p1", 0.5), ("p3", 0.75)):
         training.transients.memory[name] = np.repeat(np.arange(16) < 16 * share, 12).reshape(16, 12).T.astype("f4")
-    training._write_masks(made)
+    dict(training._masks())
     (warning,) = progress.warnings
     assert (warning.code, warning.items) == ("mostly-transient", ("p3",))
     assert "more than 60% of the pixels" in warning.sentence
