@@ -8,6 +8,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
+from backend.capture import duplicates
 from backend.capture.pictures import PictureError, decoded, fitted_size, resized, write_for_matching
 from backend.progress import Progress
 from segwild_addon.protocol.errors import InputError
@@ -120,10 +123,16 @@ def vetted(
     """
     progress.phase("Reading photos", len(offered))
     seen: dict[bytes, str] = {}
+    thumbnails: dict[int, np.ndarray] = {}
     result = []
     for row, photo in enumerate(offered):
-        result.append(photo if photo.excluded else _vetted(photo, row, seen, copies))
+        result.append(photo if photo.excluded else _vetted(photo, row, seen, thumbnails, copies))
         progress.advance()
+    rows = list(thumbnails)
+    twins = duplicates.copies(list(thumbnails.values()), [(result[row].width, result[row].height) for row in rows])
+    for place, twin in twins.items():
+        reason = f"it is a copy of {result[rows[twin]].file}"
+        result[rows[place]] = replace(result[rows[place]], excluded=reason)
     left_out = [photo for photo in result if photo.excluded]
     if left_out:
         progress.warn(
@@ -139,7 +148,10 @@ def copy_name(row: int) -> str:
     return f"{row:06d}.jpg"
 
 
-def _vetted(photo: Offered, row: int, seen: dict[bytes, str], copies: Path | None) -> Offered:
+def _vetted(
+    photo: Offered, row: int, seen: dict[bytes, str], thumbnails: dict[int, np.ndarray], copies: Path | None
+) -> Offered:
+    """Of a photo to be matched, notes what it looks like in `seen` and `thumbnails`."""
     if photo.path.suffix.lower() in FOREIGN_SUFFIXES:
         return replace(photo, excluded="HEIC and raw files cannot be read: export it as JPEG")
     try:
@@ -157,6 +169,7 @@ def _vetted(photo: Offered, row: int, seen: dict[bytes, str], copies: Path | Non
     twin = seen.setdefault(digest.digest(), photo.file)
     if twin != photo.file:
         return replace(photo, excluded=f"it is an exact duplicate of {twin}")
+    thumbnails[row] = duplicates.thumbnail(picture.pixels)
     copy = copies / copy_name(row)
     if not copy.exists():
         write_for_matching(copy, resized(picture.pixels, *photo.working_size), picture.lens_tags)
