@@ -98,7 +98,10 @@ def print_error(error: SegWildError, console: Console) -> None:
 
 
 def print_result(result: dict[str, Any], console: Console) -> None:
-    """The facts of a finished command, one per line, short tables below; nested ones are left to --json."""
+    """The facts of a finished command, one per line, short tables below; nested ones are left to --json.
+
+    The `depth` of a table's row in a tree is shown by how far it is indented.
+    """
     for name, value in result.items():
         if isinstance(value, float):
             value = f"{value:.4g}"
@@ -107,8 +110,10 @@ def print_result(result: dict[str, Any], console: Console) -> None:
         if isinstance(value, list) and all(isinstance(item, dict) for item in value):
             console.print(f"{name.replace('_', ' ')}: {len(value)}", highlight=False, markup=False)
             for row in value[:ROWS_SHOWN]:
-                cells = [f"{cell:.4g}" if isinstance(cell, float) else str(cell) for cell in row.values()]
-                console.print("  " + "  ".join(cells), highlight=False, soft_wrap=True, markup=False)
+                values = [cell for key, cell in row.items() if key != "depth"]
+                cells = [f"{cell:.4g}" if isinstance(cell, float) else str(cell) for cell in values]
+                indent = "  " * (1 + row.get("depth", 0))
+                console.print(indent + "  ".join(cells), highlight=False, soft_wrap=True, markup=False)
             continue
         if isinstance(value, dict):
             continue

@@ -24,6 +24,7 @@ import numpy as np
 from backend.features import splat_hash
 from backend.scene import Workspace
 from backend.scene.files import read_json, write_json, written_whole
+from backend.segment.nesting import above, merged
 from backend.segment.posterior import Votes
 from segwild_addon.protocol.errors import InputError
 
@@ -41,7 +42,7 @@ class Object:
     rows: np.ndarray  # (M,) int64, ascending row ids
     probability: np.ndarray  # (M,) float32, how sure each row is
     color: tuple[float, float, float]  # RGB in 0..1, for outlines and lists
-    parent: int = 0
+    parent: int = 0  # id of the object it is a part of; 0: of none
     look: dict[str, Any] | None = None  # fields of a Look; None: the scene's
     masks: Mapping[str, np.ndarray] = field(default_factory=dict, repr=False)  # photo -> (H, W) bool, as it was taken
     guessed: frozenset[str] = frozenset()  # photos whose masks a network made; the others' were drawn by a person
@@ -65,6 +66,11 @@ def sources(workspace: Workspace, item: Object) -> tuple[tuple[str, str], ...]:
 def names(workspace: Workspace) -> dict[int, str]:
     """Id -> name of all objects, by id, without reading their rows."""
     return {row["id"]: row["name"] for row in sorted(_table(workspace)["objects"], key=lambda row: row["id"])}
+
+
+def parents(workspace: Workspace) -> dict[int, int]:
+    """Id -> id of the parent, 0 for none, of all objects, by id, without reading their rows."""
+    return dict(sorted(_parents(_table(workspace)).items()))
 
 
 def find(workspace: Workspace, name: str) -> Object:
@@ -129,14 +135,13 @@ def delete(workspace: Workspace, *wanted: str) -> None:
         _delete(workspace, wanted)
 
 
-def _delete(workspace: Workspace, wanted: Sequence[str]) -> None:
+def _delete(workspace: Workspace, wanted: Sequence[str], parents: Mapping[int, int] | None = None) -> None:
+    """`parents`: of those that are left; None: what they were, but for those that are gone."""
     table = _table(workspace)
     gone = {_row(table, name)["id"] for name in wanted}
-    remaining = [
-        {**row, "parent": 0 if row["parent"] in gone else row["parent"]}
-        for row in table["objects"]
-        if row["id"] not in gone
-    ]
+    if parents is None:
+        parents = {id_: 0 if parent in gone else parent for id_, parent in _parents(table).items()}
+    remaining = [{**row, "parent": parents[row["id"]]} for row in table["objects"] if row["id"] not in gone]
     _write(workspace, {**table, "objects": remaining})
     for id_ in gone:
         rows_file(workspace, id_).unlink(missing_ok=True)
@@ -156,8 +161,26 @@ def rename(workspace: Workspace, old: str, new: str) -> None:
         _write(workspace, _with(table, entry["id"], name=new))
 
 
+def nest(workspace: Workspace, name: str, parent: str) -> None:
+    """Make an object a part of another, or of none if `parent` is empty.
+
+    Raises InputError for unknown names, and for a parent that is the object itself or a part of it.
+    """
+    with workspace.changing():
+        table = _table(workspace)
+        id_ = _row(table, name)["id"]
+        parent_id = _row(table, parent)["id"] if parent else 0
+        if parent_id == id_ or id_ in above(_parents(table), parent_id):
+            what = "itself" if parent_id == id_ else f"{parent!r}, which is a part of it"
+            raise InputError("bad-parent", f"{name!r} cannot be a part of {what}.", "Choose another parent.")
+        _write(workspace, _with(table, id_, parent=parent_id))
+
+
 def merge(workspace: Workspace, into: str, *others: str) -> Object:
-    """`into` gets the rows of all; the others are gone afterwards. A kill in between leaves the others too."""
+    """`into` gets the rows and the parts of all; the others are gone afterwards. A kill in between leaves them too.
+
+    If its parent is one of the others, it gets what was above that one.
+    """
     with workspace.changing():
         target = find(workspace, into)
         parts = [target, *(find(workspace, name) for name in dict.fromkeys(others) if name != into)]
@@ -172,8 +195,10 @@ def merge(workspace: Workspace, into: str, *others: str) -> Object:
             probability[places] = np.maximum(probability[places], part.probability)
         # What was said of different objects was about different things: a union has no sources of its own.
         _write_rows(workspace, target.id, _packed(rows, probability, (), {}, ()))
-        _delete(workspace, [part.name for part in parts[1:]])
-        return replace(target, rows=rows, probability=probability, masks={}, guessed=frozenset())
+        left = merged(_parents(_table(workspace)), target.id, {part.id for part in parts[1:]})
+        _delete(workspace, [part.name for part in parts[1:]], left)
+        union = replace(target, rows=rows, probability=probability, masks={}, guessed=frozenset())
+        return replace(union, parent=left[target.id])
 
 
 def set_look(workspace: Workspace, name: str, look: dict[str, Any] | None) -> None:
@@ -234,6 +259,10 @@ def _table(workspace: Workspace) -> dict[str, Any]:
             "Put the Gaussians back, or delete this file and select the objects again.",
         )
     return table
+
+
+def _parents(table: dict[str, Any]) -> dict[int, int]:
+    return {row["id"]: row["parent"] for row in table["objects"]}
 
 
 def _write(workspace: Workspace, table: dict[str, Any]) -> None:

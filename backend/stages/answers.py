@@ -41,6 +41,7 @@ from segwild_addon.protocol.questions import (
     Grow,
     Junk,
     Keep,
+    Nest,
     Prepare,
     Preview,
     Propose,
@@ -73,6 +74,7 @@ class Answers:
             Keep: self.keep,
             Drop: self.drop,
             Rename: self.rename,
+            Nest: self.nest,
             Cut: self.cut,
             Revert: self.revert,
         }
@@ -206,6 +208,10 @@ class Answers:
         objects.rename(self.opened.workspace, question.name, question.to)
         return self._named()
 
+    def nest(self, question: Nest) -> Named:
+        objects.nest(self.opened.workspace, question.name, question.parent)
+        return self._named()
+
     def cut(self, question: Cut) -> Divided:
         began = time.monotonic()
         workspace = self.opened.workspace
@@ -245,7 +251,8 @@ class Answers:
 
     def _named(self) -> Named:
         known = objects.names(self.opened.workspace)
-        return Named(tuple(known), tuple(known.values()))
+        parents = objects.parents(self.opened.workspace)
+        return Named(tuple(known), tuple(known.values()), parents=tuple(parents.get(id_, 0) for id_ in known))
 
 
 def rows_of(text: str, count: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The named objects of a workspace: found, listed, renamed, deleted, merged, cut, grown, shrunk, split; likely junk."""
+"""The named objects of a workspace: found, listed, renamed, nested, merged, deleted, cut, reshaped; likely junk."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from backend.scene import Workspace
 from backend.segment import cuts, objects
 from backend.segment.graph import scene_graph
 from backend.segment.junk import find_junk
+from backend.segment.nesting import ordered
 from backend.segment.shaping import LEAST_PART, MOST_STEPS, components, grown, shrunk
 from backend.stages.cutting import cut_object
 from backend.stages.opened import Opened
@@ -26,6 +27,7 @@ _UNSURE = 0.01  # of junk: where objects overlap, every other one wins
 _NAMES: dict[str, tuple[int, int | None, str]] = {
     "list": (0, 0, "list"),
     "rename": (2, 2, "rename OLD NEW"),
+    "parent": (1, 2, "parent NAME [PARENT]"),
     "delete": (1, None, "delete NAME"),
     "merge": (2, None, "merge INTO NAME"),
     "cut": (1, 1, "cut NAME"),
@@ -40,7 +42,7 @@ _NAMES: dict[str, tuple[int, int | None, str]] = {
 
 def run(request: Objects, progress: Progress) -> dict[str, Any]:
     """Returns all `objects` as they are afterwards, and what the action adds. Nothing changes if a name is unknown:
-    InputError.
+    InputError. Each object has its `depth` in the tree of parents, and comes after its parent.
 
     `cut` adds what `cut_object` returns; `revert` whether it was `reverted`; `grow` and `shrink` the number of
     Gaussians `before`; `split` the new `parts` and the number of Gaussians in `crumbs`, which stay; `find` the
@@ -51,7 +53,8 @@ def run(request: Objects, progress: Progress) -> dict[str, Any]:
     least, most, usage = _NAMES[request.action]
     given = request.names
     if len(given) < least or (most is not None and len(given) > most):
-        wanted = f"{least}" if most == least else f"at least {least}" if most is None else f"at most {most}"
+        few = len(given) < least
+        wanted = f"{least}" if most == least else f"at least {least}" if few else f"at most {most}"
         raise InputError(
             "bad-option",
             f"{request.action} takes {wanted} names, got {len(given)}.",
@@ -60,10 +63,13 @@ def run(request: Objects, progress: Progress) -> dict[str, Any]:
     if not 1 <= request.steps <= MOST_STEPS:
         raise InputError("bad-option", f"--steps is {request.steps}.", f"Give a number from 1 to {MOST_STEPS}.")
     extra = _ACTIONS[request.action](workspace, request, progress)
+    known = {item.id: item for item in objects.load(workspace)}
+    tree = [(known[id_], depth) for id_, depth in ordered({item.id: item.parent for item in known.values()})]
     return {
         **extra,
         "objects": [
             {
+                "depth": depth,
                 "id": item.id,
                 "name": item.name,
                 "gaussians": len(item.rows),
@@ -72,7 +78,7 @@ def run(request: Objects, progress: Progress) -> dict[str, Any]:
                 "look": item.look,
                 "cut": None if (made := cuts.load(workspace, item)) is None else made.mode,
             }
-            for item in objects.load(workspace)
+            for item, depth in tree
         ],
     }
 
@@ -83,6 +89,11 @@ def _list(workspace: Workspace, request: Objects, progress: Progress) -> dict[st
 
 def _rename(workspace: Workspace, request: Objects, progress: Progress) -> dict[str, Any]:
     objects.rename(workspace, *request.names)
+    return {}
+
+
+def _parent(workspace: Workspace, request: Objects, progress: Progress) -> dict[str, Any]:
+    objects.nest(workspace, request.names[0], request.names[1] if len(request.names) > 1 else "")
     return {}
 
 
@@ -132,6 +143,8 @@ def _split(workspace: Workspace, request: Objects, progress: Progress) -> dict[s
         taken.add(name)
         made.append(name)
         objects.save(workspace, name, part, probability, made_from=item)
+        if item.parent:
+            objects.nest(workspace, name, objects.names(workspace).get(item.parent, ""))
     if large:
         # Last: a kill before leaves rows in two objects, and none is lost.
         rest = chosen.copy()
@@ -170,6 +183,7 @@ def _junk(workspace: Workspace, request: Objects, progress: Progress) -> dict[st
 _ACTIONS: dict[str, Callable[[Workspace, Objects, Progress], dict[str, Any]]] = {
     "list": _list,
     "rename": _rename,
+    "parent": _parent,
     "delete": _delete,
     "merge": _merge,
     "cut": _cut,

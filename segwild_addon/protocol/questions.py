@@ -96,6 +96,14 @@ class Rename:
 
 
 @dataclass(frozen=True)
+class Nest:
+    """Make an object a part of another one."""
+
+    name: str
+    parent: str = ""  # the other; empty: the object is a part of none
+
+
+@dataclass(frozen=True)
 class Cut:
     """Divide at its edge what sticks out of an object; a cut it had is replaced, and it keeps its rows."""
 
@@ -122,8 +130,9 @@ ANSWERS: dict[type, type] = {
     Keep: Kept,
     Drop: Named,
     Rename: Named,
+    Nest: Named,
     Cut: Divided,
     Revert: Named,
 }
 QUESTIONS = tuple(ANSWERS)
-CHANGES_OBJECTS = (Keep, Drop, Rename, Cut, Revert)
+CHANGES_OBJECTS = (Keep, Drop, Rename, Nest, Cut, Revert)

@@ -201,14 +201,15 @@ class Transfer:
 
 @dataclass(frozen=True)
 class Objects:
-    """List, rename, delete, merge, cut, grow, shrink or split the named objects; find more, and likely junk."""
+    """List, rename, nest, delete, merge, cut, grow, shrink or split the named objects; find more, and likely junk."""
 
     workspace: Path = workspace()
-    action: Literal["list", "rename", "delete", "merge", "cut", "revert", "grow", "shrink", "split", "find", "junk"] = (
-        option("What to do.", "list", positional=True)
-    )
+    action: Literal[
+        "list", "rename", "parent", "delete", "merge", "cut", "revert", "grow", "shrink", "split", "find", "junk"
+    ] = option("What to do.", "list", positional=True)
     names: tuple[str, ...] = option(
-        "rename OLD NEW; delete NAME ...; merge INTO NAME ...; cut, revert, grow, shrink, split NAME; "
+        "rename OLD NEW; parent NAME [PARENT that it is a part of; none: of nothing]; delete NAME ...; "
+        "merge INTO NAME ...; cut, revert, grow, shrink, split NAME; "
         "find [NAME before the numbers of what stands apart, thing]; junk [NAME of an object to keep it as].",
         (),
         positional=True,

@@ -91,10 +91,11 @@ class Kept:
 
 @dataclass(frozen=True)
 class Named:
-    """The answer to Drop, Rename and Revert: all objects there are afterwards, by id."""
+    """The answer to Drop, Rename, Nest and Revert: all objects there are afterwards, by id."""
 
     ids: tuple[int, ...]
     names: tuple[str, ...]
+    parents: tuple[int, ...] = ()  # ids of what each is a part of, 0 for none
 
 
 @dataclass(frozen=True)

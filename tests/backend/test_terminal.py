@@ -30,6 +30,13 @@ def test_names_in_brackets_are_shown(drawn: bool, monkeypatch: pytest.MonkeyPatc
         assert f"{word} {NAME}" in shown, word
 
 
+def test_a_tree_is_indented() -> None:
+    out = io.StringIO()
+    rows = [{"depth": 0, "id": 2, "name": "lamp"}, {"depth": 1, "id": 1, "name": "globe"}]
+    print_result({"objects": rows}, Console(file=out, width=200))
+    assert out.getvalue() == "objects: 2\n  2  lamp\n    1  globe\n"
+
+
 def test_what_the_first_step_waited_for_is_not_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
     seconds = [0.0]
     monkeypatch.setattr(terminal.time, "monotonic", lambda: seconds[0])

@@ -128,6 +128,35 @@ def test_merging(blobs) -> None:
     assert state(blobs) == [(1, "a", [1, 2, 3])]
 
 
+def test_parts_of_objects(blobs) -> None:
+    for number, name in enumerate(("lamp", "globe", "bulb", "bench"), start=1):
+        save(blobs, name, [number])
+    objects.nest(blobs.workspace, "globe", "lamp")
+    objects.nest(blobs.workspace, "bulb", "globe")
+    assert objects.parents(blobs.workspace) == {1: 0, 2: 1, 3: 2, 4: 0}
+    for name, parent, code in (
+        ("lamp", "lamp", "bad-parent"),
+        ("lamp", "bulb", "bad-parent"),
+        ("lamp", "nobody", "unknown-object"),
+        ("nobody", "lamp", "unknown-object"),
+    ):
+        with pytest.raises(InputError) as caught:
+            objects.nest(blobs.workspace, name, parent)
+        assert caught.value.code == code
+    save(blobs, "globe", [2, 5])
+    assert [item.parent for item in objects.load(blobs.workspace)] == [0, 1, 2, 0]
+    objects.merge(blobs.workspace, "bench", "globe")
+    assert objects.parents(blobs.workspace) == {1: 0, 3: 4, 4: 0}
+    objects.nest(blobs.workspace, "bench", "lamp")
+    assert objects.merge(blobs.workspace, "bench", "lamp").parent == 0
+    assert objects.parents(blobs.workspace) == {3: 4, 4: 0}
+    objects.nest(blobs.workspace, "bulb", "")
+    assert objects.parents(blobs.workspace) == {3: 0, 4: 0}
+    objects.nest(blobs.workspace, "bulb", "bench")
+    objects.delete(blobs.workspace, "bench")
+    assert objects.parents(blobs.workspace) == {3: 0}
+
+
 def test_where_objects_overlap_the_more_probable_wins(blobs) -> None:
     save(blobs, "a", [0, 1], 0.9)
     save(blobs, "b", [1, 2], 0.7)
@@ -180,7 +209,7 @@ def test_damaged_files_are_named(blobs) -> None:
         objects.names(blobs.workspace)
 
 
-@pytest.mark.parametrize("change", ["new", "replace", "delete", "rename", "merge"])
+@pytest.mark.parametrize("change", ["new", "replace", "delete", "rename", "nest", "merge"])
 def test_a_kill_at_any_write_leaves_the_objects_readable(blobs, monkeypatch, change: str) -> None:
     save(blobs, "frog", [1])
     save(blobs, "book", [2])
@@ -189,6 +218,7 @@ def test_a_kill_at_any_write_leaves_the_objects_readable(blobs, monkeypatch, cha
         "replace": lambda: save(blobs, "frog", [5]),
         "delete": lambda: objects.delete(blobs.workspace, "frog"),
         "rename": lambda: objects.rename(blobs.workspace, "frog", "toad"),
+        "nest": lambda: objects.nest(blobs.workspace, "frog", "book"),
         "merge": lambda: objects.merge(blobs.workspace, "frog", "book"),
     }
 

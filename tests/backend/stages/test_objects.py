@@ -31,6 +31,20 @@ def test_list_rename_merge_delete(blobs) -> None:
     assert command(blobs, "delete", "a", "see") == []
 
 
+def test_parts_are_listed_below_what_they_are_parts_of(blobs) -> None:
+    for name in ("globe", "bench", "lamp"):
+        kept(blobs, name, np.array([1]))
+    result = answered(blobs, "parent", "globe", "lamp")
+    assert [(row["name"], row["depth"], row["parent"]) for row in result["objects"]] == [
+        ("bench", 0, 0),
+        ("lamp", 0, 0),
+        ("globe", 1, 3),
+    ]
+    assert command(blobs, "parent", "globe") == command(blobs, "list") == ["1 globe 1", "2 bench 1", "3 lamp 1"]
+    answered(blobs, "parent", "globe", "lamp")
+    assert command(blobs, "parent", "globe", "") == ["1 globe 1", "2 bench 1", "3 lamp 1"]
+
+
 def kept(blobs, name: str, rows: np.ndarray) -> objects.Object:
     return objects.save(blobs.workspace, name, rows, np.ones(len(blobs.scene)))
 
@@ -92,6 +106,14 @@ def test_split_names_every_part(blobs) -> None:
     assert answered(blobs, "split", "blobs")["parts"] == []
 
 
+def test_parts_of_a_part_have_its_parent(blobs) -> None:
+    kept(blobs, "blobs", blobs.labels > 0)
+    kept(blobs, "all", blobs.labels >= 0)
+    answered(blobs, "parent", "blobs", "all")
+    answered(blobs, "split", "blobs")
+    assert objects.parents(blobs.workspace) == {1: 2, 2: 0, 3: 2}
+
+
 def test_what_stands_apart_becomes_objects_but_what_is_one_does_not(blobs) -> None:
     red = np.flatnonzero(blobs.labels == blobs.red)
     objects.save(blobs.workspace, "frog", red, np.ones(len(blobs.scene)))
@@ -118,7 +140,17 @@ def test_junk_is_counted_and_kept_only_if_named(blobs) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [("list", "x"), ("rename", "x"), ("delete",), ("merge", "x"), ("cut",), ("grow", "x", "y"), ("split",)]
+    "words",
+    [
+        ("list", "x"),
+        ("rename", "x"),
+        ("delete",),
+        ("merge", "x"),
+        ("parent",),
+        ("cut",),
+        ("grow", "x", "y"),
+        ("split",),
+    ],
 )
 def test_the_wrong_number_of_names(blobs, words: tuple[str, ...]) -> None:
     with pytest.raises(InputError) as caught:

@@ -56,6 +56,7 @@ class FakeBackend:
         self.stream = uuid.uuid4().hex
         self.jobs: dict[str, dict[str, Any]] = {}
         self.objects: dict[str, int] = {}
+        self.parents: dict[int, int] = {}  # of those that have one
         self.next_id = 0
         self.job_secs = float(os.environ.get("FAKE_JOB_SECS", "0.3"))
         self.news = threading.Condition()
@@ -261,7 +262,10 @@ class _Handler(BaseHTTPRequestHandler):
             case "Revert":
                 self._known(body.get("name"))
             case "Drop":
-                del self.fake.objects[self._known(body.get("name"))]
+                gone = self.fake.objects.pop(self._known(body.get("name")))
+                self.fake.parents = {k: v for k, v in self.fake.parents.items() if gone not in (k, v)}
+            case "Nest":
+                self._nest(body)
             case "Rename":
                 if body["to"] in self.fake.objects and body["to"] != body.get("name"):
                     raise _Refused(422, "name-taken", "There is already an object of that name.")
@@ -272,7 +276,18 @@ class _Handler(BaseHTTPRequestHandler):
         if "to" in body or "name" in body:
             self.fake.tell("SceneChanged", what="objects", snapshot=None)
         ids = sorted((id_, name) for name, id_ in self.fake.objects.items())
-        return {"kind": "Named", "ids": [id_ for id_, _ in ids], "names": [name for _, name in ids]}
+        parents = [self.fake.parents.get(id_, 0) for id_, _ in ids]
+        return {"kind": "Named", "ids": [id_ for id_, _ in ids], "names": [name for _, name in ids], "parents": parents}
+
+    def _nest(self, body: dict[str, Any]) -> None:
+        id_ = self.fake.objects[self._known(body.get("name"))]
+        parent = self.fake.objects[self._known(body["parent"])] if body.get("parent") else 0
+        higher: int | None = parent
+        while higher:
+            if higher == id_:
+                raise _Refused(422, "bad-parent", "An object cannot be a part of itself or of its parts.")
+            higher = self.fake.parents.get(higher)
+        self.fake.parents |= {id_: parent}
 
     def _keep(self, body: dict[str, Any]) -> dict[str, Any]:
         if not body["name"].strip():

@@ -29,6 +29,7 @@ from segwild_addon.protocol.questions import (
     Grow,
     Junk,
     Keep,
+    Nest,
     Prepare,
     Preview,
     Propose,
@@ -175,6 +176,7 @@ class TestContract:
             (lambda b: b.ask(Cut("nobody")), InputError, "unknown-object"),
             (lambda b: b.ask(Revert("nobody")), InputError, "unknown-object"),
             (lambda b: b.ask(Rename("nobody", "somebody")), InputError, "unknown-object"),
+            (lambda b: b.ask(Nest("nobody")), InputError, "unknown-object"),
             (lambda b: b._way().post("/v1/ask", {"kind": "Serve"}), ProtocolError, "unknown-kind"),
             (lambda b: b._way().get("/v1/events?after=x"), ProtocolError, "bad-field"),
             (lambda b: b._way().get("/v1/nothing"), SegWildError, None),
@@ -215,6 +217,7 @@ class TestContract:
             Cut("frog"): Divided,
             Revert("frog"): Named,
             Rename("frog", "toad"): Named,
+            Nest("toad"): Named,
             Drop("toad"): Named,
         }
         assert {type(question) for question in asked} == set(QUESTIONS)
@@ -248,14 +251,29 @@ class TestContract:
         second = ask(Keep("two", rows=packed(~bits)))
         assert (second.id, second.count) == (first.id + 1, 2497)
         assert ask(Keep("one", rows=packed(~bits))).id == first.id
-        assert ask(Rename("one", "uno")) == Named((first.id, second.id), ("uno", "two"))
-        assert ask(Drop("two")) == Named((first.id,), ("uno",))
+        assert ask(Rename("one", "uno")) == Named((first.id, second.id), ("uno", "two"), (0, 0))
+        assert ask(Drop("two")) == Named((first.id,), ("uno",), (0,))
         assert ask(Drop("uno")) == Named((), ())
         assert session.backend.health()["seq"] == before + 6
         told = session.wait(
             lambda: [item for item in _numbered(session) if item.seq > before][5:] and _numbered(session)
         )
         assert {item.event.what for item in told if item.seq > before} == {"objects"}
+
+    def test_parts_have_a_parent_until_it_is_dropped(self, session: Session) -> None:
+        ask = session.backend.ask
+        ids = [ask(Keep(name, marks=(MARK,))).id for name in ("one", "two", "three")]
+        names = ("one", "two", "three")
+        assert ask(Nest("two", "one")) == Named(tuple(ids), names, (0, ids[0], 0))
+        assert ask(Nest("three", "two")) == Named(tuple(ids), names, (0, ids[0], ids[1]))
+        for parent, code in (("one", "bad-parent"), ("three", "bad-parent"), ("nobody", "unknown-object")):
+            with pytest.raises(InputError) as caught:
+                ask(Nest("one", parent))
+            assert caught.value.code == code
+        assert ask(Nest("three")) == Named(tuple(ids), names, (0, ids[0], 0))
+        assert ask(Drop("one")) == Named(tuple(ids[1:]), names[1:], (0, 0))
+        for name in names[1:]:
+            ask(Drop(name))
 
     def test_an_array_comes_over_http_in_ranges(self, session: Session) -> None:
         with session.backend._way().open("GET", "/v1/arrays/numbers.npy") as answer:
