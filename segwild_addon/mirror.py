@@ -1,4 +1,4 @@
-"""Objects made, renamed, changed or deleted in Blender, told to the workspace they belong to, while its backend runs.
+"""Objects made, renamed, nested, changed or deleted in Blender, told to their workspace, while its backend runs.
 
 The .blend is what the person works in; the workspace follows. Differences are looked for a moment after the last
 change and told one question at a time, until there are none, so that undo and redo need no thought of their own.
@@ -21,10 +21,10 @@ from bpy.app.handlers import persistent
 from . import session, work
 from .client import UNREACHABLE, Answered, Status
 from .client.link import Happened, Link
-from .data import cuts, scenes
+from .data import cuts, nesting, scenes
 from .protocol.errors import InputError
 from .protocol.events import SceneChanged
-from .protocol.questions import Drop, Keep, Rename
+from .protocol.questions import Drop, Keep, Nest, Rename
 from .protocol.values import Kept, Named
 
 QUIET_SECS = 0.5
@@ -37,6 +37,7 @@ class _Told:
     """What the workspace of one scene has, as far as it is known."""
 
     names: dict[int, str] | None = None  # by id; None: to be read
+    parents: dict[int, int] = field(default_factory=dict)  # by id
     count: int = 0  # Gaussians
     stamps: dict[int, Stamp] = field(default_factory=dict)  # rows the workspace was told, or had, by id
     asking: bool = False
@@ -96,7 +97,33 @@ def _difference(scene: bpy.types.Collection, told: _Told) -> tuple[Any, str, Sta
         same = label in told.names and told.stamps[label] == stamp
         if not same and stamp[0] and ("keep", ob.segwild.uuid, stamp) not in told.refused:
             return Keep(_free_name(ob, label, told.names), packed(cuts.ids(ob), told.count)), ob.segwild.uuid, stamp
+    # The highest first: what is above the new parent is as it shall be then, and no circle comes about.
+    for label, ob in sorted(present.items(), key=lambda item: len(nesting.above(item[1]))):
+        parent = _parent(ob, told.names, present)
+        if label not in told.names or parent is None or parent == _parent_told(told, label, present):
+            continue
+        name = told.names.get(parent, "")
+        if ("nest", label, name) not in told.refused:
+            return Nest(told.names[label], name), ob.segwild.uuid, _stamp(ob)
     return None, "", (0, 0)
+
+
+def _parent(ob: bpy.types.Object, names: dict[int, str], present: dict[int, bpy.types.Object]) -> int | None:
+    """The number of what the object is a part of here, 0 for none; None where the workspace does not know that one."""
+    parent = nesting.parent_of(ob)
+    if parent is None:
+        return 0
+    label = parent.segwild.label
+    return label if label in names and present.get(label) == parent else None
+
+
+def _parent_told(told: _Told, label: int, present: dict[int, bpy.types.Object]) -> int:
+    """The same in the workspace, where what is above may have been left out of the import: the next one above."""
+    seen, parent = {label}, told.parents.get(label, 0)
+    while parent and parent not in present and parent not in told.stamps and parent not in seen:
+        seen.add(parent)
+        parent = told.parents.get(parent, 0)
+    return parent
 
 
 def _by_label(scene: bpy.types.Collection, names: dict[int, str]) -> dict[int, bpy.types.Object]:
@@ -161,8 +188,8 @@ def packed(ids: np.ndarray, count: int) -> str:
     return base64.b64encode(np.packbits(bits, bitorder="little").tobytes()).decode()
 
 
-def _facts(folder: Path, mark: str) -> tuple[dict[int, str], int]:
-    """Names of the workspace's objects by id, and its Gaussians. Runs in a thread.
+def _facts(folder: Path, mark: str) -> tuple[dict[int, str], dict[int, int], int]:
+    """Names and parents of the workspace's objects by id, and how many Gaussians it has. Runs in a thread.
 
     Raises InputError if it has other Gaussians than those that the scene was imported with.
     """
@@ -170,11 +197,12 @@ def _facts(folder: Path, mark: str) -> tuple[dict[int, str], int]:
     try:
         rows = json.loads(table.read_text(encoding="utf-8"))["objects"] if table.exists() else []
         names = {int(row["id"]): str(row["name"]) for row in rows}
+        parents = {int(row["id"]): int(row["parent"]) for row in rows}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError("file-damaged", f"The objects of the workspace cannot be read: {table}.") from error
     workspace = scenes.Folder.open(folder)
     workspace.expect(mark)
-    return names, len(workspace.splats())
+    return names, parents, len(workspace.splats())
 
 
 def _read(uuid: str, answered: Answered) -> None:
@@ -183,7 +211,7 @@ def _read(uuid: str, answered: Answered) -> None:
         return
     told.asking = False
     if answered.error is None:
-        told.names, told.count = answered.value
+        told.names, told.parents, told.count = answered.value
         changed()
     else:
         told.refused.add(("read",))
@@ -206,6 +234,7 @@ def _answered(uuid: str, question: Any, subject: str, stamp: Stamp, answered: An
             work.say(f"The workspace could not follow: {answered.error.sentence}")
     elif isinstance(answered.value, Named):
         told.names = dict(zip(answered.value.ids, answered.value.names, strict=True))
+        told.parents = dict(zip(answered.value.ids, answered.value.parents, strict=True))
         if isinstance(question, Drop):
             told.stamps.pop(stamp[0], None)
     elif isinstance(answered.value, Kept):
@@ -224,6 +253,8 @@ def _remember_refusal(told: _Told, question: Any, subject: str, stamp: Stamp, ob
         told.refused.add(("drop", stamp[0]))
     elif isinstance(question, Rename) and ob is not None:
         told.refused.add(("rename", ob.segwild.label, question.to))
+    elif isinstance(question, Nest) and ob is not None:
+        told.refused.add(("nest", ob.segwild.label, question.parent))
     elif isinstance(question, Keep):
         told.refused.add(("keep", subject, stamp))
 

@@ -3,7 +3,7 @@
 Collection "SegWild <name>"     collection.segwild: uuid, workspace
   Empty "<name> root"           maps the scene frame to Blender's world
     PointCloud "<name> rest"    rows of no segment
-    PointCloud "<segment>"      one per segment
+    PointCloud "<segment>"      one per segment, below what it is a part of
   Collection "<name> cameras"
     Camera "<photo>"            one per photo, below the root too
 """
@@ -21,7 +21,7 @@ import bpy
 import numpy as np
 
 from ..protocol.errors import InputError, SegWildError
-from . import cameras, changes, cuts, ply, splats, workspace
+from . import cameras, changes, cuts, nesting, ply, splats, workspace
 from .places import absolute
 from .steps import Steps, within
 from .workspace import Folder
@@ -335,6 +335,7 @@ def _importing(source: Folder, scene: bpy.types.Collection, warn: Warn) -> Steps
         if color is not None:
             ob.color = (*color, 1.0)
         set_look(ob, look or scene_look)
+    nesting.nest_as({s.id: made[s.id] for s in segments if s.id in made}, {s.id: s.parent for s in segments})
     for segment in segments:
         if segment.id in made:
             try:

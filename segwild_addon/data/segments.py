@@ -12,7 +12,7 @@ import numpy as np
 from mathutils import Matrix
 
 from ..protocol.errors import InputError
-from . import changes, cuts, light, scenes, splats
+from . import changes, cuts, light, nesting, scenes, splats
 from .placement import invertible, moved
 from .rows import Rows, among, concatenate
 
@@ -113,7 +113,8 @@ def make_of_rows(
 
 
 def merge(target: bpy.types.Object, others: Sequence[bpy.types.Object]) -> None:
-    """All rows into `target`, which keeps its name, place, label and light; the others are gone afterwards.
+    """All rows into `target`, which keeps its name, place, label and light; the others are gone afterwards, and their
+    parts are those of the target.
 
     Cuts are taken back: where two objects meet there is no edge any more.
     Rows of another scene, or of no scene, become unknown to the workspace (id 0); in a scene without one they get ids
@@ -139,7 +140,7 @@ def merge(target: bpy.types.Object, others: Sequence[bpy.types.Object]) -> None:
     splats.extend(target, concatenate(parts))
     cuts.tidy(target)
     for ob in others:
-        _remove(ob)
+        _remove(ob, heir=target)
     changes.announce(target.segwild.uuid)
 
 
@@ -211,8 +212,8 @@ def centre(ob: bpy.types.Object) -> None:
 def apply_transform(ob: bpy.types.Object) -> None:
     """Move the object's place into its rows: positions, sizes, orientations and direction-dependent colours.
 
-    Afterwards the object stands at its scene's root (at the world's origin without one); what hangs below it stays
-    where it is. Raises InputError for an object that is scaled flat.
+    Afterwards the object stands at its scene's root (at the world's origin without one), and is a part of what it was;
+    what hangs below it stays where it is. Raises InputError for an object that is scaled flat.
     """
     bpy.context.view_layer.update()
     scene = scenes.scene_of(ob)
@@ -223,7 +224,10 @@ def apply_transform(ob: bpy.types.Object) -> None:
     if cuts.is_cut(ob):
         cuts.on_whole(ob, lambda: splats.write(ob, moved(splats.read(ob), matrix)))
     splats.write(ob, rows) if len(rows) else None
-    if root is not None:
+    if root is not None and nesting.parent_of(ob) is not None:
+        ob.matrix_parent_inverse = ob.parent.matrix_world.inverted() @ root.matrix_world
+        ob.matrix_basis.identity()
+    elif root is not None:
         ob.parent = root
         ob.matrix_parent_inverse.identity()
         ob.matrix_basis.identity()
@@ -293,11 +297,16 @@ def _labelled(rows: Rows, label: int) -> Rows:
     return Rows(**vars(rows) | {"labels": np.full(len(rows), label, np.int32)})
 
 
-def _remove(ob: bpy.types.Object) -> None:
+def _remove(ob: bpy.types.Object, heir: bpy.types.Object | None = None) -> None:
+    """What hangs below it hangs below its parent then; its parts below the `heir`, if that can have any."""
     uuid = ob.segwild.uuid
     world = [(child, child.matrix_world.copy()) for child in ob.children]
     for child, matrix in world:
-        child.parent = ob.parent
-        child.matrix_world = matrix
+        part = child.segwild.kind == "SEGMENT" and heir is not None and heir.segwild.kind == "SEGMENT"
+        if part and child != heir and child not in nesting.above(heir):
+            nesting.put(child, heir)
+        else:
+            child.parent = ob.parent
+            child.matrix_world = matrix
     scenes.discard(ob)
     changes.announce(uuid)

@@ -6,7 +6,7 @@ from typing import Any
 import bpy
 from bpy.props import StringProperty
 
-from ..data import erasing, light, scenes, segments, splats
+from ..data import erasing, light, nesting, scenes, segments, splats
 from ..protocol.errors import SegWildError
 from ..viewport import portrait
 
@@ -21,6 +21,11 @@ def chosen(context: bpy.types.Context) -> list[bpy.types.Object]:
 def changeable(ob: bpy.types.Object) -> bool:
     """Whether it is a splat object that can be edited."""
     return splats.is_splat(ob) and ob.is_editable and ob.data.is_editable
+
+
+def parts_of_scenes(context: bpy.types.Context) -> list[bpy.types.Object]:
+    """Of the selected splat objects those that a scene has beside its rest."""
+    return [ob for ob in chosen(context) if ob.segwild.kind == "SEGMENT" and scenes.scene_of(ob) is not None]
 
 
 def counted(things: Sized, noun: str) -> str:
@@ -111,6 +116,52 @@ class SEGWILD_OT_join(OnSplats, bpy.types.Operator):
         said = f"Joined {counted(others, 'object')} to {target.name}."
         segments.merge(target, others)
         return said
+
+
+class SEGWILD_OT_set_parent(OnSplats, bpy.types.Operator):
+    """Make the other selected objects parts of the active one: they move along with it, and lists show them below it"""
+
+    bl_idname = "segwild.set_parent"
+    bl_label = "Set Parent"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        if not super().poll(context):
+            return False
+        objects = parts_of_scenes(context)
+        if context.active_object not in objects or len(objects) < 2:
+            cls.poll_message_set("Select two objects of a scene or more; the others become parts of the active one")
+            return False
+        return True
+
+    def work(self, context: bpy.types.Context) -> str:
+        parent = context.active_object
+        context.view_layer.update()
+        others = [ob for ob in parts_of_scenes(context) if ob != parent]
+        done = self.each(others, lambda ob: nesting.nest(ob, parent))
+        return f"{counted(done, 'object')} {'is a part' if len(done) == 1 else 'are parts'} of {parent.name} now."
+
+
+class SEGWILD_OT_clear_parent(OnSplats, bpy.types.Operator):
+    """Have the selected objects be parts of no other object; they stay where they are"""
+
+    bl_idname = "segwild.clear_parent"
+    bl_label = "Clear Parent"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        if not super().poll(context):
+            return False
+        if not any(nesting.above(ob) for ob in parts_of_scenes(context)):
+            cls.poll_message_set("Select objects that are parts of others")
+            return False
+        return True
+
+    def work(self, context: bpy.types.Context) -> str:
+        context.view_layer.update()
+        parts = [ob for ob in parts_of_scenes(context) if nesting.above(ob)]
+        done = self.each(parts, lambda ob: nesting.put(ob, scenes.root(scenes.scene_of(ob))))
+        return f"{counted(done, 'object')} {'is a part' if len(done) == 1 else 'are parts'} of no other now."
 
 
 class SEGWILD_OT_dissolve_object(OnSplats, bpy.types.Operator):
@@ -230,6 +281,8 @@ def _menu(self: bpy.types.Menu, context: bpy.types.Context) -> None:
 _CLASSES = (
     SEGWILD_OT_make_object,
     SEGWILD_OT_join,
+    SEGWILD_OT_set_parent,
+    SEGWILD_OT_clear_parent,
     SEGWILD_OT_dissolve_object,
     SEGWILD_OT_erase_splats,
     SEGWILD_OT_restore_splats,

@@ -1,8 +1,10 @@
 """The objects of a scene as a list, and what can be done to them."""
 
+from typing import Any
+
 import bpy
 
-from ..data import scenes, splats
+from ..data import nesting, scenes, splats
 
 
 def index_get(self: bpy.types.PropertyGroup) -> int:
@@ -17,10 +19,13 @@ def index_set(self: bpy.types.PropertyGroup, value: int) -> None:
 
 
 class SEGWILD_UL_objects(bpy.types.UIList):
-    """Rows: the rest first, then segments by name. Without a scene: objects that came alone, as assets."""
+    """Rows: the rest first, then segments by name, each above its parts. Without a scene: objects that came alone, as
+    assets."""
 
     def draw_item(self, context, layout, data, item, icon, active_data, active_property, index=0, flt_flag=0) -> None:
         row, hidden = layout.row(align=True), item.hide_get()
+        if depth := len(nesting.above(item)):
+            row.separator(factor=1.5 * depth)
         chosen = row.row()
         chosen.enabled = not hidden
         box = "CHECKBOX_HLT" if item.select_get() else "CHECKBOX_DEHLT"
@@ -57,11 +62,17 @@ class SEGWILD_UL_objects(bpy.types.UIList):
             else 0
             for ob in objects
         ]
-        ranks = sorted(range(len(objects)), key=lambda k: (objects[k].segwild.kind != "REST", objects[k].name.lower()))
+        ranks = sorted(range(len(objects)), key=lambda k: _rank(objects[k]) if flags[k] else ())
         order = [0] * len(objects)
         for place, index in enumerate(ranks):
             order[index] = place
         return flags, order
+
+
+def _rank(ob: bpy.types.Object) -> tuple[Any, ...]:
+    """Where the object stands in the list: after what it is a part of."""
+    path = [*reversed(nesting.above(ob)), ob]
+    return ob.segwild.kind != "REST", *((each.name.lower(), each.name) for each in path)
 
 
 class SEGWILD_PT_objects(bpy.types.Panel):
@@ -88,6 +99,9 @@ class SEGWILD_PT_objects(bpy.types.Panel):
         deleting = row.row(align=True)
         deleting.enabled = any(splats.is_splat(ob) for ob in context.selected_objects)  # a cube is none of ours
         deleting.operator("object.delete", text="Delete", icon="TRASH").confirm = False
+        row = layout.row(align=True)
+        row.operator("segwild.set_parent", icon="CON_CHILDOF")
+        row.operator("segwild.clear_parent", text="", icon="X")
         row = layout.row(align=True)
         row.operator("segwild.clean_edges", icon="MOD_EDGESPLIT")
         row.operator("segwild.restore_edges", text="", icon="LOOP_BACK")

@@ -73,6 +73,7 @@ def write_workspace(
     count: int = 60,
     degree: int = 3,
     segments: Mapping[str, tuple[np.ndarray, float]] | None = None,  # name -> rows, probability of each
+    parents: Mapping[str, int] | None = None,  # of those segments that have one: its number, from 1 on
     photos: int = 2,
     rank: int = 4,
     network: bool = False,  # looks through a network instead of products
@@ -121,7 +122,8 @@ def write_workspace(
 
     table = []
     for number, (name, (own, probability)) in enumerate((segments or {}).items(), start=1):
-        table.append({"id": number, "name": name, "parent": 0, "color": [0.2, 0.4, 0.6], "look": None})
+        parent = (parents or {}).get(name, 0)
+        table.append({"id": number, "name": name, "parent": parent, "color": [0.2, 0.4, 0.6], "look": None})
         (root / "segments").mkdir(exist_ok=True)
         np.savez(
             root / "segments" / f"{number}.npz",

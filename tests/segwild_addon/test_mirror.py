@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from functools import partial
 from types import SimpleNamespace
@@ -104,6 +105,56 @@ def test_an_object_of_the_workspace_that_blender_never_had_is_left_alone(mirrore
     mirrored.until(lambda: made.segwild.label)
     assert mirrored.fake.objects["hidden"] == 7  # another object's name is not taken
     assert made.name == "hidden 2"
+
+
+def test_parts_are_told_whatever_was_above_whom(mirrored: SimpleNamespace, blender: Any) -> None:
+    from segwild_addon.data import nesting
+
+    mirrored.quiet()
+    one, two, three = (
+        mirrored.segments.make(mirrored.scene, name, np.array([number], np.int32), 0)
+        for number, name in ((101, "one"), (102, "two"), (103, "three"))
+    )
+    mirrored.mirror.changed()
+    mirrored.until(lambda: len(mirrored.fake.objects) == 4)
+    ids = mirrored.fake.objects
+
+    def told(**parents: str) -> None:
+        mirrored.quiet()
+        assert {k: v for k, v in mirrored.fake.parents.items() if v} == {ids[k]: ids[v] for k, v in parents.items()}
+
+    def put(ob: Any, parent: Any) -> None:
+        blender.context.view_layer.update()
+        nesting.put(ob, parent or mirrored.scenes.root(mirrored.scene))
+
+    for number in range(2):
+        put((two, three)[number], (one, two)[number])
+    told(two="one", three="two")
+    put(three, None)
+    put(two, three)
+    put(one, two)  # all upside down, in one go
+    told(one="two", two="three")
+    made = mirrored.segments.make(mirrored.scene, "new", np.array([104], np.int32), 0)
+    put(three, made)
+    mirrored.quiet()
+    assert mirrored.fake.parents[ids["three"]] == made.segwild.label
+    mirrored.segments.dissolve(two)
+    mirrored.mirror.changed()
+    mirrored.until(lambda: "two" not in mirrored.fake.objects)
+    mirrored.quiet()
+    assert mirrored.fake.parents[ids["one"]] == ids["three"]
+
+
+def test_a_parent_that_was_left_out_of_the_import_stays_one(mirrored: SimpleNamespace) -> None:
+    mirrored.fake.objects, mirrored.fake.parents = {"lamp": 1, "hidden": 7}, {1: 7}
+    table = mirrored.root / "segments.json"
+    facts = json.loads(table.read_text())
+    facts["objects"][0]["parent"] = 7
+    facts["objects"].append(facts["objects"][0] | {"id": 7, "name": "hidden", "parent": 0})
+    table.write_text(json.dumps(facts))
+    mirrored.quiet()
+    assert mirrored.mirror._told[mirrored.scene.segwild.uuid].parents == {1: 7, 7: 0}
+    assert mirrored.fake.parents == {1: 7}
 
 
 def test_a_refusal_is_told_once(mirrored: SimpleNamespace, blender: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 pytest.importorskip("bpy", reason="bpy is not installed; tests/README.md says how to run these tests")
 
-from segwild_addon.data import erasing, ply, scenes, segments, splats
+from segwild_addon.data import erasing, nesting, ply, scenes, segments, splats
 from segwild_addon.data.placement import moved
 from segwild_addon.data.rows import Rows, by_id, concatenate, rows
 from segwild_addon.data.steps import finished
@@ -197,6 +198,7 @@ actions = st.one_of(
     st.tuples(st.just("dissolve"), st.integers(0, 9)),
     st.tuples(st.just("erase"), st.tuples(st.integers(0, 9), st.integers(0, 2**32 - 1))),
     st.tuples(st.just("restore"), st.tuples(st.integers(0, 9), st.integers(0, 2**32 - 1))),
+    st.tuples(st.just("nest"), st.tuples(st.integers(0, 9), st.integers(0, 9))),
     st.tuples(st.just("move"), st.tuples(st.integers(0, 9), st.integers(0, 3))),
 )
 
@@ -225,6 +227,12 @@ def test_no_sequence_of_edits_loses_or_doubles_a_row(
             ob = pick(value[0])
             mask = np.random.default_rng(value[1]).random(len(ob.data.points)) < 0.5
             getattr(erasing, action)(ob, mask)
+        elif action == "nest":
+            segment, parent = pick(value[0]), pick(value[1])
+            if segment.segwild.kind == parent.segwild.kind == "SEGMENT":
+                blender.context.view_layer.update()
+                with contextlib.suppress(InputError):
+                    nesting.nest(segment, parent)
         elif action == "move":
             pick(value[0]).location.x += value[1]
     found = everything(blender, scene)

@@ -70,6 +70,22 @@ def test_objects_are_made_of_what_is_selected_by_hand(blender: Any, scene: Any) 
         blender.ops.segwild.make_object(name="nothing")
 
 
+def test_parts_of_objects(blender: Any, scene: Any) -> None:
+    fountain, statue = (blender.data.objects[name] for name in ("fountain", "statue"))
+    select(blender, "statue", "square rest")
+    assert not blender.ops.segwild.set_parent.poll()  # the rest is no object
+    assert not blender.ops.segwild.clear_parent.poll()
+    select(blender, "fountain", "statue")
+    assert blender.ops.segwild.set_parent() == {"FINISHED"}
+    assert statue.parent == fountain
+    select(blender, "statue", "fountain")
+    with pytest.raises(RuntimeError, match="cannot be a part of"):
+        blender.ops.segwild.set_parent()
+    assert blender.ops.segwild.clear_parent() == {"FINISHED"}
+    assert statue.parent == fountain.parent == scenes.root(scene)
+    assert not blender.ops.segwild.clear_parent.poll()
+
+
 def test_erase_and_restore(blender: Any, scene: Any) -> None:
     mark(blender.data.objects["statue"], np.arange(10) < 2)
     select(blender, "statue")

@@ -33,6 +33,7 @@ class Layout(SimpleNamespace):
             icons=whole.icons if whole else {},
             contexts=whole.contexts if whole else {},
             enabled_for=whole.enabled_for if whole else {},
+            gaps=whole.gaps if whole else [],
             operator_context="INVOKE_DEFAULT",
         )
 
@@ -56,7 +57,10 @@ class Layout(SimpleNamespace):
 
     def _draws(self, *_: Any, **__: Any) -> None: ...
 
-    prop = progress = separator = template_list = template_icon_view = _draws
+    def separator(self, factor: float = 1.0) -> None:
+        self.gaps.append(factor)
+
+    prop = progress = template_list = template_icon_view = _draws
 
     @property
     def operators(self) -> list[str]:
@@ -139,6 +143,32 @@ def test_the_list_shows_the_active_scene_alone(blender: Any, scene: Any, asset: 
     )[0]
     found = {ob.name for ob, row in zip(blender.data.objects, rows, strict=True) if row}
     assert found == {"square rest", "fountain", "statue"}
+
+
+def test_parts_are_listed_below_what_they_are_parts_of(blender: Any, scene: Any, asset: Any) -> None:
+    fountain, statue = (blender.data.objects[name] for name in ("fountain", "statue"))
+    statue.name = "a statue"
+
+    def listed() -> list[str]:
+        flags, order = lists.SEGWILD_UL_objects.filter_items(
+            SimpleNamespace(filter_name="", bitflag_filter_item=1), blender.context, blender.data, "objects"
+        )
+        places = dict(zip(order, blender.data.objects, strict=True))
+        shown = {ob.name for ob, flag in zip(blender.data.objects, flags, strict=True) if flag}
+        return [name for _, ob in sorted(places.items()) if (name := ob.name) in shown]
+
+    def gaps(ob: Any) -> int:
+        layout = Layout()
+        lists.SEGWILD_UL_objects.draw_item(None, blender.context, layout, None, ob, 0, None, "")
+        return len(layout.gaps)
+
+    activate(fountain)
+    assert listed() == ["square rest", "a statue", "fountain"]
+    before = gaps(statue)
+    statue.parent = fountain
+    assert listed() == ["square rest", "fountain", "a statue"]
+    assert gaps(statue) == before + 1
+    assert gaps(fountain) == before
 
 
 def test_the_light_of_one_is_given_to_all_of_its_scene(blender: Any, scene: Any, asset: Any) -> None:
