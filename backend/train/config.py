@@ -98,6 +98,7 @@ class TrainConfig:
     poses: PoseRefinement | None = None  # of the photos' cameras; None: they stay where the capture found them
     regularisers: Regularisers = Regularisers()
     ssim: float = 0.2  # share of the structural term in the loss
+    solitary: bool = False  # whether pieces stay that one photo alone shows, see `solitary`
     dropout: float = 0.2  # share of rows left out of late steps, see `dropout`; more: less is known by heart
     sky_rate: float = 1e-2  # of learning; more: skies differ sooner, and each photo pulls those of all others along
     own_sky_rate: float = 1.5e-3  # of learning a photo's own sky; 0: it has none

@@ -34,6 +34,8 @@ from backend.train.rates import row_rates, shared_rates
 from backend.train.similarity import Similarity
 from backend.train.sky import over_sky
 from backend.train.snapshot import snapshot
+from backend.train.solitary import AT as SOLITARY_AT
+from backend.train.solitary import solitary
 from backend.train.transients import MEMORY_DIVISOR, SUSPICIOUS_SHARE, Transients
 from backend.train.views import View, Views
 from segwild_addon.protocol.errors import InputError, ResourceError, SegWildError
@@ -252,8 +254,7 @@ class Training:
             return
         growing = policy.grow_from * config.steps <= done < policy.grow_until * config.steps
         if not isinstance(policy, Adaptive):
-            dead = density.useless(self.rows, policy, extent=self.extent, cameras=self.cameras)
-            capped.relocate(self.rows, dead, seed=config.seed, step=done)
+            capped.relocate(self.rows, self._useless(done), seed=config.seed, step=done)
             if growing:
                 capped.grow(self.rows, policy, step=done, steps=config.steps, seed=config.seed)
             self.statistics = density.Statistics.empty(len(self.rows), self.device)
@@ -268,13 +269,27 @@ class Training:
                 span=self.span,
                 seed=config.seed,
             )
-        interval = density.event_interval(config.steps)
-        if policy.reset_at > 0 and done - interval < policy.reset_at * config.steps <= done:
+        drop = self._useless(done)  # before a reset, after which no photo shows much of anything
+        if policy.reset_at > 0 and self._due(done, policy.reset_at):
             density.reset_opacities(self.rows, policy)
-        drop = density.useless(self.rows, policy, extent=self.extent, cameras=self.cameras)
         if drop.any() and not drop.all():
             self.rows.take((~drop).nonzero()[:, 0])
         self.statistics = density.Statistics.empty(len(self.rows), self.device)
+
+    def _due(self, done: int, *fractions: float) -> bool:
+        """Whether this event of density control is the first one after one of these fractions of the steps."""
+        steps = self.config.steps
+        return any(done - density.event_interval(steps) < fraction * steps <= done for fraction in fractions)
+
+    def _useless(self, done: int) -> Tensor:
+        """(N,) bool: rows to drop."""
+        drop = density.useless(self.rows, self.config.density, extent=self.extent, cameras=self.cameras)
+        if self.config.solitary or not self._due(done, *SOLITARY_AT):
+            return drop
+        scene = Gaussians(**{name: self.rows[name].detach().cpu().numpy() for name in FIELDS})
+        cameras = [photo.camera for photo in self.photos if photo.camera is not None]
+        found = solitary(scene, cameras, self.device, looked=lambda: self.progress.advance(0))
+        return drop | torch.from_numpy(found).to(drop.device)
 
     def _diverged(self, why: str) -> SegWildError:
         return SegWildError(
