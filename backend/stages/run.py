@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 from backend.progress import Progress
@@ -47,6 +48,7 @@ def run(request: Run, progress: Progress) -> dict[str, Any]:
     lifted = lift.run(Lift(workspace=request.out), progress)
     return {
         "workspace": str(request.out),
+        "next": f"segwild report {shlex.quote(str(request.out))} makes a page of it; import it in Blender to click",
         "photos": captured["photos"],
         "left_out": captured["left_out"],
         "gaussians": trained["gaussians"],
