@@ -241,6 +241,9 @@ class SegwildStatus(bpy.types.PropertyGroup):
         max=1,
         subtype="FACTOR",
     )
+    least_part: IntProperty(
+        name="Smallest", description="Parts of fewer splats stay in an object that is split", default=30, min=1
+    )
     new_name: StringProperty(name="Name", description="Name of the object that is made", default="Object")
     export_folder: StringProperty(description="Where the last export went", options={"SKIP_SAVE"})
 

@@ -1,4 +1,4 @@
-"""What the backend suggests: objects there may be, likely junk, and the present selection grown and shrunk."""
+"""What the backend suggests: objects there may be, likely junk, the selection grown and shrunk, parts of objects."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from bpy.app.handlers import persistent
 from . import mirror, session, work
 from .client import Answered, Status
 from .client.backend import Backend
-from .data import scenes, segments
+from .data import cuts, scenes, segments
 from .protocol.errors import InputError, SegWildError
-from .protocol.questions import Grow, Junk, Propose, Shrink
+from .protocol.questions import Grow, Junk, Part, Propose, Shrink
 from .viewport import proposals, selection
 
 STARTING = "Starting the backend …"
@@ -155,6 +155,31 @@ def shrink(scene: bpy.types.Collection) -> None:
         return f"{_counted(lost)} taken out."
 
     _ask(scene, "Shrinking the selection …", Shrink(_rows(scene, before)), then)
+
+
+def split(scene: bpy.types.Collection, uuid: str, least: int) -> None:
+    """Have an object parted into what hangs together, in a while: one step of undo. Parts of fewer than `least` splats
+    stay in it. Raises InputError as `find_junk`."""
+    ids = _ids_of(uuid)
+
+    def then(scene: bpy.types.Collection, numbers: np.ndarray) -> str:
+        if not np.array_equal(_ids_of(uuid), ids):
+            raise InputError("object-changed", "The object has changed meanwhile.", "Press the button again.")
+        ob = scenes.by_uuid(uuid)
+        made = segments.split(ob, numbers, selection.new_color)
+        if not made:
+            return f"All of {ob.name} hangs together, but for parts smaller than {least} splats."
+        bpy.ops.ed.undo_push(message="Split into Parts")
+        selection.refresh()
+        return f"Split {ob.name} into {len(made) + 1} parts."
+
+    _ask(scene, "Looking for parts …", Part(_rows(scene, {uuid: ids}), least), then, _numbers)
+
+
+def _ids_of(uuid: str) -> np.ndarray:
+    """(M,) int32, ascending, of an object as it is in the workspace; none if it is gone."""
+    ob = scenes.by_uuid(uuid)
+    return np.unique(cuts.ids(ob)) if ob is not None else np.zeros(0, np.int32)
 
 
 def _rows(scene: bpy.types.Collection, chosen: dict[str, np.ndarray]) -> str:

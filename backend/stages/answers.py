@@ -28,7 +28,7 @@ from backend.segment.meant import Click
 from backend.segment.prompts import parsed_clicks
 from backend.segment.region import nearest
 from backend.segment.selection import Selector
-from backend.segment.shaping import MOST_STEPS, grown, shrunk
+from backend.segment.shaping import MOST_STEPS, components, grown, shrunk
 from backend.stages.cutting import divided
 from backend.stages.opened import Opened
 from backend.stages.proposing import proposed
@@ -42,6 +42,7 @@ from segwild_addon.protocol.questions import (
     Junk,
     Keep,
     Nest,
+    Part,
     Prepare,
     Preview,
     Propose,
@@ -54,6 +55,7 @@ from segwild_addon.protocol.values import ArrayRef, Chosen, Divided, Kept, Mark,
 ROWS_KEPT = 16  # files of the newest answers
 CUTS_KEPT = 4
 PROPOSALS_KEPT = 2
+PARTS_MOST = 255  # that a byte tells apart
 # Shares of a photo's sides: where there may be something, the likeliest first.
 _PLACES = ((0.5, 0.5), (0.5, 0.7), (0.3, 0.5), (0.7, 0.5), (0.3, 0.7), (0.7, 0.7), (0.5, 0.3), (0.3, 0.3), (0.7, 0.3))
 
@@ -71,6 +73,7 @@ class Answers:
             Propose: self.propose,
             Grow: self.reshape,
             Shrink: self.reshape,
+            Part: self.part,
             Keep: self.keep,
             Drop: self.drop,
             Rename: self.rename,
@@ -186,6 +189,21 @@ class Answers:
         change = grown if isinstance(question, Grow) else shrunk
         chosen = rows_of(question.rows, len(prepared.scene))
         return self._answered(change(chosen, prepared.graph, question.steps), began)
+
+    def part(self, question: Part) -> Proposed:
+        """Of more than 255 parts, the largest."""
+        began = time.monotonic()
+        if question.least < 1:
+            raise InputError("bad-option", f"The least part is {question.least}.", "Give a number from 1 on.")
+        prepared = self.opened.prepared
+        chosen = rows_of(question.rows, len(prepared.scene))
+        parts = components(chosen, prepared.scene.means, prepared.graph)
+        large = [part for part in parts if len(part) >= question.least][:PARTS_MOST]
+        numbers = np.zeros(len(chosen), np.uint8)
+        for number, part in enumerate(large, start=1):
+            numbers[part] = number
+        ref = handed_out(self.opened.root, "parts", numbers, kept=PROPOSALS_KEPT)
+        return Proposed(len(large), len(numbers), ref, round(time.monotonic() - began, 3))
 
     def keep(self, question: Keep) -> Kept:
         objects.checked_name(question.name)

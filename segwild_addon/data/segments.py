@@ -5,7 +5,7 @@ Rows keep their place in the scene when they move between objects that stand in 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import bpy
 import numpy as np
@@ -160,6 +160,36 @@ def dissolve(ob: bpy.types.Object) -> bpy.types.Object:
         raise not_a_segment(ob)
     merge(rest, [ob])
     return rest
+
+
+def split(
+    ob: bpy.types.Object,
+    numbers: np.ndarray,  # (N,) uint8, from 1 on, of the part that each of the scene's rows is in; 0: in none
+    color: Callable[[bpy.types.Collection], tuple[float, float, float]],  # of the next new object
+) -> list[bpy.types.Object]:
+    """A new object of every part but the first; that one and what is in no part stay.
+
+    The new ones are called after the object, and are parts of what it is a part of. A cut is taken back, as by `merge`.
+    Raises InputError, before anything is changed, for an object that is scaled flat or belongs to no scene.
+    """
+    scene = scenes.scene_of(ob)
+    if scene is None:
+        raise not_in_a_scene(ob)
+    bpy.context.view_layer.update()
+    invertible(np.array(ob.matrix_world, float))
+    if numbers.max(initial=0) > 1:
+        cuts.revert(ob, scenes.rest_of(ob))
+    made, place = [], 1
+    for number in range(2, int(numbers.max(initial=0)) + 1):
+        while f"{ob.name}.{place}" in bpy.data.objects:
+            place += 1
+        ids = splats.read_ids(ob)
+        rows = (ids > 0) & (numbers[np.maximum(ids, 1) - 1] == number)
+        made.append(make_of_rows(scene, f"{ob.name}.{place}", [(ob, rows)], color=color(scene)))
+        centre(made[-1])
+        if nesting.parent_of(ob) is not None:
+            nesting.put(made[-1], ob.parent)
+    return made
 
 
 def recover(scene: bpy.types.Collection) -> int:

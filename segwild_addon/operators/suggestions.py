@@ -1,4 +1,4 @@
-"""Objects there may be, in colours; likely junk, highlighted; and the selection grown and shrunk."""
+"""Objects there may be, in colours; likely junk, highlighted; the selection grown and shrunk; parts of an object."""
 
 from collections.abc import Callable
 from functools import partial
@@ -9,6 +9,7 @@ from .. import session, suggestions, work
 from ..data import scenes
 from ..protocol.errors import SegWildError
 from ..viewport import proposals, selection
+from .objects import changeable
 
 Question = Callable[[bpy.types.Collection], None]
 
@@ -153,6 +154,31 @@ class SEGWILD_OT_shrink_prompts(_Reshapes, bpy.types.Operator):
         return suggestions.shrink
 
 
+class SEGWILD_OT_split_object(_Asks, bpy.types.Operator):
+    """Make an object of each part of the active one that does not touch the others; the largest part stays it. Parts
+    that are too small stay in it, too"""
+
+    bl_idname = "segwild.split_object"
+    bl_label = "Split into Parts"
+    purpose = "knows what touches what"
+
+    @classmethod
+    def scene(cls, context: bpy.types.Context) -> bpy.types.Collection | None:
+        return scenes.scene_of(context.active_object)
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        ob = context.active_object
+        if ob is None or not changeable(ob) or ob.segwild.kind != "SEGMENT" or not ob.select_get():
+            cls.poll_message_set("Select an object of a scene")
+            return False
+        return super().poll(context)
+
+    def question(self, context: bpy.types.Context) -> Question:
+        least = context.window_manager.segwild.least_part
+        return partial(suggestions.split, uuid=context.active_object.segwild.uuid, least=least)
+
+
 _CLASSES = (
     SEGWILD_OT_find_objects,
     SEGWILD_OT_hide_proposals,
@@ -160,6 +186,7 @@ _CLASSES = (
     SEGWILD_OT_find_junk,
     SEGWILD_OT_grow_prompts,
     SEGWILD_OT_shrink_prompts,
+    SEGWILD_OT_split_object,
 )
 
 

@@ -72,6 +72,14 @@ class Shrink:
 
 
 @dataclass(frozen=True)
+class Part:
+    """Which parts of these rows hang together by themselves? Nothing is kept."""
+
+    rows: str  # base64 of bits as in Chosen
+    least: int = 30  # Gaussians of a part; smaller ones belong to none
+
+
+@dataclass(frozen=True)
 class Keep:
     """Make an object from exactly these rows, or from what marks choose; one of that name gets the new rows."""
 
@@ -127,6 +135,7 @@ ANSWERS: dict[type, type] = {
     Propose: Proposed,
     Grow: Chosen,
     Shrink: Chosen,
+    Part: Proposed,
     Keep: Kept,
     Drop: Named,
     Rename: Named,

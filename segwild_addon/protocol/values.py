@@ -71,7 +71,7 @@ class Chosen:
 
 @dataclass(frozen=True)
 class Proposed:
-    """The answer to Propose: things that may be objects, the largest first."""
+    """The answer to Propose and Part: things that may be objects, the largest first."""
 
     count: int
     gaussians: int  # of the scene

@@ -369,3 +369,39 @@ def test_a_backend_that_does_not_start_is_not_waited_for(
     with pytest.raises(RuntimeError, match="There is no room"):
         blender.ops.segwild.find_objects()
     assert not suggestions.busy()
+
+
+def test_an_object_is_split_into_what_hangs_together(searched: SimpleNamespace, steps: list[str], blender: Any) -> None:
+    """The fake finds that even rows hang together, and odd ones."""
+    from segwild_addon import suggestions
+    from segwild_addon.data import segments, splats
+
+    thing = segments.make(searched.scene, "thing", np.arange(101, 126, dtype=np.int32), 0)
+    searched.connect()
+    searched.state.least_part = 5
+
+    def split(ob: Any) -> None:
+        blender.context.view_layer.objects.active = ob
+        ob.select_set(True)
+        assert blender.ops.segwild.split_object() == {"FINISHED"}
+
+    blender.context.view_layer.objects.active = searched.rest
+    assert not blender.ops.segwild.split_object.poll()  # the rest is no object
+    split(thing)
+    searched.until(lambda: not suggestions.busy())
+    other = blender.data.objects["thing.1"]
+    assert sorted(splats.read_ids(thing)) == list(range(101, 126, 2))
+    assert sorted(splats.read_ids(other)) == list(range(102, 126, 2))
+    assert tuple(other.color) != tuple(thing.color)
+    assert steps == ["Split into Parts"]
+    assert searched.state.status == "Split thing into 2 parts."
+    split(thing)
+    searched.until(lambda: not suggestions.busy())
+    assert searched.state.status.startswith("All of thing hangs together")
+    assert steps == ["Split into Parts"]
+    thing = segments.make(searched.scene, "next", np.arange(201, 226, dtype=np.int32), 0)
+    split(thing)
+    segments.make(searched.scene, "taken", np.array([201], np.int32), 0)
+    searched.until(lambda: not suggestions.busy())
+    assert "changed meanwhile" in searched.state.status
+    assert "next.1" not in blender.data.objects

@@ -27,6 +27,7 @@ from segwild_addon.protocol.questions import (
     Grow,
     Junk,
     Keep,
+    Part,
     Prepare,
     Preview,
     Propose,
@@ -304,6 +305,24 @@ def test_a_cut_needs_a_photo_that_shows_the_object(blobs) -> None:
     (blobs.workspace.root / "photos.json").unlink()
     with pytest.raises(InputError, match="No photo shows"):
         answers.answer(Cut("frog"))
+
+
+def test_rows_are_parted_into_what_hangs_together(blobs) -> None:
+    answers = Answers(blobs.workspace.root)
+    chosen = blobs.labels > 0
+    chosen[np.flatnonzero(blobs.labels == 0)[0]] = True  # a crumb
+    rows = base64.b64encode(np.packbits(chosen, bitorder="little")).decode()
+    told = answers.answer(Part(rows))
+    numbers = np.load(blobs.workspace.root / told.numbers.path)
+    assert (told.count, told.gaussians, numbers.max()) == (2, len(chosen), 2)
+    sizes = np.bincount(numbers)[1:]
+    assert sizes[0] >= sizes[1] >= 30
+    assert {tuple(np.unique(blobs.labels[numbers == number])) for number in (1, 2)} == {(blobs.red,), (blobs.blue,)}
+    assert not (numbers > 0)[~chosen].any()
+    assert answers.answer(Part(rows, least=int(sizes[1]) + 1)).count == int(sizes[0] > sizes[1])
+    with pytest.raises(InputError, match="least part"):
+        answers.answer(Part(rows, least=0))
+    assert not objects.names(blobs.workspace)
 
 
 @pytest.mark.parametrize("photos", [True, False])

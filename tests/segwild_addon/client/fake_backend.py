@@ -255,6 +255,8 @@ class _Handler(BaseHTTPRequestHandler):
                 return {"kind": "Proposed", "count": 2, "gaussians": GAUSSIANS, "numbers": ref, "time_secs": 0.1}
             case "Grow" | "Shrink" as kind:
                 return self._reshaped(kind, body["rows"], body.get("steps", 1))
+            case "Part":
+                return self._parted(body["rows"], body.get("least", 30))
             case "Keep":
                 return self._keep(body)
             case "Cut":
@@ -288,6 +290,21 @@ class _Handler(BaseHTTPRequestHandler):
                 raise _Refused(422, "bad-parent", "An object cannot be a part of itself or of its parts.")
             higher = self.fake.parents.get(higher)
         self.fake.parents |= {id_: parent}
+
+    def _parted(self, rows: str, least: int) -> dict[str, Any]:
+        """Even rows hang together, and odd ones."""
+        if least < 1:
+            raise _Refused(422, "bad-option", f"The least part is {least}.")
+        packed = self._bits(rows)
+        there = [row for row in range(GAUSSIANS) if packed[row // 8] >> row % 8 & 1]
+        parts = sorted(([row for row in there if row % 2 == odd] for odd in (0, 1)), key=len, reverse=True)
+        numbers = bytearray(GAUSSIANS)
+        large = [part for part in parts if len(part) >= least]
+        for number, part in enumerate(large, start=1):
+            for row in part:
+                numbers[row] = number
+        ref = self._handed_out("parts", bytes(numbers), "|u1", [GAUSSIANS])
+        return {"kind": "Proposed", "count": len(large), "gaussians": GAUSSIANS, "numbers": ref, "time_secs": 0.1}
 
     def _keep(self, body: dict[str, Any]) -> dict[str, Any]:
         if not body["name"].strip():

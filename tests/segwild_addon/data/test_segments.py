@@ -177,6 +177,28 @@ def test_applying_a_transform_changes_nothing_one_sees(blender: Any, scene: Any)
     np.testing.assert_allclose(np.array(child.matrix_world), where, atol=1e-5)
 
 
+def test_an_object_is_split_where_it_stands(blender: Any, scene: Any) -> None:
+    fountain, statue = (blender.data.objects[name] for name in ("fountain", "statue"))
+    nesting.put(fountain, statue)
+    fountain.location = (1, 2, 3)
+    before = everything(blender, scene)
+    erasing.erase(fountain, np.arange(20) < 8)
+    blender.context.scene.collection.objects.link(blender.data.objects.new("fountain.1", None))
+    numbers = np.zeros(60, np.uint8)
+    numbers[10:20], numbers[20:25], numbers[25:28], numbers[0] = 1, 2, 3, 2  # row 0 is not the fountain's
+    made = segments.split(fountain, numbers, lambda _: (0.0, 1.0, 0.0))
+    assert [ob.name for ob in made] == ["fountain.2", "fountain.3"]
+    assert [sorted(splats.read_ids(ob)) for ob in made] == [list(range(21, 26)), list(range(26, 29))]
+    assert sorted(splats.read_ids(fountain)) == [*range(11, 21), 29, 30]
+    assert [nesting.parent_of(ob) for ob in (*made, fountain)] == [statue] * 3
+    assert tuple(made[0].color) == (0, 1, 0, 1)
+    assert (splats.column(made[0], splats.ERASED) > 0).sum() + (splats.column(fountain, splats.ERASED) > 0).sum() == 8
+    for ob in (*made, fountain):
+        erasing.restore(ob)
+    same_but_labels(everything(blender, scene), before, atol=1e-5)
+    assert segments.split(fountain, np.ones(60, np.uint8), lambda _: (0.0, 1.0, 0.0)) == []
+
+
 def test_an_object_without_a_scene_can_be_applied_and_joined(blender: Any, scene: Any) -> None:
     arrays = [np.zeros((2, 3)), np.ones((2, 3)), np.tile([1, 0, 0, 0], (2, 1)), np.ones((2, 4))]
     loose = [splats.create(name, rows(*(array.astype(np.float32) for array in arrays))) for name in "ab"]
