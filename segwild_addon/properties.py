@@ -17,6 +17,7 @@ from bpy.props import (
 )
 
 from .data import cameras, changes
+from .protocol.values import CAUSES
 from .viewport import selection
 
 KINDS = (
@@ -30,6 +31,13 @@ PRESETS = (
     ("quick", "Quick", "Minutes, for a first look"),
     ("standard", "Standard", "The usual balance of time and detail"),
     ("full", "Full", "All the detail the photos hold; an hour or more without a graphics card"),
+)
+# Identifiers travel to the backend as they are.
+JUNK = (
+    ("needle", "Needles", "Splats that are long and thin", 1),
+    ("floater", "Floaters", "Small groups of splats that nothing touches", 2),
+    ("near-camera", "Before Cameras", "Splats that hang close before a photo's camera", 4),
+    ("unseen", "Unseen", "Splats that no photo shows", 8),
 )
 
 
@@ -241,6 +249,10 @@ class SegwildStatus(bpy.types.PropertyGroup):
         max=1,
         subtype="FACTOR",
     )
+    junk_causes: EnumProperty(
+        name="Causes", description="What is looked for", items=JUNK, options={"ENUM_FLAG"}, default=set(CAUSES)
+    )
+    junk_here: BoolProperty(name="Active Object Only", description="Look for junk in the active object alone")
     least_part: IntProperty(
         name="Smallest", description="Parts of fewer splats stay in an object that is split", default=30, min=1
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from .client.backend import Backend
 from .data import cuts, scenes, segments
 from .protocol.errors import InputError, SegWildError
 from .protocol.questions import Grow, Junk, Part, Propose, Shrink
+from .protocol.values import CAUSES
 from .viewport import proposals, selection
 
 STARTING = "Starting the backend …"
@@ -105,7 +106,12 @@ def make_all(scene: bpy.types.Collection) -> int:
     return len(found)
 
 
-def find_junk(scene: bpy.types.Collection, strength: float) -> None:
+def find_junk(
+    scene: bpy.types.Collection,
+    strength: float,
+    causes: Collection[str] = CAUSES,
+    within: str = "",  # uuid of the object to look in; empty: all of the scene
+) -> None:
     """Have likely junk of the scene highlighted, in a while, in place of what was found before.
 
     Raises InputError if the file does not have what the backend would search, or if something of another scene is
@@ -115,12 +121,15 @@ def find_junk(scene: bpy.types.Collection, strength: float) -> None:
     def then(scene: bpy.types.Collection, ids: np.ndarray) -> str:
         every = [ob.segwild.uuid for ob in scenes.splat_objects(scene)]
         found = segments.spread(scene, ids, every, shown=True)
+        if within:  # here, and not by the backend: the workspace need not have the rows yet that it has here
+            found = {uuid: own for uuid, own in found.items() if uuid == within}
         selection.put_junk(scene.segwild.uuid, found)
         if not found:
-            return "Nothing that is shown looks like junk at this strength."
+            what = "of this object that is shown" if within else "that is shown"
+            return f"Nothing {what} looks like junk at this strength."
         return f"{_counted(found)} may be junk. Make an object of what is, or erase it."
 
-    _ask(scene, "Looking for likely junk …", Junk(strength), then)
+    _ask(scene, "Looking for likely junk …", Junk(strength, tuple(cause for cause in CAUSES if cause in causes)), then)
 
 
 def grow(scene: bpy.types.Collection) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from scipy.sparse import coo_matrix
@@ -15,9 +14,8 @@ from backend.render import Seen
 from backend.scene import Camera, Gaussians
 from backend.segment.graph import SceneGraph
 from segwild_addon.protocol.errors import InputError
+from segwild_addon.protocol.values import CAUSES, Cause
 
-Cause = Literal["needle", "floater", "near-camera", "unseen"]
-CAUSES: tuple[Cause, ...] = ("needle", "floater", "near-camera", "unseen")
 _MILD, _STRONG = 0.999, 0.95  # quantiles of the scene between which the strength moves each limit
 _THIN = 10.0  # a needle is so many times as long as wide
 _LONG = 6.0  # spacings: three deviations of a needle are longer
@@ -47,10 +45,11 @@ def find_junk(
     *,
     within: np.ndarray | None = None,  # (N,) bool, where to look; None: everywhere
     strength: float = 0.5,  # 0: only the worst 0.1 % of each measure; 1: the worst 5 %
+    causes: Sequence[Cause] = (),  # to look for; none: all
 ) -> Junk:
     """Rows that are suspicious in absolute terms and among the scene's worst. Raises InputError for a bad strength."""
     checked_strength(strength)  # before the work, not after
-    return suspected(scene, measured(scene, graph, cameras), within=within, strength=strength)
+    return suspected(scene, measured(scene, graph, cameras), within=within, strength=strength, causes=causes)
 
 
 def checked_strength(strength: float) -> None:
@@ -72,13 +71,20 @@ def measured(
 
 
 def suspected(
-    scene: Gaussians, measures: np.ndarray, *, within: np.ndarray | None = None, strength: float = 0.5
+    scene: Gaussians,
+    measures: np.ndarray,
+    *,
+    within: np.ndarray | None = None,
+    strength: float = 0.5,
+    causes: Sequence[Cause] = (),
 ) -> Junk:
     """As `find_junk`, from what was `measured` before: at once."""
     checked_strength(strength)
     quantile = _MILD + strength * (_STRONG - _MILD)
     flags = np.stack([_worst(measure, quantile) for measure in measures.T], 1)
     flags &= scene.finite_rows()[:, None]
+    if causes:
+        flags &= np.isin(CAUSES, causes)
     if within is not None:
         flags &= within[:, None]
     rows = np.flatnonzero(flags.any(1))

@@ -169,10 +169,14 @@ class Answers:
         """The first one of a scene waits for its measures; every other strength is a matter of milliseconds."""
         began = time.monotonic()
         checked_strength(question.strength)
+        item = objects.find(self.opened.workspace, question.within) if question.within else None
         prepared = self.opened.prepared
         self.progress.phase("Finding junk")
         chosen = np.zeros(len(prepared.scene), bool)
-        chosen[suspected(prepared.scene, prepared.suspicion(self.progress), strength=question.strength).rows] = True
+        measures = prepared.suspicion(self.progress)
+        chosen[suspected(prepared.scene, measures, strength=question.strength, causes=question.causes).rows] = True
+        if item is not None:
+            chosen &= np.isin(np.arange(len(chosen)), item.rows)
         return self._answered(chosen, began)
 
     def propose(self, question: Propose) -> Proposed:

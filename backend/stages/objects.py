@@ -47,7 +47,7 @@ def run(request: Objects, progress: Progress) -> dict[str, Any]:
     `cut` adds what `cut_object` returns; `revert` whether it was `reverted`; `grow` and `shrink` the number of
     Gaussians `before`; `split` the new `parts` and the number of Gaussians in `crumbs`, which stay; `find` the
     names `made`, of what stands apart and is no object yet; `junk` the number
-    of `suspected` Gaussians, and per cause, as an object too if it is given a name.
+    of `suspected` Gaussians, and per cause that was looked for, as an object too if it is given a name.
     """
     workspace = Workspace.open(request.workspace)
     least, most, usage = _NAMES[request.action]
@@ -173,11 +173,15 @@ def _junk(workspace: Workspace, request: Objects, progress: Progress) -> dict[st
     scene = workspace.gaussians()
     has_photos = (workspace.root / "photos.json").exists()
     cameras = [photo.camera for photo in workspace.used_photos() if photo.camera is not None] if has_photos else []
+    within = None if request.within is None else _held(objects.find(workspace, request.within), len(scene))[0]
     progress.phase("Finding junk")
-    found = find_junk(scene, scene_graph(scene), cameras, strength=request.strength)
+    found = find_junk(
+        scene, scene_graph(scene), cameras, within=within, strength=request.strength, causes=request.causes
+    )
     if request.names and len(found.rows):
         objects.save(workspace, request.names[0], found.rows, np.full(len(scene), _UNSURE))
-    return {"suspected": len(found.rows), **found.counts()}
+    counts = {cause: count for cause, count in found.counts().items() if not request.causes or cause in request.causes}
+    return {"suspected": len(found.rows), **counts}
 
 
 _ACTIONS: dict[str, Callable[[Workspace, Objects, Progress], dict[str, Any]]] = {

@@ -58,8 +58,24 @@ class SEGWILD_OT_find_junk(_Asks, bpy.types.Operator):
     bl_label = "Find Likely Junk"
     purpose = "finds the junk"
 
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        state = context.window_manager.segwild
+        if not state.junk_causes:
+            cls.poll_message_set("Choose what to look for")
+            return False
+        ob = scenes.active_splats(context)
+        if state.junk_here and (ob is None or scenes.scene_of(ob) != cls.scene(context)):
+            cls.poll_message_set("Select the object to look in, or look in all of them")
+            return False
+        return super().poll(context)
+
     def question(self, context: bpy.types.Context) -> Question:
-        return partial(suggestions.find_junk, strength=context.window_manager.segwild.junk_strength)
+        state = context.window_manager.segwild
+        within = scenes.active_splats(context).segwild.uuid if state.junk_here else ""
+        return partial(
+            suggestions.find_junk, strength=state.junk_strength, causes=frozenset(state.junk_causes), within=within
+        )
 
 
 class SEGWILD_OT_find_objects(_Asks, bpy.types.Operator):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from .values import Chosen, Divided, Kept, Mark, Named, Proposed, Ready
+from .values import Cause, Chosen, Divided, Kept, Mark, Named, Proposed, Ready
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,8 @@ class Junk:
     """Which Gaussians are likely junk: floaters, needles, what hangs before a camera, what no photo shows?"""
 
     strength: float = 0.5  # 0 finds the worst, 1 the most
+    causes: tuple[Cause, ...] = ()  # needle, floater, near-camera, unseen; none: all
+    within: str = ""  # the object to look in; empty: everywhere
 
 
 @dataclass(frozen=True)

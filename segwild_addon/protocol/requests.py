@@ -10,6 +10,8 @@ from dataclasses import MISSING, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from .values import Cause
+
 Preset = Literal["quick", "standard", "full"]
 Device = Literal["auto", "cpu", "cuda"]
 Light = Literal["linear", "mlp", "none"]
@@ -217,6 +219,10 @@ class Objects:
     mode: Literal["exact", "axis", "literal"] = option("How cut divides: by a plane, or along the long axis.", "exact")
     steps: int = option("How many neighbours far grow and shrink reach.", 1)
     strength: float = option("Of junk: 0 finds the worst, 1 the most.", 0.5)
+    causes: tuple[Cause, ...] = option(
+        "Junk to look for: needle, floater, near-camera, unseen; none: all. (repeatable)", ()
+    )
+    within: str | None = option("Object in which junk is looked for; none: everywhere.", None)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 DType = Literal["float32", "float16", "int32", "uint8"]
+Cause = Literal["needle", "floater", "near-camera", "unseen"]  # why a Gaussian may be junk
+CAUSES: tuple[Cause, ...] = ("needle", "floater", "near-camera", "unseen")
 ITEM_BYTES: dict[str, int] = {"float32": 4, "float16": 2, "int32": 4, "uint8": 1}
 
 

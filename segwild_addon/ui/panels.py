@@ -153,6 +153,8 @@ class SEGWILD_PT_select(_Panel):
         header.label(text="Likely Junk")
         if body is not None:
             body.prop(state, "junk_strength")
+            body.column(align=True).prop(state, "junk_causes")
+            body.prop(state, "junk_here")
             body.operator("segwild.find_junk", icon="VIEWZOOM")
             if (link is None or not link.running) and not work.startable(scenes.active(context).segwild.workspace):
                 text(body, context, "Finding junk needs the backend.", icon="INFO")

@@ -99,6 +99,36 @@ def test_a_find_is_a_step_of_the_selection_and_the_next_one_replaces_it(
     assert searched.shown[-1] is None
 
 
+def test_junk_of_some_causes_in_one_object(searched: SimpleNamespace, blender: Any) -> None:
+    """The fake's row 0 is a needle, the others are floaters."""
+    searched.connect()
+    searched.find(1.0)
+    assert searched.fake.questions[-1]["causes"] == ["needle", "floater", "near-camera", "unseen"]
+    searched.state.junk_causes = {"unseen", "floater"}
+    searched.find(1.0)
+    assert searched.fake.questions[-1]["causes"] == ["floater", "unseen"]
+    assert searched.shown[-1] == [2, 3]
+    searched.state.junk_here = True
+    blender.context.view_layer.objects.active = searched.kiosk
+    searched.find(1.0)
+    assert searched.shown[-1] == [2]
+    blender.context.view_layer.objects.active = searched.rest
+    searched.find(1.0)
+    assert searched.shown[-1] == [3]
+    searched.state.junk_causes = {"needle"}
+    blender.context.view_layer.objects.active = searched.kiosk
+    searched.find(1.0)
+    assert searched.state.status == "Nothing of this object that is shown looks like junk at this strength."
+    blender.context.view_layer.objects.active = None
+    assert not blender.ops.segwild.find_junk.poll()
+    searched.state.junk_here = False
+    assert blender.ops.segwild.find_junk.poll()
+    searched.state.junk_causes = set()
+    assert not blender.ops.segwild.find_junk.poll()
+    searched.state.property_unset("junk_causes")
+    assert blender.ops.segwild.find_junk.poll()
+
+
 def test_what_was_taken_out_by_hand_stays_out_of_the_next_find(searched: SimpleNamespace) -> None:
     uuid, rest = searched.scene.segwild.uuid, searched.rest.segwild.uuid
     searched.connect()

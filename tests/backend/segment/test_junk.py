@@ -93,6 +93,18 @@ def test_only_where_it_is_asked(littered) -> None:
     assert set(found.rows) == set(places["needle"][:2])
 
 
+def test_only_what_is_asked_for(littered) -> None:
+    scene, _ = littered
+    graph = scene_graph(scene)
+    every = find_junk(scene, graph, ring_of_cameras(), strength=1.0)
+    for column, cause in enumerate(CAUSES):
+        found = find_junk(scene, graph, ring_of_cameras(), strength=1.0, causes=(cause,))
+        assert np.array_equal(found.rows, every.rows[every.causes[:, column]])
+        assert found.counts() == {each: len(found.rows) * (each == cause) for each in CAUSES}
+    two = find_junk(scene, graph, ring_of_cameras(), strength=1.0, causes=CAUSES[:2])
+    assert np.array_equal(two.rows, every.rows[every.causes[:, :2].any(1)])
+
+
 @pytest.mark.parametrize("strength", [-0.1, 1.5, float("nan")])
 def test_a_strength_that_is_none(littered, strength: float) -> None:
     scene, _ = littered

@@ -339,6 +339,7 @@ def test_junk_is_what_the_command_finds_and_measured_once(blobs, photos: bool, m
     answers = Answers(blobs.workspace.root, heard := Heard())
     graph = answers.opened.prepared.graph
     expected = {each: find_junk(scene, graph, cameras, strength=each).rows for each in (0.0, 0.5, 1.0)}
+    needles = find_junk(scene, graph, cameras, strength=1.0, causes=("needle",)).rows
     heard.steps = 0
     monkeypatch.setattr(junk, "needles", lambda *each: measured.append(1) or real(*each))
     for strength, rows in expected.items():
@@ -350,6 +351,14 @@ def test_junk_is_what_the_command_finds_and_measured_once(blobs, photos: bool, m
     assert heard.phases[-1] == "Finding junk"
     assert heard.steps >= 2 * len(cameras)  # or a worker with many photos would be taken for one that hangs
     assert objects.names(blobs.workspace) == {}
+    objects.save(blobs.workspace, "frog", np.arange(8), np.ones(len(scene)))
+    objects.save(blobs.workspace, "toad", np.arange(7), np.ones(len(scene)))
+    assert np.array_equal(opened(blobs, answers.answer(Junk(1.0, ("needle",))).rows), needles)
+    assert opened(blobs, answers.answer(Junk(1.0, ("needle",), "frog")).rows).tolist() == [7]
+    assert answers.answer(Junk(1.0, ("needle",), "toad")).count == 0
+    with pytest.raises(InputError, match="nobody"):
+        answers.answer(Junk(within="nobody"))
+    assert len(measured) == 1
 
 
 def test_junk_of_a_clean_scene_is_nothing_and_no_error(blobs) -> None:

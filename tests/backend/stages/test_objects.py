@@ -137,6 +137,16 @@ def test_junk_is_counted_and_kept_only_if_named(blobs) -> None:
     assert result["objects"] == []
     answered(blobs, "junk", "rubbish", strength=1.0)
     assert 7 in objects.find(blobs.workspace, "rubbish").rows
+    kept(blobs, "frog", np.arange(8))
+    needles = answered(blobs, "junk", strength=1.0, causes=("needle",), within="frog")
+    assert {name: needles.get(name) for name in ("suspected", "needle", "floater")} == {
+        "suspected": 1,
+        "needle": 1,
+        "floater": None,
+    }
+    assert answered(blobs, "junk", strength=1.0, causes=("floater",), within="frog")["suspected"] == 0
+    with pytest.raises(InputError, match="nobody"):
+        answered(blobs, "junk", within="nobody")
 
 
 @pytest.mark.parametrize(

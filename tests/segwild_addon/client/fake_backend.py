@@ -248,7 +248,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self._marks(body.get("marks", []))
                 return self._chosen([0b1110]) | {"size": 4}
             case "Junk":
-                return self._junk(body.get("strength", 0.5))
+                return self._junk(body)
             case "Propose":
                 numbers = bytes([1, 1, 1, 2, 2, 0, 1]) + bytes(GAUSSIANS - 7)
                 ref = self._handed_out("proposals", numbers, "|u1", [GAUSSIANS])
@@ -372,11 +372,18 @@ class _Handler(BaseHTTPRequestHandler):
         near = min(SIZES, key=lambda each: abs(each - (size or 2)))
         return self._chosen([SIZES[near]]) | {"sizes": list(SIZES), "size": near, "apart": self.fake.apart}
 
-    def _junk(self, strength: float) -> dict[str, Any]:
-        """Row 0 at most strengths; rows 0 to 2 from 0.75 on, none below 0.25."""
+    def _junk(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Row 0 at most strengths, a needle; rows 0 to 2 from 0.75 on, none below 0.25. The others are floaters."""
+        strength = body.get("strength", 0.5)
         if not 0 <= strength <= 1:
             raise _Refused(422, "bad-option", f"The strength is {strength:g}.")
-        return self._chosen([0 if strength < 0.25 else 0b1 if strength < 0.75 else 0b111])
+        if not set(causes := body.get("causes", [])) <= {"needle", "floater", "near-camera", "unseen"}:
+            raise _Refused(400, "bad-field", "There are no such causes.")
+        if body.get("within"):
+            self._known(body["within"])
+        found = 0 if strength < 0.25 else 0b1 if strength < 0.75 else 0b111
+        looked_for = (0b1 if "needle" in causes else 0) | (0b110 if "floater" in causes else 0)
+        return self._chosen([found & looked_for if causes else found])
 
     def _reshaped(self, kind: str, rows: str, steps: int) -> dict[str, Any]:
         """A row touches the next one, and has its rim at its first."""

@@ -170,6 +170,8 @@ class TestContract:
             (lambda b: b.ask(Part(packed(np.ones(2500, bool)), 0)), InputError, "bad-option"),
             (lambda b: b.ask(Junk(1.5)), InputError, "bad-option"),
             (lambda b: b.ask(Junk(-0.1)), InputError, "bad-option"),
+            (lambda b: b.ask(Junk(within="nobody")), InputError, "unknown-object"),
+            (lambda b: b.ask(Junk(causes=("dust",))), ProtocolError, "bad-field"),
             (lambda b: b.ask(Keep("x")), InputError, "bad-mark"),
             (lambda b: b.ask(Keep("x", rows="no!")), InputError, "bad-rows"),
             (lambda b: b.ask(Keep("x", rows=packed(np.ones(80, bool)))), InputError, "bad-rows"),
