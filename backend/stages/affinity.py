@@ -46,7 +46,7 @@ def run(request: Affinity, progress: Progress) -> dict[str, Any]:
         raise InputError("bad-option", "--steps and --objects count from 0.", "Leave them out.")
     encoder = open_encoder(Options("sam", checkpoint=request.checkpoint), workspace)
     assert isinstance(encoder, SegmentAnything)
-    scene = workspace.gaussians()
+    splats, scene = splat_hash(workspace), workspace.gaussians()
     source = Seeing(Described(workspace, scene, encoder), encoder)
     if source.outdated:
         progress.warn(
@@ -85,13 +85,19 @@ def run(request: Affinity, progress: Progress) -> dict[str, Any]:
         "steps": result.steps,
     }
     if request.objects:
-        facts |= _proposed(workspace, lifted, request.objects, progress)
+        facts |= _proposed(workspace, lifted, request.objects, splats, progress)
     facts["time_secs"] = round(time.monotonic() - began, 2)
     workspace.record(NAME, result=facts)
     return facts
 
 
-def _proposed(workspace: Workspace, lifted: Lifted, count: int, progress: Progress) -> dict[str, Any]:
+def _proposed(
+    workspace: Workspace,
+    lifted: Lifted,
+    count: int,
+    splats: str,  # `splat_hash` of the Gaussians that have these features
+    progress: Progress,
+) -> dict[str, Any]:
     """The largest proposals as objects `proposal 1` …, in place of an earlier run's. What objects have stays theirs."""
     progress.phase("Proposing objects")
     scene = workspace.gaussians()
@@ -106,7 +112,7 @@ def _proposed(workspace: Workspace, lifted: Lifted, count: int, progress: Progre
     for rows in (rows[free[rows]] for rows in found):
         if len(rows) >= LEAST_PART and len(made) < count:
             name = f"proposal {len(made) + 1}"
-            made.append(objects.save(workspace, name, rows, np.ones(len(scene), np.float32)).name)
+            made.append(objects.save(workspace, name, rows, np.ones(len(scene), np.float32), splats=splats).name)
     if surplus := earlier.difference(made):
         objects.delete(workspace, *sorted(surplus))
     return {"proposals": len(found), "objects": made}

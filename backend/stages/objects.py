@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from backend.features import splat_hash
 from backend.progress import Progress
 from backend.scene import Workspace
 from backend.segment import cuts, objects
@@ -117,7 +118,7 @@ def _revert(workspace: Workspace, request: Objects, progress: Progress) -> dict[
 
 def _reshape(workspace: Workspace, request: Objects, progress: Progress) -> dict[str, Any]:
     item = objects.find(workspace, request.names[0])
-    scene = workspace.gaussians()
+    splats, scene = splat_hash(workspace), workspace.gaussians()
     progress.phase("Finding neighbours")
     chosen, probability = _held(item, len(scene))
     change = grown if request.action == "grow" else shrunk
@@ -125,13 +126,14 @@ def _reshape(workspace: Workspace, request: Objects, progress: Progress) -> dict
     if not changed.any():
         raise InputError("empty-object", f"Nothing would be left of {item.name!r}.", "Shrink it by fewer --steps.")
     # Masks and votes were about another set of rows: what is shaped by hand has none.
-    objects.save(workspace, item.name, changed, np.where(changed & ~chosen, 0.5, probability), made_from=item)
+    sure = np.where(changed & ~chosen, 0.5, probability)
+    objects.save(workspace, item.name, changed, sure, splats=splats, made_from=item)
     return {"before": len(item.rows)}
 
 
 def _split(workspace: Workspace, request: Objects, progress: Progress) -> dict[str, Any]:
     item = objects.find(workspace, request.names[0])
-    scene = workspace.gaussians()
+    splats, scene = splat_hash(workspace), workspace.gaussians()
     progress.phase("Finding parts")
     chosen, probability = _held(item, len(scene))
     parts = components(chosen, scene.means, scene_graph(scene))
@@ -142,14 +144,14 @@ def _split(workspace: Workspace, request: Objects, progress: Progress) -> dict[s
         name = _free(item.name, taken)
         taken.add(name)
         made.append(name)
-        objects.save(workspace, name, part, probability, made_from=item)
+        objects.save(workspace, name, part, probability, splats=splats, made_from=item)
         if item.parent:
             objects.nest(workspace, name, objects.names(workspace).get(item.parent, ""))
     if large:
         # Last: a kill before leaves rows in two objects, and none is lost.
         rest = chosen.copy()
         rest[np.concatenate(large)] = False
-        objects.save(workspace, item.name, rest, probability, made_from=item)
+        objects.save(workspace, item.name, rest, probability, splats=splats, made_from=item)
     return {"parts": made, "crumbs": sum(len(part) for part in parts[1:] if len(part) < LEAST_PART)}
 
 
@@ -165,12 +167,12 @@ def _find(workspace: Workspace, request: Objects, progress: Progress) -> dict[st
         if len(rows) >= LEAST_PART:
             made.append(_free(name, taken, first=1))
             taken.add(made[-1])
-            objects.save(workspace, made[-1], rows, np.ones(len(numbers)))
+            objects.save(workspace, made[-1], rows, np.ones(len(numbers)), splats=prepared.splats)
     return {"made": made}
 
 
 def _junk(workspace: Workspace, request: Objects, progress: Progress) -> dict[str, Any]:
-    scene = workspace.gaussians()
+    splats, scene = splat_hash(workspace), workspace.gaussians()
     has_photos = (workspace.root / "photos.json").exists()
     cameras = [photo.camera for photo in workspace.used_photos() if photo.camera is not None] if has_photos else []
     within = None if request.within is None else _held(objects.find(workspace, request.within), len(scene))[0]
@@ -179,7 +181,7 @@ def _junk(workspace: Workspace, request: Objects, progress: Progress) -> dict[st
         scene, scene_graph(scene), cameras, within=within, strength=request.strength, causes=request.causes
     )
     if request.names and len(found.rows):
-        objects.save(workspace, request.names[0], found.rows, np.full(len(scene), _UNSURE))
+        objects.save(workspace, request.names[0], found.rows, np.full(len(scene), _UNSURE), splats=splats)
     counts = {cause: count for cause, count in found.counts().items() if not request.causes or cause in request.causes}
     return {"suspected": len(found.rows), **counts}
 

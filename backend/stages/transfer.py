@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from backend.features import Lifted, colour
+from backend.features import Lifted, colour, splat_hash
 from backend.features.supplied import label_names, read_labels
 from backend.features.transfer import LONG_SIDE, UNSAID, Patches, Transferred, patches, transferred
 from backend.progress import Progress
@@ -43,6 +43,7 @@ def run(request: Transfer, progress: Progress) -> dict[str, Any]:
     numbers = sorted(set(np.concatenate([np.unique(picture) for _, picture in pictures]).tolist()) - {0})
     names = _named(numbers, request.labels, progress)
     objects.names(workspace)  # a damaged or stale list is found before the work, not after
+    splats = splat_hash(workspace)
     lift.run(Lift(workspace.root), progress)  # walks need colours, whatever is compared
     lifted = Lifted.find(workspace, request.features)
     known = _patches(workspace, workspace.gaussians(), lifted, pictures, request.rest, progress)
@@ -70,7 +71,8 @@ def run(request: Transfer, progress: Progress) -> dict[str, Any]:
         progress.warn("labels-without-gaussians", f"{len(missing)} labels are those of no Gaussian.", missing)
     made = []
     for number, selection in chosen.items():
-        item = objects.save(workspace, names[number], selection.chosen, selection.probability, selection.evidence)
+        told = selection.chosen, selection.probability, selection.evidence
+        item = objects.save(workspace, names[number], *told, splats=splats)
         made.append(
             {
                 "name": item.name,

@@ -49,6 +49,20 @@ def test_a_field_and_proposals(blobs, small_sam: Path, monkeypatch: pytest.Monke
     assert sorted(objects.names(blobs.workspace).values()) == sorted(["mine", *one["objects"]])  # no rest
 
 
+def test_proposals_of_a_scene_that_was_trained_anew_meanwhile_are_refused(
+    blobs, small_sam: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def meanwhile(*_):
+        replace(blobs.scene, sh0=blobs.scene.sh0 * 0.5).save(blobs.workspace.splats)
+        return [np.flatnonzero(blobs.labels == blobs.red)]
+
+    monkeypatch.setattr(affinity, "proposals", meanwhile)
+    with pytest.raises(InputError) as caught:
+        affinity.run(Affinity(blobs.workspace.root, small_sam, steps=0, objects=1), Quiet())
+    assert caught.value.code == "scene-changed"
+    assert not objects.names(blobs.workspace)
+
+
 def test_held_out_are_the_photos_that_trained_nothing(blobs, small_sam: Path) -> None:
     photos = blobs.workspace.photos()
     blobs.workspace.write_photos([replace(photo, split="test" if photo.name == "a1" else "train") for photo in photos])

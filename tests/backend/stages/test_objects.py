@@ -150,6 +150,36 @@ def test_junk_is_counted_and_kept_only_if_named(blobs) -> None:
 
 
 @pytest.mark.parametrize(
+    ("words", "step"),
+    [
+        (("grow", "blobs"), "scene_graph"),
+        (("shrink", "blobs"), "scene_graph"),
+        (("find",), "proposed"),
+        (("junk", "rubbish"), "scene_graph"),
+    ],
+)
+def test_rows_of_a_scene_that_was_trained_anew_meanwhile_are_refused(
+    blobs, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], step: str
+) -> None:
+    scales = blobs.scene.log_scales.copy()
+    scales[7] = np.log([0.4, 0.01, 0.01])
+    replace(blobs.scene, log_scales=scales).save(blobs.workspace.splats)  # one is junk
+    if "blobs" in words:
+        kept(blobs, "blobs", blobs.labels > 0)
+    real = getattr(stage, step)
+
+    def meanwhile(*arguments):
+        done = real(*arguments)
+        replace(blobs.scene, sh0=blobs.scene.sh0 * 0.5).save(blobs.workspace.splats)
+        return done
+
+    monkeypatch.setattr(stage, step, meanwhile)
+    with pytest.raises(InputError) as caught:
+        answered(blobs, *words, strength=1.0)
+    assert caught.value.code == "scene-changed"
+
+
+@pytest.mark.parametrize(
     "words",
     [
         ("list", "x"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -43,9 +44,9 @@ def test_labels_of_one_photo_become_objects_all_around(blobs, tmp_path: Path, mo
     said: list[Votes] = []
     save = objects.save
 
-    def heard(*arguments: Any) -> objects.Object:
+    def heard(*arguments: Any, **options: Any) -> objects.Object:
         said.extend(arguments[4])
-        return save(*arguments)
+        return save(*arguments, **options)
 
     monkeypatch.setattr(objects, "save", heard)
     folder = painted(blobs, tmp_path / "labels")
@@ -74,6 +75,24 @@ def test_features_of_a_file_and_names_that_nobody_gave(blobs, tmp_path: Path) ->
     assert [(made["id"], made["gaussians"]) for made in again["objects"]] == [
         (made["id"], made["gaussians"]) for made in first["objects"]
     ]
+
+
+def test_labels_of_a_scene_that_was_trained_anew_meanwhile_are_refused(
+    blobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = transfer.labelled
+
+    def meanwhile(*arguments):
+        done = real(*arguments)
+        replace(blobs.scene, sh0=blobs.scene.sh0 * 0.5).save(blobs.workspace.splats)
+        return done
+
+    kinds(blobs).save(blobs.workspace, "file")
+    monkeypatch.setattr(transfer, "labelled", meanwhile)
+    with pytest.raises(InputError) as caught:
+        transfer.run(Transfer(blobs.workspace.root, painted(blobs, tmp_path / "labels", ("a0", "a3")), "file"), Quiet())
+    assert caught.value.code == "scene-changed"
+    assert not objects.names(blobs.workspace)
 
 
 def test_what_0_stands_for(blobs, tmp_path: Path) -> None:
