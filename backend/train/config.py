@@ -27,7 +27,7 @@ class Adaptive:
     split_above: float = 0.01  # larger rows are split, smaller ones doubled; unit: what the sparse points span
     prune_below: float = 0.01  # opacity
     largest: float = 0.5  # rows wider than this are dropped; unit: scene extent
-    reset_at: float = 0.0  # fraction of the steps at which all rows become nearly transparent; 0: never
+    reset_at: float = 0.45  # fraction of the steps at which all rows become nearly transparent; 0: never
 
 
 @dataclass(frozen=True)
