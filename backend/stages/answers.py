@@ -128,7 +128,7 @@ class Answers:
                 yield None
                 _looked_at(prompts[0], len(prepared.scene))
             yield None
-        yield Ready(len(prepared.scene), round(time.monotonic() - began, 3))
+        yield Ready(len(prepared.scene), _since(began))
 
     def preview(self, question: Preview) -> Chosen:
         began = time.monotonic()
@@ -183,7 +183,7 @@ class Answers:
         began = time.monotonic()
         numbers = proposed(self.opened.workspace, self.opened.prepared, self.progress)
         ref = handed_out(self.opened.root, "proposals", numbers, kept=PROPOSALS_KEPT)
-        return Proposed(int(numbers.max(initial=0)), len(numbers), ref, round(time.monotonic() - began, 3))
+        return Proposed(int(numbers.max(initial=0)), len(numbers), ref, _since(began))
 
     def reshape(self, question: Grow | Shrink) -> Chosen:
         began = time.monotonic()
@@ -210,6 +210,7 @@ class Answers:
         return Proposed(len(large), len(numbers), ref, round(time.monotonic() - began, 3))
 
     def keep(self, question: Keep) -> Kept:
+        began = time.monotonic()
         objects.checked_name(question.name)
         workspace = self.opened.workspace
         objects.names(workspace)  # a damaged or stale list is found before the work, not after
@@ -220,19 +221,22 @@ class Answers:
         else:
             draft = self._marked(question.marks)
             item, chosen = draft.commit(workspace, question.name), draft.chosen
-        return Kept(item.id, item.name, len(item.rows), self._rows(chosen))
+        return Kept(item.id, item.name, len(item.rows), self._rows(chosen), _since(began))
 
     def drop(self, question: Drop) -> Named:
+        began = time.monotonic()
         objects.delete(self.opened.workspace, question.name)
-        return self._named()
+        return self._named(began)
 
     def rename(self, question: Rename) -> Named:
+        began = time.monotonic()
         objects.rename(self.opened.workspace, question.name, question.to)
-        return self._named()
+        return self._named(began)
 
     def nest(self, question: Nest) -> Named:
+        began = time.monotonic()
         objects.nest(self.opened.workspace, question.name, question.parent)
-        return self._named()
+        return self._named(began)
 
     def cut(self, question: Cut) -> Divided:
         began = time.monotonic()
@@ -253,11 +257,12 @@ class Answers:
         refs = {
             name: handed_out(self.opened.root, f"cut-{name}", array, kept=CUTS_KEPT) for name, array in arrays.items()
         }
-        return Divided(item.id, item.name, **refs, time_secs=round(time.monotonic() - began, 3))
+        return Divided(item.id, item.name, **refs, time_secs=_since(began))
 
     def revert(self, question: Revert) -> Named:
+        began = time.monotonic()
         cuts.revert(self.opened.workspace, objects.find(self.opened.workspace, question.name))
-        return self._named()
+        return self._named(began)
 
     def _marked(self, marks: tuple[Mark, ...], size: int = 0) -> Draft:
         draft = self.opened.draft
@@ -266,15 +271,20 @@ class Answers:
 
     def _answered(self, chosen: np.ndarray, began: float) -> Chosen:
         rows = self._rows(chosen)
-        return Chosen(int(chosen.sum()), len(chosen), rows, round(time.monotonic() - began, 3))
+        return Chosen(int(chosen.sum()), len(chosen), rows, _since(began))
 
     def _rows(self, chosen: np.ndarray) -> ArrayRef:
         return handed_out(self.opened.root, "rows", np.packbits(chosen, bitorder="little"), kept=ROWS_KEPT)
 
-    def _named(self) -> Named:
+    def _named(self, began: float) -> Named:
         known = objects.names(self.opened.workspace)
         parents = objects.parents(self.opened.workspace)
-        return Named(tuple(known), tuple(known.values()), parents=tuple(parents.get(id_, 0) for id_ in known))
+        return Named(tuple(known), tuple(known.values()), _since(began), tuple(parents.get(id_, 0) for id_ in known))
+
+
+def _since(began: float) -> float:
+    """Seconds since a moment of the monotonic clock."""
+    return round(time.monotonic() - began, 3)
 
 
 def rows_of(text: str, count: int) -> np.ndarray:

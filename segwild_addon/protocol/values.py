@@ -89,6 +89,7 @@ class Kept:
     name: str
     count: int
     rows: ArrayRef  # as in Chosen
+    time_secs: float
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,7 @@ class Named:
 
     ids: tuple[int, ...]
     names: tuple[str, ...]
+    time_secs: float
     parents: tuple[int, ...] = ()  # ids of what each is a part of, 0 for none
 
 

@@ -279,7 +279,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.fake.tell("SceneChanged", what="objects", snapshot=None)
         ids = sorted((id_, name) for name, id_ in self.fake.objects.items())
         parents = [self.fake.parents.get(id_, 0) for id_, _ in ids]
-        return {"kind": "Named", "ids": [id_ for id_, _ in ids], "names": [name for _, name in ids], "parents": parents}
+        names = [name for _, name in ids]
+        return {"kind": "Named", "ids": [id_ for id_, _ in ids], "names": names, "time_secs": 0.1, "parents": parents}
 
     def _nest(self, body: dict[str, Any]) -> None:
         id_ = self.fake.objects[self._known(body.get("name"))]
@@ -321,7 +322,8 @@ class _Handler(BaseHTTPRequestHandler):
         id_ = fake.objects.setdefault(body["name"], fake.next_id)
         fake.tell("SceneChanged", what="objects", snapshot=None)
         count = sum(byte.bit_count() for byte in packed)
-        return {"kind": "Kept", "id": id_, "name": body["name"], "count": count, "rows": self._rows(packed)}
+        facts = {"id": id_, "name": body["name"], "count": count, "time_secs": 0.1}
+        return {"kind": "Kept", **facts, "rows": self._rows(packed)}
 
     def _cut(self, body: dict[str, Any]) -> dict[str, Any]:
         """Row 0 of the scene, divided in two at the origin; row 1 given to the rest."""
