@@ -18,6 +18,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from backend.features.colour import lab
+from backend.progress import Progress, Quiet
 from backend.render import Seen
 from backend.render.harmonics import C0
 from backend.scene import Gaussians
@@ -81,12 +82,16 @@ def cut(
     chosen: np.ndarray,  # (N,) bool
     outlines: Sequence[Outline],
     settings: Cutting | None = None,
+    progress: Progress | None = None,
 ) -> Cut:
-    """Divide what crosses the outlines. Deterministic; without outlines nothing is cut."""
-    settings = settings or Cutting()
+    """Divide what crosses the outlines. Deterministic; without outlines nothing is cut.
+
+    `progress` hears of every look at an outline.
+    """
+    settings, progress = settings or Cutting(), progress or Quiet()
     rows = np.flatnonzero(chosen & scene.finite_rows())
     whole = Moments.of(scene, rows)
-    witnesses = [_Witness(scene, rows, whole, outline) for outline in outlines]
+    witnesses = [_Witness(scene, rows, whole, outline, progress) for outline in outlines]
     if not witnesses or not len(rows):
         return _assembled(scene, chosen, settings.mode, [], rows[:0])
     outside = _outside(witnesses, whole, settings)
@@ -146,8 +151,10 @@ def _fits_rest(scene: Gaussians, chosen: np.ndarray, points: np.ndarray, rows: n
 class _Witness:
     """One outline, and which rows of the selection its view sees."""
 
-    def __init__(self, scene: Gaussians, rows: np.ndarray, whole: Moments, outline: Outline) -> None:
-        self.outline = outline
+    def __init__(
+        self, scene: Gaussians, rows: np.ndarray, whole: Moments, outline: Outline, progress: Progress
+    ) -> None:
+        self.outline, self._progress = outline, progress
         seen = Seen(scene, outline.camera)
         inside, mass = seen.accumulate(outline.mask.astype(np.float32)[..., None])
         self.mass = mass[rows]
@@ -157,6 +164,7 @@ class _Witness:
         prints = Footprints.of(whole, outline.camera)
         self._would_show = self._in_front(prints, np.zeros(len(rows)))
         self.sees = outline.known(prints.pixels) & (self.mass >= _SEEN_PX)
+        progress.advance()
 
     def _in_front(self, prints: Footprints, margin: np.ndarray) -> np.ndarray:
         """(M,) bool: the centres are in the frame and not behind another surface, or only by a margin (world units).
@@ -193,6 +201,7 @@ class _Witness:
         shown, hidden = np.zeros((2, len(parts)), bool)
         shown[near] = found & leaks & far & in_front
         hidden[near] = found & leaks & far & ~in_front
+        self._progress.advance()
         return _Crossing(shown, hidden, normals, offsets)
 
     def around(self, parts: Moments) -> np.ndarray:
@@ -205,6 +214,7 @@ class _Witness:
         """(M,) bool: rows of which all that is seen is outside, or which are outside where nothing would hide them."""
         shares = self.outline.shares(Footprints.of(whole, self.outline.camera))
         shown = self.sees & (shares < _MOSTLY) & (self._shown_inside < settings.least)
+        self._progress.advance()
         return shown | (self._would_show & (shares < settings.least))
 
 

@@ -63,11 +63,13 @@ def measured(
 ) -> np.ndarray:
     """(N, 4) float64, columns as CAUSES: how suspicious each row is, from 1 on at all; whatever the strength.
 
-    `progress` hears of the cameras, which are what takes long.
+    `progress` hears of the cameras, which are what takes long, and of what is measured without them.
     """
     progress = progress or Quiet()
     near, unseen = _near(scene, cameras, progress), _unseen(scene, cameras, progress)
-    return np.stack([needles(scene, graph.spacing), _floaters(scene, graph), near, unseen], 1)
+    floating = _floaters(scene, graph)
+    progress.advance()
+    return np.stack([needles(scene, graph.spacing), floating, near, unseen], 1)
 
 
 def suspected(

@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 
 from backend.features import Lifted, splat_hash
-from backend.progress import Progress
+from backend.progress import Progress, Quiet
 from backend.scene import Camera, Gaussians, Workspace
 from backend.segment.graph import SceneGraph, scene_graph
 from backend.segment.ground import find_ground
@@ -88,7 +88,9 @@ class Prepared:
     def suspicion(self, progress: Progress | None = None) -> np.ndarray:
         """(N, 4) float64: how much each row looks like junk, as `measured`. Seconds at the first call."""
         if self._suspicion is None:
-            self._suspicion = measured(self.scene, self.graph, self._cameras, progress)
+            progress, graph = progress or Quiet(), self.graph
+            progress.advance()
+            self._suspicion = measured(self.scene, graph, self._cameras, progress)
         return self._suspicion
 
     @cached_property

@@ -8,6 +8,7 @@ import numpy as np
 from scipy.ndimage import distance_transform_edt
 
 from backend.features.neutral import Neutral
+from backend.progress import Progress, Quiet
 from backend.scene import Camera, Gaussians
 from backend.segment.carry import OFFERED, Carrying, redrawn, spread_views
 from backend.segment.cutter import Cutting
@@ -25,12 +26,14 @@ def outlines_of(
     photos: Sequence[tuple[str, Camera]],
     given: Sequence[Outline],
     settings: Cutting,
+    progress: Progress | None = None,
 ) -> list[Outline]:
     """The given outlines, and those of the rendered selection in `settings.views` other photos that show it, moved to
     edges of colour there.
 
-    Needles have no word in that: where they reach is the question.
+    Needles have no word in that: where they reach is the question. `progress` hears of every photo that is looked at.
     """
+    progress = progress or Quiet()
     result = [outline for outline in given if _has_edge(outline.mask)]
     if not chosen.any():
         return result
@@ -49,10 +52,12 @@ def outlines_of(
     for name, camera in views:
         if len(result) == most:
             break
+        progress.advance()
         view = Neutral(scene, camera.fitted(_LONG_SIDE))
         share = view.seen.render_channels(body.astype(np.float32)[:, None])[..., 0]
         if (share > 0.5).sum() < _LEAST_PX:
             continue
+        progress.advance()
         # What is shown is not taken away for its colour: rows were chosen by such masks already.
         mask = redrawn(view.picture, share, Carrying()) | (share > 0.5)
         if mask.sum() < _LEAST_PX or not _has_edge(mask):

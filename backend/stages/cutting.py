@@ -65,12 +65,12 @@ def divided(
             camera = photo.camera.fitted(LONG_SIDE)
             pixels = in_picture(mask, workspace, photo, camera)
             given.append(Outline(view, camera, pixels, drawn=view not in item.guessed))
-    outlines = outlines_of(scene, chosen, prepared.graph.spacing, photos, given, settings)
+    outlines = outlines_of(scene, chosen, prepared.graph.spacing, photos, given, settings, progress)
     if not outlines:
         raise InputError(
             "no-outline", f"No photo shows an edge of {name!r} to cut at.", "Select more of it, or leave it whole."
         )
     progress.phase("Cutting")
-    made = cut(scene, chosen, outlines, settings)
+    made = cut(scene, chosen, outlines, settings, progress)
     cuts.keep(workspace, item, made)
     return item, made, [outline.name for outline in outlines]

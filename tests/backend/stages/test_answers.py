@@ -148,8 +148,10 @@ def test_the_steps_of_long_answers_are_heard(blobs) -> None:
     answers = Answers(blobs.workspace.root, heard)
     answers.answer(Keep("frog", marks=(ON_RED,)))
     assert heard.steps >= len(blobs.workspace.used_photos())
+    heard.steps = 0
     answers.answer(Cut("frog"))
     assert "Cutting" in heard.phases
+    assert heard.steps >= 2 * len(blobs.workspace.used_photos())  # each is looked at for an outline, and cut by it
 
 
 def test_preparing_draws_what_the_first_click_would_compile(blobs, monkeypatch: pytest.MonkeyPatch) -> None:
