@@ -3,10 +3,12 @@
 `Interactive` is the service's side: it starts the process on the first question, starts it again if it
 has died (at most once in five seconds), and bears no longer silence than a limit. `main`, in the process, reads
 one JSON line `{"id": …, "question": {…}}` per question and writes lines with that id: `"taken"`, again for all that
-wait after each step of any work, and the answer.
+wait after each step of any work, and the answer. A line `{"id": …, "withdraw": true}` takes a question back.
 
 Some questions (`STEPPING_MAX`) are answered in steps, and any other goes before them, so that a click waits for one
-step at most; the newest goes first, because that is where the person looks.
+step at most; the newest goes first, because that is where the person looks. Others are long as well, and keep their
+place, because they may change objects: those that change nothing and take a moment (`QUICK`) are answered between
+their steps, and so is a step of the former.
 """
 
 from __future__ import annotations
@@ -19,13 +21,14 @@ import sys
 import threading
 import time
 import traceback
+from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
 from backend.children import Child, told
 from backend.lifeline import end_with_starter
-from backend.progress import Progress, Quiet
+from backend.progress import Cancelled, Progress, Quiet
 from segwild_addon.protocol import codec, questions
 from segwild_addon.protocol.errors import ProtocolError, ResourceError, SegWildError
 
@@ -34,6 +37,9 @@ HEARD_SECS = 1.0  # from one word to the next that somebody works
 RESTART_SECS = 5.0
 # Questions that are answered in steps, and of how many of a kind the oldest are given up.
 STEPPING_MAX: dict[type, int] = {questions.Prepare: 8, questions.Consult: 1}
+# Questions that change nothing and take a moment.
+QUICK = (questions.Preview, questions.Choose, questions.Grow, questions.Shrink)
+WITHDRAWN_KEPT = 64  # tickets
 KINDS = codec.kinds_of(*questions.QUESTIONS)
 
 
@@ -45,33 +51,52 @@ class Interactive:
         self.workspace, self.log, self.busy = workspace, log, busy
         self._child: Child | None = None
         self._started_at = -RESTART_SECS
-        self._lock = threading.Lock()  # over the four below
+        self._lock = threading.Lock()  # over the six below, and what is sent: a withdrawal follows its question
         self._waiting: dict[int, tuple[Child, queue.Queue[dict[str, Any] | SegWildError]]] = {}
         self._ids = itertools.count(1)
+        self._tickets: dict[str, int] = {}  # of questions that wait
+        self._withdrawn: deque[str] = deque(maxlen=WITHDRAWN_KEPT)  # a withdrawal may overtake its question
         self._stopping = threading.Event()
 
-    def ask(self, question: Any) -> dict[str, Any]:
-        """The answer. Raises what the question raised, or ResourceError if the process died or was silent.
+    def ask(self, question: Any, ticket: str = "") -> dict[str, Any]:
+        """The answer. Raises what the question raised, ResourceError if the process died or was silent, or
+        ProtocolError (`withdrawn`) if its `ticket`, a word that nobody else uses, was withdrawn.
 
         A process that died before it took the question did not die of it: then the next one is asked.
         """
-        child, answer = self._asked(question)
+        child, answer = self._asked(question, ticket)
         if isinstance(answer, _Untaken):
-            child, answer = self._asked(question)
+            child, answer = self._asked(question, ticket)
         if isinstance(answer, SegWildError):
             raise answer
         if "error" in answer:
             raise child.error_in(answer)
         return answer["answer"]
 
-    def _asked(self, question: Any) -> tuple[Child, dict[str, Any] | SegWildError]:
+    def withdraw(self, ticket: str) -> bool:
+        """Take back the question that was asked with this ticket, or will be. Who asked is told when the work on it has
+        ended, at its next step: nothing was kept then. False if nobody waits for its answer."""
+        with self._lock:
+            self._withdrawn.append(ticket)
+            number = self._tickets.get(ticket)
+            if number is None:
+                return False
+            child, _ = self._waiting[number]
+            child.send({"id": number, "withdraw": True})
+            return True
+
+    def _asked(self, question: Any, ticket: str) -> tuple[Child, dict[str, Any] | SegWildError]:
         reply: queue.Queue[dict[str, Any] | SegWildError] = queue.Queue()
         with self._lock:
+            if ticket in self._withdrawn:
+                raise _withdrawn()
             child = self._running()
             number = next(self._ids)
             self._waiting[number] = child, reply
+            if ticket:
+                self._tickets[ticket] = number
             self.busy(True)
-        child.send({"id": number, "question": codec.to_wire(question)})
+            child.send({"id": number, "question": codec.to_wire(question)})
         taken, deadline = False, time.monotonic() + ANSWER_SECS
         try:
             while True:
@@ -87,6 +112,8 @@ class Interactive:
         finally:
             with self._lock:
                 self._waiting.pop(number, None)
+                if self._tickets.get(ticket) == number:
+                    del self._tickets[ticket]
                 if not self._waiting:
                     self.busy(False)
 
@@ -159,6 +186,10 @@ class _Untaken(ResourceError):
     """The process ended before it took the question."""
 
 
+def _withdrawn() -> ProtocolError:
+    return ProtocolError("withdrawn", "The question was withdrawn.")
+
+
 def _silent() -> ResourceError:
     return ResourceError(
         "no-answer",
@@ -181,52 +212,79 @@ def main() -> None:
     workspace = Path(json.loads(lines.get())["workspace"])
     from backend.stages.answers import Answers  # torch: only here, where nobody waits for a handshake
 
-    _Desk(lambda progress: Answers(workspace, progress), lines, out).work()
+    _Desk(lambda *heard: Answers(workspace, *heard), lines, out).work()
 
 
 class _Desk:
     """Which question is worked on next."""
 
-    def __init__(self, answers: Callable[[Progress], Any], lines: queue.Queue[str], out: TextIO) -> None:
-        """`answers` gets what is to hear of the steps of long work."""
+    def __init__(self, answers: Callable[[Progress, Progress], Any], lines: queue.Queue[str], out: TextIO) -> None:
+        """`answers` gets what is to hear of the steps of long work: of all, and of work between whose steps others may
+        be answered."""
         self.lines, self.out = lines, out
         self.asked: list[tuple[int, Any]] = []  # the first is worked on
         self.stepping: list[tuple[int, type, Iterator[Any]]] = []  # the newest last
-        self.answers = answers(_Steps(self._heard))
+        self.working: list[int] = []  # what is worked on, each between two steps of the one before
+        self.withdrawn: set[int] = set()  # of those
+        self.answers = answers(_Steps(self._heard), _Steps(self._between))
         self._heard_at = -HEARD_SECS
 
     def work(self) -> None:
         while True:
             self._take_questions()
             if self.asked:
-                number, question = self.asked[0]
-                self._answer(number, lambda question=question: self.answers.answer(question))  # type: ignore[misc]
-                self.asked.pop(0)
+                self._go_through(self.asked[0])
             elif self.stepping:
-                wish = number, _, steps = self.stepping[-1]
-                # Newer ones may have come meanwhile, for which this one was given up.
-                if self._answer(number, lambda steps=steps: next(steps)) and wish in self.stepping:  # type: ignore[misc]
-                    self.stepping.remove(wish)
+                self._go_on()
             self._say_taken()
 
+    def _go_through(self, wish: tuple[int, Any]) -> None:
+        number, question = wish
+        self._answer(number, lambda: self.answers.answer(question))
+        self.asked.remove(wish)
+
+    def _go_on(self) -> None:
+        """A step of the newest question that is answered in steps."""
+        wish = number, _, steps = self.stepping[-1]
+        # Newer ones may have come meanwhile, for which this one was given up.
+        if self._answer(number, lambda: next(steps)) and wish in self.stepping:
+            self.stepping.remove(wish)
+
     def _heard(self) -> None:
-        """A step of long work is done: whoever waits, or has asked since it began, is told that somebody works."""
+        """A step of long work is done: whoever waits, or has asked since it began, is told that somebody works.
+
+        Raises Cancelled if the work is wanted no more.
+        """
+        self._take_questions()
         if time.monotonic() >= self._heard_at + HEARD_SECS:
             self._heard_at = time.monotonic()
-            self._take_questions()
             self._say_taken()
+        if self.working[-1] in self.withdrawn:
+            raise Cancelled
+
+    def _between(self) -> None:
+        """A step of long work is done, and others may use what it uses: who waits for little gets it now."""
+        self._heard()
+        for wish in [wish for wish in self.asked if isinstance(wish[1], QUICK)]:
+            if wish in self.asked:  # it may be withdrawn during the one before
+                self._go_through(wish)
+        if self.stepping:
+            self._go_on()
 
     def _say_taken(self) -> None:
         for waiting, *_ in (*self.asked, *self.stepping):
             self._say({"id": waiting, "taken": True})
 
     def _take_questions(self) -> None:
-        """All that are there; waits for one if there is nothing to do."""
+        """All that are there, and withdrawals; waits for one if there is nothing to do."""
         while True:
             try:
-                line = json.loads(self.lines.get(block=not (self.asked or self.stepping)))
+                line = json.loads(self.lines.get(block=not (self.working or self.asked or self.stepping)))
             except queue.Empty:
                 return
+            if "withdraw" in line:
+                self._withdraw(line["id"])
+                continue
             question = codec.from_wire(line["question"], KINDS)
             self._say({"id": line["id"], "taken": True})
             if not isinstance(question, tuple(STEPPING_MAX)):
@@ -242,13 +300,30 @@ class _Desk:
             self.stepping.remove(wish)
             self._say({"id": wish[0], **told(ProtocolError("superseded", "A newer question took its place."))})
 
-    def _answer(self, number: int, made: Any) -> bool:
+    def _withdraw(self, number: int) -> None:
+        """At once if it waits; if it is worked on, at its next step. One that was answered stays so."""
+        if number in self.working:
+            self.withdrawn.add(number)
+            return
+        wishes = {wish[0] for wish in (*self.asked, *self.stepping)}
+        self.asked = [wish for wish in self.asked if wish[0] != number]
+        self.stepping = [wish for wish in self.stepping if wish[0] != number]
+        if number in wishes:
+            self._say({"id": number, **told(_withdrawn())})
+
+    def _answer(self, number: int, made: Callable[[], Any]) -> bool:
         """Whether the question has got its answer, rather than one step further."""
+        self.working.append(number)
         try:
             answer = made()
-            if answer is None:
+            if answer is not None:
+                reply: dict[str, Any] = {"answer": codec.to_wire(answer)}
+            elif number in self.withdrawn:
+                reply = told(_withdrawn())
+            else:
                 return False
-            reply: dict[str, Any] = {"answer": codec.to_wire(answer)}
+        except Cancelled:
+            reply = told(_withdrawn())
         except SegWildError as error:
             reply = told(error)
         except MemoryError:
@@ -260,6 +335,9 @@ class _Desk:
             reply = told(
                 SegWildError("unexpected", f"The question failed: {error!r}.", "Report it with the worker's log.")
             )
+        finally:
+            self.working.pop()
+            self.withdrawn.discard(number)
         self._say({"id": number, **reply})
         return True
 

@@ -30,7 +30,11 @@ ROUTES = {
     ("POST", "/v1/jobs"): "`Submit` without its `kind`; answers 202 with the `Job`.",
     ("GET", "/v1/jobs/{job}"): "One `Job`.",
     ("POST", "/v1/jobs/{job}/cancel"): "Ask a job to stop; answers 202 with the `Job`, an event tells when it has.",
-    ("POST", "/v1/ask"): "A question with its `kind`; answers when it is answered.",
+    ("POST", "/v1/ask"): "A question with its `kind`; answers when it is answered. With `?ticket=word`, at most 64 "
+    "letters and digits that no other question has, it can be withdrawn.",
+    ("POST", "/v1/questions/{ticket}/withdraw"): "Take a question back, also before it arrives; answers 202 with "
+    "`withdrawn`: whether anybody waits for its answer. Who does is told `withdrawn` when the work on it has ended, at "
+    "its next step; nothing was kept then. If the answer was ready, it is given. Otherwise this does nothing.",
     ("GET", "/v1/events"): "Server-sent events: `id` is the seq, `data` a `Numbered` without its `kind`. "
     "`?after=seq` replays what came after. The header `SegWild-Stream` names the numbering; with `&stream=name`, "
     "numbers of another one count for nothing, and all is replayed. A comment every 10 seconds shows that the line "
@@ -39,7 +43,8 @@ ROUTES = {
     ("POST", "/v1/stop"): "End the service; a running job waits for the next one.",
 }
 STATUS = {
-    "400": "`ProtocolError`: not a message, or not one of these; or a newer question took its place (`superseded`)",
+    "400": "`ProtocolError`: not a message, or not one of these; or a newer question took its place (`superseded`); or "
+    "it was withdrawn (`withdrawn`)",
     "401, 403, 413, 415, 421": "`ProtocolError`: token, origin, size, type or host refused",
     "404": "`InputError`: no such job or array",
     "422": "`InputError`, `SetupError`: the request is well formed and cannot be done",
@@ -63,6 +68,15 @@ the errors below; an error of a job is a `Failure` with the last three.
 """
 
 
+# HDBSCAN: see `backend.segment.proposals`.
+_AMONG = (
+    "`Cut`, `Propose` and the first `Junk` of a scene take seconds, in steps of less than one on a scene of 100,000 "
+    "Gaussians; where there is an affinity field, the clusters of `Propose` are one step of several seconds. Between "
+    "two steps, `Preview`, `Choose`, `Grow` and `Shrink` are answered, and `Prepare` and `Consult` go on by a step; "
+    "all others wait for their turn. While the scene itself is loaded, all wait."
+)
+
+
 def page() -> str:
     """The whole page."""
     parts = [_HEAD.format(version=codec.VERSION, body_max=BODY_MAX)]
@@ -74,7 +88,7 @@ def page() -> str:
     parts.append("## Errors\n\n" + _table(("error", "is"), [(f"`{k.__name__}`", _first(k)) for k in kinds]))
     parts.append("## Events\n\nWhat the stream tells. Each comes as `Numbered`.\n")
     parts += [_section(kind) for kind in (events.Numbered, *events.EVENTS)]
-    parts.append("## Questions\n\nAsked by `POST /v1/ask`; most are answered at once.\n")
+    parts.append(f"## Questions\n\nAsked by `POST /v1/ask`; most are answered at once. {_AMONG}\n")
     parts += [_section(kind) for kind in questions.QUESTIONS]
     parts.append("## Jobs\n\nSubmitted by verb; the workspace may be left out.\n")
     parts.append(_section(requests.Submit))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -38,6 +39,7 @@ REMOTE_VERBS = (*SCENE, *OBJECTS, *NETWORKS, "evaluate", "evaluate-masks")  # de
 PAGE = Path(__file__).with_name("page.html")
 ASKING_MAX = 32  # questions that may wait at a time; arrays and the job table have threads of their own
 SNAPSHOT_LEAST_SECS = 1.0
+TICKET = re.compile("[0-9A-Za-z]{0,64}")
 
 
 @dataclass
@@ -65,6 +67,7 @@ def application(service: Service, token: str, hosts: frozenset[str]) -> Any:
             Route("/v1/jobs/{job}", routes.job),
             Route("/v1/jobs/{job}/cancel", routes.cancel, methods=["POST"]),
             Route("/v1/ask", routes.ask, methods=["POST"]),
+            Route("/v1/questions/{ticket}/withdraw", routes.withdraw, methods=["POST"]),
             Route("/v1/events", routes.events),
             Route("/v1/arrays/{path:path}", routes.array),
             Route("/v1/stop", routes.stop, methods=["POST"]),
@@ -173,10 +176,19 @@ class _Routes:
     async def ask(self, request: Request) -> Response:
         """A question for the interactive worker: answered in this very response."""
         question = codec.decoded(await request.body(), codec.kinds_of(*questions.QUESTIONS))
-        return _json(await anyio.to_thread.run_sync(self._answered, question, limiter=self.asking))
+        ticket = request.query_params.get("ticket", "")
+        if not TICKET.fullmatch(ticket):
+            raise ProtocolError("bad-field", "ticket is at most 64 letters and digits.")
+        return _json(await anyio.to_thread.run_sync(self._answered, question, ticket, limiter=self.asking))
 
-    def _answered(self, question: Any) -> dict[str, Any]:
-        answer = self.service.interactive.ask(question)
+    async def withdraw(self, request: Request) -> Response:
+        ticket, waited = request.path_params["ticket"], False
+        if TICKET.fullmatch(ticket):  # no question has another
+            waited = await anyio.to_thread.run_sync(self.service.interactive.withdraw, ticket)
+        return _json({"withdrawn": waited}, 202)
+
+    def _answered(self, question: Any, ticket: str) -> dict[str, Any]:
+        answer = self.service.interactive.ask(question, ticket)
         if isinstance(question, questions.CHANGES_OBJECTS):
             with suppress(ResourceError):  # the disk is full: the answer is there all the same
                 self.service.store.tell(SceneChanged("objects"))

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -61,11 +62,15 @@ _PLACES = ((0.5, 0.5), (0.5, 0.7), (0.3, 0.5), (0.7, 0.5), (0.3, 0.7), (0.7, 0.7
 
 
 class Answers:
-    """Answers for one workspace. `progress` hears of the steps of those that take long."""
+    """Answers for one workspace."""
 
-    def __init__(self, root: Path, progress: Progress | None = None) -> None:
-        self.progress = progress or Quiet()
-        self.opened = Opened(root, self.progress)
+    def __init__(self, root: Path, progress: Progress | None = None, between: Progress | None = None) -> None:
+        """`progress` hears of the steps of loading, and `between` (None: the same) of those of long answers: there,
+        questions that change no object may be answered. What they were asked about is held, and refused if it is
+        another by the end."""
+        progress = progress or Quiet()
+        self.between = between or progress
+        self.opened = Opened(root, progress)
         self._methods = {
             Preview: self.preview,
             Choose: self.choose,
@@ -160,8 +165,7 @@ class Answers:
             if selection is None:
                 yield None
                 continue
-            if self.opened.prepared is not prepared:
-                raise InputError("scene-changed", "The scene has just been trained anew.", "Click again.")
+            self.opened.refuse_changed(prepared)
             solid = int(selection.chosen[prepared.walks.rows].sum())
             yield replace(self._answered(selection.chosen, began), size=solid)
 
@@ -171,9 +175,10 @@ class Answers:
         checked_strength(question.strength)
         item = objects.find(self.opened.workspace, question.within) if question.within else None
         prepared = self.opened.prepared
-        self.progress.phase("Finding junk")
+        self.between.phase("Finding junk")
+        measures = prepared.suspicion(self.between)
+        self.opened.refuse_changed(prepared)
         chosen = np.zeros(len(prepared.scene), bool)
-        measures = prepared.suspicion(self.progress)
         chosen[suspected(prepared.scene, measures, strength=question.strength, causes=question.causes).rows] = True
         if item is not None:
             chosen &= np.isin(np.arange(len(chosen)), item.rows)
@@ -181,7 +186,9 @@ class Answers:
 
     def propose(self, question: Propose) -> Proposed:
         began = time.monotonic()
-        numbers = proposed(self.opened.workspace, self.opened.prepared, self.progress)
+        prepared = self.opened.prepared
+        numbers = proposed(self.opened.workspace, prepared, self.between)
+        self.opened.refuse_changed(prepared)
         ref = handed_out(self.opened.root, "proposals", numbers, kept=PROPOSALS_KEPT)
         return Proposed(int(numbers.max(initial=0)), len(numbers), ref, _since(began))
 
@@ -242,11 +249,13 @@ class Answers:
         began = time.monotonic()
         workspace = self.opened.workspace
         objects.find(workspace, question.name)  # an unknown name is told at once
-        item, made, _ = divided(workspace, question.name, question.mode, self.progress, self.opened.prepared)
+        prepared = self.opened.prepared
+        same = partial(self.opened.refuse_changed, prepared)
+        item, made, _ = divided(workspace, question.name, question.mode, self.between, prepared, same)
         arrays = {
             "parents": made.parents.astype(np.int32),
             "sides": made.sides,
-            "anchors": self.opened.prepared.scene.means[made.parents],
+            "anchors": prepared.scene.means[made.parents],
             "means": made.parts.means,
             "scales": made.parts.scales,
             "quats": made.parts.quats / np.linalg.norm(made.parts.quats, axis=1, keepdims=True),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -41,12 +42,18 @@ def cut_object(
 
 
 def divided(
-    workspace: Workspace, name: str, mode: Mode, progress: Progress, prepared: Prepared | None = None
+    workspace: Workspace,
+    name: str,
+    mode: Mode,
+    progress: Progress,
+    prepared: Prepared | None = None,
+    check: Callable[[], None] = lambda: None,
 ) -> tuple[objects.Object, Cut, list[str]]:
     """Cut an object along the masks it was selected by and those found from its rows; an older cut is replaced.
 
     Returns the object, its cut, and the photos whose outlines were used. `prepared` spares loading the scene. Raises
-    InputError if no photo shows the object, and then changes nothing.
+    InputError if no photo shows the object, and then changes nothing; nor does it if `progress` or `check`, which is
+    called before the cut is kept, raise anything.
     """
     item = objects.find(workspace, name)
     prepared = prepared or Prepared.of(workspace)
@@ -72,5 +79,7 @@ def divided(
         )
     progress.phase("Cutting")
     made = cut(scene, chosen, outlines, settings, progress)
+    progress.advance()
+    check()
     cuts.keep(workspace, item, made)
     return item, made, [outline.name for outline in outlines]

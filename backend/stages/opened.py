@@ -51,6 +51,11 @@ class Opened:
             self._prepared, self._trained_at = Prepared.of(workspace, _lifted(workspace, self.progress)), trained_at
         return self._prepared
 
+    def refuse_changed(self, prepared: Prepared) -> None:
+        """Raises InputError if the scene was trained anew since that was handed out."""
+        if self._prepared is not prepared or self.workspace.trained_at != self._trained_at:
+            raise InputError("scene-changed", "The scene has just been trained anew.", "Click again.")
+
     @property
     def draft(self) -> Draft:
         """What is being selected: one at a time, because one person clicks."""

@@ -11,6 +11,7 @@ import queue
 import shutil
 import tempfile
 import threading
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,7 @@ from .stream import Reader
 
 ASK_SECS = 300.0  # the first click after an installation compiles; a backend that hangs is noticed otherwise
 LATER_MAX = 32  # calls under way
+WITHDRAWN = "withdrawn"  # code of the error that ends a question which was taken back
 _JOB = codec.kinds_of(Job)
 
 
@@ -116,11 +118,20 @@ class Backend:
         """Ask a job to stop: it does within two seconds, and an event tells."""
         return codec.from_wire(self._way().post(f"/v1/jobs/{_named(job_id)}/cancel"), _JOB)
 
-    def ask(self, question: Any, *, timeout_secs: float = ASK_SECS) -> Any:
-        """The answer to one of QUESTIONS, of the class that ANSWERS has for it."""
+    def ask(self, question: Any, *, ticket: str = "", timeout_secs: float = ASK_SECS) -> Any:
+        """The answer to one of QUESTIONS, of the class that ANSWERS has for it.
+
+        With a `ticket` of its own, from `new_ticket`, it can be withdrawn, and then raises ProtocolError (`WITHDRAWN`).
+        """
         kind = ANSWERS[type(question)]
-        answer = self._way().post("/v1/ask", codec.to_wire(question), timeout_secs=timeout_secs)
+        path = f"/v1/ask?ticket={_named(ticket)}" if ticket else "/v1/ask"
+        answer = self._way().post(path, codec.to_wire(question), timeout_secs=timeout_secs)
         return codec.from_wire(answer, codec.kinds_of(kind))
+
+    def withdraw(self, ticket: str) -> bool:
+        """Take back a question; it is told so at the next step of the work on it. False if nobody waits for its answer,
+        which is no error."""
+        return bool(self._way().post(f"/v1/questions/{_named(ticket)}/withdraw")["withdrawn"])
 
     def array(self, ref: ArrayRef, *, timeout_secs: float = 600.0) -> np.ndarray:
         """The array, read-only; from its file where the backend is on this machine."""
@@ -162,17 +173,22 @@ class Backend:
         return way
 
 
+def new_ticket() -> str:
+    """A word for a question that may be withdrawn."""
+    return uuid.uuid4().hex
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
     return list(value) if isinstance(value, tuple) else value
 
 
-def _named(job_id: str) -> str:
+def _named(word: str) -> str:
     """Part of a path: nothing of it may lead elsewhere."""
-    if not job_id.isalnum() or not job_id.isascii():
-        raise ProtocolError("bad-field", f"Not the id of a job: {job_id!r}.")
-    return job_id
+    if not word.isalnum() or not word.isascii():
+        raise ProtocolError("bad-field", f"Not the id of a job, or of a question: {word!r}.")
+    return word
 
 
 def _listed(value: Any) -> list[Any]:

@@ -63,7 +63,7 @@ def test_each_step_of_a_preparation_is_heard() -> None:
     lines, out = _Lines(), io.StringIO()
     lines.put(json.dumps({"id": 7, "question": codec.to_wire(Prepare())}))
     with pytest.raises(Done):
-        interactive._Desk(lambda _: _Scene(lines), lines, out).work()
+        interactive._Desk(lambda *_: _Scene(lines), lines, out).work()
     # The click goes before what is left of the preparation.
     assert said(out) == [(7, "taken")] * 3 + [(9, "taken"), (9, "answer"), (7, "taken"), (7, "answer")]
 
@@ -101,7 +101,9 @@ def test_each_step_of_long_work_is_heard_by_all_who_wait(question: Any, monkeypa
     lines, out = _Lines(), io.StringIO()
     lines.put(json.dumps({"id": 1, "question": codec.to_wire(question)}))
     with pytest.raises(Done):
-        interactive._Desk(lambda progress: _Lifting(lines, [(2, CLICK), (3, Prepare())], progress), lines, out).work()
+        interactive._Desk(
+            lambda progress, _: _Lifting(lines, [(2, CLICK), (3, Prepare())], progress), lines, out
+        ).work()
     told = said(out)
     first = told.index((1, "answer"))
     assert set(told[:first]) == {(1, "taken"), (2, "taken"), (3, "taken")}
@@ -117,7 +119,7 @@ def test_preparations_that_come_during_one_are_given_up_the_oldest_first(monkeyp
     lines.put(json.dumps({"id": 0, "question": codec.to_wire(Prepare())}))
     newer = [(number, Prepare()) for number in range(1, interactive.STEPPING_MAX[Prepare] + 1)]
     with pytest.raises(Done):
-        interactive._Desk(lambda progress: _Lifting(lines, newer, progress), lines, out).work()
+        interactive._Desk(lambda progress, _: _Lifting(lines, newer, progress), lines, out).work()
     ends = [(number, word) for number, word in said(out) if word != "taken"]
     assert ends[:2] == [(0, "error"), (0, "answer")]  # nobody listens to the second
     assert ends[2:] == [(number, "answer") for number in range(interactive.STEPPING_MAX[Prepare], 0, -1)]
@@ -128,7 +130,7 @@ def test_a_consultation_takes_the_place_of_the_one_before_it_and_not_of_preparat
     for number, question in enumerate((Prepare(), Consult(CLICK.marks), Consult(CLICK.marks * 2))):
         lines.put(json.dumps({"id": number, "question": codec.to_wire(question)}))
     with pytest.raises(Done):
-        interactive._Desk(lambda progress: _Lifting(lines, [], progress), lines, out).work()
+        interactive._Desk(lambda progress, _: _Lifting(lines, [], progress), lines, out).work()
     assert [(number, word) for number, word in said(out) if word != "taken"] == [
         (1, "error"),
         (2, "answer"),
@@ -211,7 +213,7 @@ def test_who_waits_behind_a_silent_question_is_told_that_and_not_of_memory(
 _FULL = """
 import sys, types
 class Answers:
-    def __init__(self, workspace, progress): pass
+    def __init__(self, workspace, progress, between): pass
     def answer(self, question): raise MemoryError
 sys.modules["backend.stages.answers"] = types.SimpleNamespace(Answers=Answers)
 from backend.jobs import interactive

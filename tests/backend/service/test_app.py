@@ -219,6 +219,17 @@ def test_nothing_beside_the_arrays_of_the_workspace_is_given(shared: Any, tmp_pa
         assert answer == 404, name
 
 
+@pytest.mark.parametrize("ticket", ["a/b", "x" * 65, "..", "%00", "a%20b"])
+def test_tickets_are_words(shared: Any, ticket: str) -> None:
+    answer, told = shared.call("POST", f"/v1/ask?ticket={ticket}", {"kind": "Prepare"})
+    assert (answer, told["error"]) == (400, "bad-field")
+
+
+def test_withdrawing_what_nobody_asked_is_harmless(shared: Any) -> None:
+    for ticket in ("unknown", "x" * 5000, "%00"):
+        assert shared.call("POST", f"/v1/questions/{ticket}/withdraw") == (202, {"withdrawn": False})
+
+
 def test_a_question_about_nothing_is_answered_in_a_sentence(serve: Callable[..., Any], tmp_path: Path) -> None:
     served = serve(tmp_path / "empty.segwild")
     answer, told = served.call("POST", "/v1/ask", {"kind": "Prepare", "view": "../../x"})

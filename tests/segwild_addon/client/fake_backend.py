@@ -49,6 +49,10 @@ class FakeBackend:
         self.fault_path = "/"
         self.apart = True  # what clicks are on
         self.refused: dict[str, str] = {}  # codes by kinds of questions
+        self.slow: set[str] = set()  # kinds of questions that are not answered while they are in it
+        self.too_late = False  # whether withdrawals are
+        self.waiting: set[str] = set()  # tickets of questions
+        self.withdrawn: set[str] = set()
         self.asked: list[tuple[str, str, str]] = []  # method, path, range
         self.questions: list[dict[str, Any]] = []
         self.events: list[dict[str, Any]] = []
@@ -206,7 +210,12 @@ class _Handler(BaseHTTPRequestHandler):
                     fake.tell("JobCancelled", job=name)
                 return fake.jobs[name], 202
             case ("POST", "v1", "ask"):
-                return self._ask(self._body()), 200
+                return self._in_time(self._body()), 200
+            case ("POST", "v1", "questions", ticket, "withdraw"):
+                with fake.news:
+                    fake.withdrawn.add(ticket)
+                    fake.news.notify_all()
+                return {"withdrawn": ticket in fake.waiting}, 202
             case ("POST", "v1", "stop"):
                 threading.Thread(target=fake.server.shutdown, daemon=True).start()
                 return {"stopping": True}, 202
@@ -227,6 +236,20 @@ class _Handler(BaseHTTPRequestHandler):
         self.fake.tell("JobQueued", job=job["id"], verb=job["verb"])
         self.fake.jobs[job["id"]] = job
         return job
+
+    def _in_time(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Answers at once; a question that is slow when it is slow no more, or withdrawn."""
+        fake, (ticket,) = self.fake, parse_qs(urlsplit(self.path).query).get("ticket", [""])
+        fake.waiting.add(ticket)
+        try:
+            with fake.news:
+                while body.get("kind") in fake.slow and ticket not in fake.withdrawn and not fake.closing.is_set():
+                    fake.news.wait(0.05)
+            if ticket in fake.withdrawn and not fake.too_late:
+                raise _Refused(400, "withdrawn", "The question was withdrawn.")
+            return self._ask(body)
+        finally:
+            fake.waiting.discard(ticket)
 
     def _ask(self, body: dict[str, Any]) -> dict[str, Any]:
         self.fake.questions.append(dict(body))

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from segwild_addon.client import Address, Answered, Backend, Launch, Status
+from segwild_addon.client.backend import WITHDRAWN, new_ticket
 from segwild_addon.client.http import SILENT
 from segwild_addon.protocol.errors import InputError, ProtocolError, ResourceError, SegWildError
 from segwild_addon.protocol.events import JobCancelled, JobDone, JobFailed, JobQueued, JobStarted, Numbered
@@ -246,6 +247,18 @@ class TestContract:
                 rows = np.unpackbits(session.backend.array(answer.rows), bitorder="little")
                 assert rows.sum() == answer.count > 0
                 assert rows.size == -(-2500 // 8) * 8
+
+    def test_a_question_is_withdrawn_by_its_ticket(self, session: Session) -> None:
+        answered, early = new_ticket(), new_ticket()
+        assert session.backend.ask(Choose((MARK,)), ticket=answered).count > 0
+        assert not session.backend.withdraw(answered)
+        assert not session.backend.withdraw(new_ticket())
+        assert not session.backend.withdraw(early)  # it overtakes its question
+        with pytest.raises(ProtocolError) as caught:
+            session.backend.ask(Keep("frog", marks=(MARK,)), ticket=early)
+        assert caught.value.code == WITHDRAWN
+        with pytest.raises(InputError, match="frog"):
+            session.backend.ask(Drop("frog"))
 
     def test_what_is_kept_dropped_and_renamed(self, session: Session) -> None:
         ask = session.backend.ask
