@@ -21,8 +21,16 @@ from segwild_addon.protocol.errors import SegWildError
 _ROOT = Path(__file__).parents[1]
 _END_SECS = 2.0  # for a process whose output has ended
 _LOG_READ_BYTES = 8_000
-# What Python, C++, torch, numpy and LLVM say when they get none.
-_NO_MEMORY = ("MemoryError", "bad_alloc", "allocate memory", "llocation failed", "out of memory", "Unable to allocate")
+# What Python, C++, torch, numpy, LLVM and the loader say when they get none.
+_NO_MEMORY = (
+    "MemoryError",
+    "bad_alloc",
+    "allocate memory",
+    "llocation failed",
+    "out of memory",
+    "Unable to allocate",
+    "failed to map segment",
+)
 LESS_MEMORY = "Use fewer Gaussians (--cap), smaller pictures (--long-side) or a smaller preset."
 
 

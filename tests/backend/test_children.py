@@ -27,6 +27,7 @@ def worker(tmp_path: Path) -> Callable[[], Child]:
     [
         ("MemoryError\n", "out-of-memory"),
         ("LLVM ERROR: out of memory\nBuffer allocation failed\n", "out-of-memory"),
+        ("ImportError: x.so: failed to map segment from shared object\n", "out-of-memory"),
         ("terminate called after throwing an instance of 'std::bad_alloc'\n", "out-of-memory"),
         ("Fatal Python error: Segmentation fault\n\nExtension modules: numpy (total: 1)\n", "worker-died"),
         ("KeyError: 'x'\n", "worker-died"),
