@@ -17,7 +17,7 @@ from bpy.app.handlers import persistent
 
 from . import mirror, session, work
 from .client import UNREACHABLE, Answered
-from .client.backend import Backend
+from .client.backend import WITHDRAWN, Backend, new_ticket
 from .client.link import Link
 from .data import cuts, scenes
 from .data.cuts import Parts
@@ -31,6 +31,7 @@ SAYING = "Cleaning the edges of"
 
 _wanted: dict[str, float] = {}  # uuids of objects to be cut, in this order, and until when that makes sense
 _asked: list[str] = []  # the one that is being cut
+_tickets: list[str] = []  # of the question that it is cut by
 
 
 def link_of(ob: bpy.types.Object) -> Link | None:
@@ -64,6 +65,22 @@ def busy(ob: bpy.types.Object) -> bool:
     return ob.segwild.uuid in _wanted
 
 
+def cutting() -> bool:
+    """Whether any object is waiting to be cut, or being cut."""
+    return bool(_wanted)
+
+
+def stop() -> None:
+    """Clean no edges any more, neither those at work nor those that wait; what was cleaned stays."""
+    if _asked and _tickets:
+        ob = scenes.by_uuid(_asked[0])
+        link = link_of(ob) if ob is not None else None
+        if link is not None:
+            link.later(lambda answered: None, Backend.withdraw, _tickets[0])
+    _wanted.clear()
+    _say_no_more()
+
+
 def restore(ob: bpy.types.Object) -> bool:
     """Make the object whole again, in the workspace too; False if it was."""
     _wanted.pop(ob.segwild.uuid, None)
@@ -93,9 +110,10 @@ def _go_on() -> None:
         session.soon("cleaning", _go_on, LOOK_SECS)
         return
     _asked.append(uuid)
+    _tickets[:] = [new_ticket()]
     work.say(f"{SAYING} {ob.name} …", "SORTTIME")
     ids = cuts.ids(ob)
-    link.later(mirror.expecting(ob, lambda answered: _answered(uuid, ids, answered)), _parts, name)
+    link.later(mirror.expecting(ob, lambda answered: _answered(uuid, ids, answered)), _parts, name, _tickets[0])
     session.wake()
 
 
@@ -105,9 +123,9 @@ def _say_no_more() -> None:
         work.say("")
 
 
-def _parts(backend: Backend, name: str) -> Parts:
+def _parts(backend: Backend, name: str, ticket: str) -> Parts:
     """Runs in a thread."""
-    told = backend.ask(Cut(name))
+    told = backend.ask(Cut(name), ticket=ticket)
     arrays = {field.name: np.array(backend.array(getattr(told, field.name))) for field in fields(Parts)}
     for ids in ("parents", "given", "dropped"):
         arrays[ids] = arrays[ids].astype(np.int32) + 1
@@ -119,7 +137,11 @@ def _answered(uuid: str, ids: np.ndarray, answered: Answered) -> None:
     session.soon("cleaning", _go_on)
     ob = scenes.by_uuid(uuid)
     if uuid not in _wanted or ob is None:  # taken back meanwhile
+        if ob is not None and answered.error is None and not cuts.is_cut(ob):  # too late: the workspace has cut it
+            restore(ob)
         _say_no_more()
+        return
+    if answered.error is not None and answered.error.code == WITHDRAWN:  # and wanted again
         return
     if answered.error is not None:
         del _wanted[uuid]
@@ -162,6 +184,7 @@ def told(ob: bpy.types.Object, count: int) -> str:
 def _loaded(*_: Any) -> None:
     _wanted.clear()
     _asked.clear()
+    _tickets.clear()
 
 
 def register() -> None:

@@ -12,7 +12,7 @@ from bpy.app.handlers import persistent
 
 from . import mirror, session, work
 from .client import Answered, Status
-from .client.backend import Backend
+from .client.backend import Backend, new_ticket
 from .data import cuts, scenes, segments
 from .protocol.errors import InputError, SegWildError
 from .protocol.questions import Grow, Junk, Part, Propose, Shrink
@@ -31,6 +31,7 @@ class _Wish:
     place: str  # name of the Blender scene that it is asked in
     saying: str
     then: Callable[[bpy.types.Collection, np.ndarray], str]  # takes the answer in, and says what was found
+    ticket: str
 
 
 _asked: list[_Wish] = []  # at most one
@@ -40,6 +41,20 @@ _awaited: list[tuple[str, Callable[[bpy.types.Collection], None]]] = []  # scene
 def busy() -> bool:
     """Whether an answer, or the start of a backend that is to be asked, is awaited."""
     return bool(_asked or _awaited)
+
+
+def stop() -> None:
+    """Take back what is asked, or was to be asked when the backend runs."""
+    if not busy():
+        return
+    for wish in _asked:
+        scene = scenes.find(wish.scene)
+        link = session.running(scene.segwild.workspace) if scene is not None else None
+        if link is not None:
+            link.later(lambda answered: None, Backend.withdraw, wish.ticket)
+    _asked.clear()
+    _awaited.clear()
+    work.say("")
 
 
 def soon(scene: bpy.types.Collection, ask: Callable[[bpy.types.Collection], None]) -> None:
@@ -221,16 +236,16 @@ def _ask(
     saying: str,
     question: Any,
     then: Callable[..., str],
-    fetch: Callable[[Backend, Any], np.ndarray] | None = None,  # runs in a thread; None: the ids of Chosen
+    fetch: Callable[[Backend, Any, str], np.ndarray] | None = None,  # runs in a thread; None: the ids of Chosen
 ) -> None:
     link = session.running(scene.segwild.workspace)
     if link is None or _asked:
         return
     _check(scene)
-    wish = _Wish(scene.segwild.uuid, bpy.context.scene.name, saying, then)
+    wish = _Wish(scene.segwild.uuid, bpy.context.scene.name, saying, then, new_ticket())
     _asked.append(wish)
     work.say(saying, "SORTTIME")
-    link.later(lambda answered: _answered(wish, answered), fetch or _ids_found, question)
+    link.later(lambda answered: _answered(wish, answered), fetch or _ids_found, question, wish.ticket)
     session.wake()
 
 
@@ -242,19 +257,19 @@ def _check(scene: bpy.types.Collection) -> None:
     scenes.trained(scene)
 
 
-def _numbers(backend: Backend, question: Any) -> np.ndarray:
+def _numbers(backend: Backend, question: Any, ticket: str) -> np.ndarray:
     """(N,) uint8."""
-    return backend.array(backend.ask(question).numbers)
+    return backend.array(backend.ask(question, ticket=ticket).numbers)
 
 
-def _ids_found(backend: Backend, question: Any) -> np.ndarray:
+def _ids_found(backend: Backend, question: Any, ticket: str) -> np.ndarray:
     """(M,) int32, ascending ids."""
-    rows = backend.array(backend.ask(question).rows)
+    rows = backend.array(backend.ask(question, ticket=ticket).rows)
     return np.flatnonzero(np.unpackbits(rows, bitorder="little")).astype(np.int32) + 1
 
 
 def _answered(wish: _Wish, answered: Answered) -> None:
-    if wish not in _asked:  # another file
+    if wish not in _asked:  # another file, or taken back
         return
     scene = scenes.find(wish.scene)
     with session.within(wish.place):

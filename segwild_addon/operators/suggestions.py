@@ -1,11 +1,12 @@
-"""Objects there may be, in colours; likely junk, highlighted; the selection grown and shrunk; parts of an object."""
+"""Objects there may be, in colours; likely junk, highlighted; the selection grown and shrunk; parts of an object; and
+questions taken back."""
 
 from collections.abc import Callable
 from functools import partial
 
 import bpy
 
-from .. import session, suggestions, work
+from .. import cleaning, session, suggestions, work
 from ..data import scenes
 from ..protocol.errors import SegWildError
 from ..viewport import proposals, selection
@@ -195,7 +196,28 @@ class SEGWILD_OT_split_object(_Asks, bpy.types.Operator):
         return partial(suggestions.split, uuid=context.active_object.segwild.uuid, least=least)
 
 
+class SEGWILD_OT_stop_question(bpy.types.Operator):
+    """Stop what the backend is asked: finding, growing, shrinking, parting, cleaning edges. What is found is dropped,
+    and what was cleaned before stays"""
+
+    bl_idname = "segwild.stop_question"
+    bl_label = "Stop"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        if not (suggestions.busy() or cleaning.cutting()):
+            cls.poll_message_set("The backend is asked nothing")
+            return False
+        return True
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        suggestions.stop()
+        cleaning.stop()
+        return {"FINISHED"}
+
+
 _CLASSES = (
+    SEGWILD_OT_stop_question,
     SEGWILD_OT_find_objects,
     SEGWILD_OT_hide_proposals,
     SEGWILD_OT_make_proposed,

@@ -2,7 +2,7 @@
 
 import bpy
 
-from .. import environment, session, work
+from .. import cleaning, environment, session, suggestions, work
 from ..client.link import Link
 from ..data import scenes
 from ..viewport import draw, prompts, proposals, selection
@@ -48,7 +48,10 @@ class SEGWILD_PT_scene(_Panel):
                 text(layout.box(), context, sentence, icon="ERROR")
         said = context.window_manager.segwild
         if said.status:
-            text(layout.box(), context, said.status, icon=said.status_icon)
+            row = layout.box().row()
+            text(row, context, said.status, icon=said.status_icon)
+            if suggestions.busy() or cleaning.cutting():
+                row.operator("segwild.stop_question", text="", icon="X", emboss=False)
 
 
 def _draw_short(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:

@@ -170,3 +170,28 @@ def test_without_a_backend_nothing_is_promised(made: SimpleNamespace, blender: A
     made.ob.select_set(True)
     assert not blender.ops.segwild.clean_edges.poll()
     assert not blender.ops.segwild.restore_edges.poll()
+
+
+@pytest.mark.parametrize("too_late", [False, True])
+def test_cleaning_is_stopped(made: SimpleNamespace, blender: Any, too_late: bool) -> None:
+    made.fake.slow, made.fake.too_late = {"Cut"}, too_late
+    made.cleaning.clean(made.ob)
+    made.until(lambda: made.fake.waiting and made.cleaning._asked)
+    assert blender.ops.segwild.stop_question() == {"FINISHED"}
+    assert not made.cleaning.cutting()
+    assert blender.context.window_manager.segwild.status == ""
+    made.until(lambda: not made.cleaning._asked and not made.link.asked)
+    assert not made.cuts.is_cut(made.ob)
+    kinds = [each["kind"] for each in made.fake.questions]
+    # What the workspace has cut already is made whole there, too.
+    assert ("Cut" in kinds, "Revert" in kinds) == (too_late, too_late)
+
+
+def test_what_was_stopped_is_cleaned_when_it_is_wanted_again(made: SimpleNamespace, blender: Any) -> None:
+    made.fake.slow = {"Cut"}
+    made.cleaning.clean(made.ob)
+    made.until(lambda: made.fake.waiting and made.cleaning._asked)
+    blender.ops.segwild.stop_question()
+    made.fake.slow = set()
+    made.cleaning.clean(made.ob)
+    made.until(lambda: made.cuts.is_cut(made.ob))

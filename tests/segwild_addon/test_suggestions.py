@@ -435,3 +435,34 @@ def test_an_object_is_split_into_what_hangs_together(searched: SimpleNamespace, 
     searched.until(lambda: not suggestions.busy())
     assert "changed meanwhile" in searched.state.status
     assert "next.1" not in blender.data.objects
+
+
+@pytest.mark.parametrize("running", [True, False])
+def test_a_question_is_taken_back(
+    searched: SimpleNamespace, blender: Any, monkeypatch: pytest.MonkeyPatch, running: bool
+) -> None:
+    from segwild_addon import suggestions, work
+    from segwild_addon.viewport import proposals
+
+    assert not blender.ops.segwild.stop_question.poll()
+    searched.fake.slow = {"Propose"}
+    if running:
+        searched.connect()
+    else:
+        monkeypatch.setattr(work, "startable", lambda workspace: True)
+        monkeypatch.setattr(work, "start", lambda context, workspace: "")
+    assert blender.ops.segwild.find_objects() == {"FINISHED"}
+    if running:
+        searched.until(lambda: searched.fake.waiting)
+    assert suggestions.busy()
+    assert blender.ops.segwild.stop_question() == {"FINISHED"}
+    assert not suggestions.busy()
+    assert searched.state.status == ""
+    searched.until(lambda: not searched.link.asked)
+    assert searched.fake.questions == []  # none was answered
+    assert len(searched.fake.withdrawn) == running
+    assert not proposals.shown(searched.scene.segwild.uuid)
+    searched.fake.slow = set()
+    searched.connect() if not running else None
+    searched.find(0.5)  # the next one is asked as ever
+    assert [each["kind"] for each in searched.fake.questions] == ["Junk"]
