@@ -30,8 +30,7 @@ WAIT_SECS = 120.0  # for the workspace to know the object
 SAYING = "Cleaning the edges of"
 
 _wanted: dict[str, float] = {}  # uuids of objects to be cut, in this order, and until when that makes sense
-_asked: list[str] = []  # the one that is being cut
-_tickets: list[str] = []  # of the question that it is cut by
+_asked: dict[str, str] = {}  # the one that is being cut, and the ticket of its question; empty: it is answered
 
 
 def link_of(ob: bpy.types.Object) -> Link | None:
@@ -72,11 +71,11 @@ def cutting() -> bool:
 
 def stop() -> None:
     """Clean no edges any more, neither those at work nor those that wait; what was cleaned stays."""
-    if _asked and _tickets:
-        ob = scenes.by_uuid(_asked[0])
+    for uuid, ticket in _asked.items():
+        ob = scenes.by_uuid(uuid)
         link = link_of(ob) if ob is not None else None
-        if link is not None:
-            link.later(lambda answered: None, Backend.withdraw, _tickets[0])
+        if link is not None and ticket:
+            link.later(lambda answered: None, Backend.withdraw, ticket)
     _wanted.clear()
     _say_no_more()
 
@@ -109,11 +108,10 @@ def _go_on() -> None:
             work.say(f"The edges of {ob.name} were not cleaned: the workspace does not have the object.")
         session.soon("cleaning", _go_on, LOOK_SECS)
         return
-    _asked.append(uuid)
-    _tickets[:] = [new_ticket()]
+    ticket = _asked[uuid] = new_ticket()
     work.say(f"{SAYING} {ob.name} …", "SORTTIME")
     ids = cuts.ids(ob)
-    link.later(mirror.expecting(ob, lambda answered: _answered(uuid, ids, answered)), _parts, name, _tickets[0])
+    link.later(mirror.expecting(ob, lambda answered: _answered(uuid, ids, answered)), _parts, name, ticket)
     session.wake()
 
 
@@ -153,7 +151,7 @@ def _answered(uuid: str, ids: np.ndarray, answered: Answered) -> None:
     if not np.array_equal(cuts.ids(ob), ids):  # other rows by now: once more
         return
     if not session.at_rest():
-        _asked.append(uuid)
+        _asked[uuid] = ""
         session.soon("cleaning apply", lambda: _answered(uuid, ids, answered), LOOK_SECS)
         return
     del _wanted[uuid]
@@ -184,7 +182,6 @@ def told(ob: bpy.types.Object, count: int) -> str:
 def _loaded(*_: Any) -> None:
     _wanted.clear()
     _asked.clear()
-    _tickets.clear()
 
 
 def register() -> None:

@@ -194,6 +194,19 @@ def photographed(tmp_path: Path, _blobs_master: tuple[Gaussians, np.ndarray]) ->
     return workspace
 
 
+@pytest.fixture
+def hollow_splats(tmp_path: Path) -> Path:
+    """A splat file of sixty million rows and 3.4 GB, all of it a hole: it takes no room on the disk."""
+    names = ["x", "y", "z", "f_dc_0", "f_dc_1", "f_dc_2", "opacity", "scale_0", "scale_1", "scale_2"]
+    columns = "".join(f"property float {name}\n" for name in [*names, "rot_0", "rot_1", "rot_2", "rot_3"])
+    header = f"ply\nformat binary_little_endian 1.0\nelement vertex 60000000\n{columns}end_header\n".encode()
+    file = tmp_path / "hollow.ply"
+    with file.open("wb") as made:
+        made.write(header)
+        made.truncate(len(header) + 60_000_000 * 56)
+    return file
+
+
 @pytest.fixture(scope="session")
 def _small_sam_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(7)

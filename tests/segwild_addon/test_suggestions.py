@@ -463,6 +463,7 @@ def test_a_question_is_taken_back(
     assert len(searched.fake.withdrawn) == running
     assert not proposals.shown(searched.scene.segwild.uuid)
     searched.fake.slow = set()
-    searched.connect() if not running else None
+    if not running:
+        searched.connect()
     searched.find(0.5)  # the next one is asked as ever
     assert [each["kind"] for each in searched.fake.questions] == ["Junk"]

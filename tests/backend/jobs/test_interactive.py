@@ -18,40 +18,25 @@ import pytest
 from backend.children import Child
 from backend.jobs import interactive
 from backend.progress import Progress
-from segwild_addon.protocol import codec
 from segwild_addon.protocol.errors import ResourceError
 from segwild_addon.protocol.questions import Choose, Consult, Prepare
 from segwild_addon.protocol.values import Mark, Ready
+
+from .lines import Done, Lines
 
 READY = {"gaussians": 5, "time_secs": 1.0}
 CLICK = Choose((Mark((0.0, 0.0, 1.0), (0.0, 0.0, 0.0), 0.01),))
 
 
-class Done(Exception):
-    """Nobody asks any more."""
-
-
-class _Lines(queue.Queue):
-    """Questions that come one after the other; instead of waiting for more, Done."""
-
-    def get(self, block: bool = True, timeout: float | None = None) -> str:
-        try:
-            return super().get(block=False)
-        except queue.Empty:
-            if block:
-                raise Done from None
-            raise
-
-
 class _Scene:
     """Prepares in three steps; somebody clicks after the first."""
 
-    def __init__(self, lines: _Lines) -> None:
+    def __init__(self, lines: Lines) -> None:
         self.lines = lines
 
     def steps(self, question: Prepare) -> Iterator[Ready | None]:
         yield None
-        self.lines.put(json.dumps({"id": 9, "question": codec.to_wire(CLICK)}))
+        self.lines.ask(9, CLICK)
         yield None
         yield Ready(**READY)
 
@@ -60,8 +45,8 @@ class _Scene:
 
 
 def test_each_step_of_a_preparation_is_heard() -> None:
-    lines, out = _Lines(), io.StringIO()
-    lines.put(json.dumps({"id": 7, "question": codec.to_wire(Prepare())}))
+    lines, out = Lines(), io.StringIO()
+    lines.ask(7, Prepare())
     with pytest.raises(Done):
         interactive._Desk(lambda *_: _Scene(lines), lines, out).work()
     # The click goes before what is left of the preparation.
@@ -76,13 +61,13 @@ def said(out: io.StringIO) -> list[tuple[int, str]]:
 class _Lifting:
     """Says of each of its steps that it works, in preparations and in answers; somebody asks during the second."""
 
-    def __init__(self, lines: _Lines, asked: list[tuple[int, Any]], progress: Progress) -> None:
+    def __init__(self, lines: Lines, asked: list[tuple[int, Any]], progress: Progress) -> None:
         self.lines, self.asked, self.progress = lines, asked, progress
 
     def _work(self) -> None:
         self.progress.phase("Lifting features", 2)
         for number, question in self.asked:
-            self.lines.put(json.dumps({"id": number, "question": codec.to_wire(question)}))
+            self.lines.ask(number, question)
         self.asked.clear()
         self.progress.advance()
 
@@ -98,8 +83,8 @@ class _Lifting:
 @pytest.mark.parametrize("question", [Prepare(), CLICK], ids=["preparing", "answering"])
 def test_each_step_of_long_work_is_heard_by_all_who_wait(question: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(interactive, "HEARD_SECS", 0.0)
-    lines, out = _Lines(), io.StringIO()
-    lines.put(json.dumps({"id": 1, "question": codec.to_wire(question)}))
+    lines, out = Lines(), io.StringIO()
+    lines.ask(1, question)
     with pytest.raises(Done):
         interactive._Desk(
             lambda progress, _: _Lifting(lines, [(2, CLICK), (3, Prepare())], progress), lines, out
@@ -115,8 +100,8 @@ def test_each_step_of_long_work_is_heard_by_all_who_wait(question: Any, monkeypa
 
 def test_preparations_that_come_during_one_are_given_up_the_oldest_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(interactive, "HEARD_SECS", 0.0)
-    lines, out = _Lines(), io.StringIO()
-    lines.put(json.dumps({"id": 0, "question": codec.to_wire(Prepare())}))
+    lines, out = Lines(), io.StringIO()
+    lines.ask(0, Prepare())
     newer = [(number, Prepare()) for number in range(1, interactive.STEPPING_MAX[Prepare] + 1)]
     with pytest.raises(Done):
         interactive._Desk(lambda progress, _: _Lifting(lines, newer, progress), lines, out).work()
@@ -126,9 +111,9 @@ def test_preparations_that_come_during_one_are_given_up_the_oldest_first(monkeyp
 
 
 def test_a_consultation_takes_the_place_of_the_one_before_it_and_not_of_preparations() -> None:
-    lines, out = _Lines(), io.StringIO()
+    lines, out = Lines(), io.StringIO()
     for number, question in enumerate((Prepare(), Consult(CLICK.marks), Consult(CLICK.marks * 2))):
-        lines.put(json.dumps({"id": number, "question": codec.to_wire(question)}))
+        lines.ask(number, question)
     with pytest.raises(Done):
         interactive._Desk(lambda progress, _: _Lifting(lines, [], progress), lines, out).work()
     assert [(number, word) for number, word in said(out) if word != "taken"] == [

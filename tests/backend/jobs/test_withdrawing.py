@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,37 +17,16 @@ from backend.children import Child
 from backend.jobs import interactive
 from backend.progress import Progress
 from backend.scene import Workspace
-from segwild_addon.protocol import codec
-from segwild_addon.protocol.errors import ProtocolError
+from segwild_addon.protocol.errors import ProtocolError, SegWildError
 from segwild_addon.protocol.questions import Choose, Consult, Cut, Drop, Grow, Junk, Keep, Prepare, Propose, Rename
 from segwild_addon.protocol.values import Chosen, Divided, Mark, Proposed, Ready
+
+from .lines import Done, Lines
 
 ON_RED = Mark((-0.45, -0.27, 0.28), (-0.6, -2.5, 0.5), 0.01)
 CLICK = Choose((ON_RED,))
 CUT = Cut("a")
 READY = Ready(5, 1.0)
-
-
-class Done(Exception):
-    """Nobody asks any more."""
-
-
-class _Lines(queue.Queue):
-    """What was sent; instead of waiting for more, Done."""
-
-    def get(self, block: bool = True, timeout: float | None = None) -> str:
-        try:
-            return super().get(block=False)
-        except queue.Empty:
-            if block:
-                raise Done from None
-            raise
-
-    def ask(self, number: int, question: Any) -> None:
-        self.put(json.dumps({"id": number, "question": codec.to_wire(question)}))
-
-    def withdraw(self, number: int) -> None:
-        self.put(json.dumps({"id": number, "withdraw": True}))
 
 
 class _Long:
@@ -79,8 +57,8 @@ class _Long:
 def worked() -> Callable[..., tuple[list[tuple[int, str]], list[type]]]:
     """What was answered, in order, and what was begun, when a long question (1) is asked, and others meanwhile."""
 
-    def work(during: Callable[[_Lines], None], *, loading: bool = False, long: Any = CUT) -> Any:
-        lines, out, began = _Lines(), io.StringIO(), []
+    def work(during: Callable[[Lines], None], *, loading: bool = False, long: Any = CUT) -> Any:
+        lines, out, began = Lines(), io.StringIO(), []
         lines.ask(1, long)
         with pytest.raises(Done):
             interactive._Desk(
@@ -95,7 +73,7 @@ def worked() -> Callable[..., tuple[list[tuple[int, str]], list[type]]]:
 
 @pytest.mark.parametrize("long", [Cut("a"), Propose(), Junk()])
 def test_what_changes_nothing_goes_between_and_what_changes_objects_waits(worked, long: Any) -> None:
-    def during(lines: _Lines) -> None:
+    def during(lines: Lines) -> None:
         for number, question in enumerate((Keep("b"), CLICK, Propose(), Grow(""), Rename("a", "b"), Drop("b")), 2):
             lines.ask(number, question)
 
@@ -110,7 +88,7 @@ def test_nothing_goes_between_while_the_scene_is_loaded(worked) -> None:
 
 
 def test_preparations_and_consultations_go_on_a_step_at_a_time(worked) -> None:
-    def during(lines: _Lines) -> None:
+    def during(lines: Lines) -> None:
         lines.ask(2, Prepare())
         lines.ask(3, Consult((ON_RED,)))
 
@@ -120,7 +98,7 @@ def test_preparations_and_consultations_go_on_a_step_at_a_time(worked) -> None:
 
 @pytest.mark.parametrize("loading", [False, True])
 def test_work_is_ended_at_its_next_step(worked, loading: bool) -> None:
-    def during(lines: _Lines) -> None:
+    def during(lines: Lines) -> None:
         lines.ask(2, CLICK)
         lines.withdraw(1)
 
@@ -130,7 +108,7 @@ def test_work_is_ended_at_its_next_step(worked, loading: bool) -> None:
 
 
 def test_what_waits_is_never_begun(worked) -> None:
-    def during(lines: _Lines) -> None:
+    def during(lines: Lines) -> None:
         for number, question in enumerate((Cut("b"), CLICK, Prepare()), 2):
             lines.ask(number, question)
             lines.withdraw(number)
@@ -141,12 +119,12 @@ def test_what_waits_is_never_begun(worked) -> None:
 
 
 def test_what_is_unknown_or_answered_is_withdrawn_in_vain(worked) -> None:
-    def during(lines: _Lines) -> None:
+    def during(lines: Lines) -> None:
         lines.withdraw(77)
         lines.ask(2, CLICK)
         lines.ask(3, Keep("c"))
 
-    def late(lines: _Lines) -> None:
+    def late(lines: Lines) -> None:
         during(lines)
         lines.ask(4, Grow(""))
         lines.withdraw(0)
@@ -193,14 +171,14 @@ def worker(blobs: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
     asked.ask(Keep("frog", marks=(ON_RED,)))
     asked.ask(CLICK)
 
-    def later(question: Any, ticket: str) -> tuple[threading.Thread, list[Any]]:
-        """Ask in a thread, and wait until the work has begun; what comes of it."""
+    def later(question: Any, ticket: str = "") -> tuple[threading.Thread, list[Any]]:
+        """Ask in a thread; what comes of it."""
         came: list[Any] = []
 
         def ask() -> None:
             try:
                 came.append(asked.ask(question, ticket))
-            except ProtocolError as error:
+            except SegWildError as error:
                 came.append(error.code)
 
         (root / "begun").unlink(missing_ok=True)
@@ -272,17 +250,7 @@ def test_long_work_on_a_scene_that_was_trained_anew_is_refused(worker: SimpleNam
     before = objects_in(worker.workspace)
     (worker.root / "slow").touch()
     for question in (Cut("frog"), Propose(), Junk()):
-        heard: list[str] = []
-
-        def ask(question: Any = question, heard: list[str] = heard) -> None:
-            try:
-                worker.asked.ask(question)
-            except Exception as error:
-                heard.append(error.code)
-
-        (worker.root / "begun").unlink(missing_ok=True)
-        thread = threading.Thread(target=ask)
-        thread.start()
+        thread, heard = worker.later(question)
         worker.begun()
         worker.workspace.gaussians().save(worker.workspace.splats)
         worker.asked.ask(CLICK)  # of the new one, between

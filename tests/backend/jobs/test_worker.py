@@ -155,22 +155,16 @@ resource.setrlimit(resource.RLIMIT_AS, (used + (1 << 30), used + (1 << 30)))
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads its own size from /proc")
 @pytest.mark.parametrize("through", ["worker", "command"])
-def test_memory_that_runs_out_is_a_sentence_with_a_way_out(tmp_path: Path, through: str) -> None:
-    """A splat file of 3.4 GB, all of it a hole, with a gigabyte to spare."""
-    names = ["x", "y", "z", "f_dc_0", "f_dc_1", "f_dc_2", "opacity", "scale_0", "scale_1", "scale_2"]
-    columns = "".join(f"property float {name}\n" for name in [*names, "rot_0", "rot_1", "rot_2", "rot_3"])
-    header = f"ply\nformat binary_little_endian 1.0\nelement vertex 60000000\n{columns}end_header\n".encode()
-    file, scene = tmp_path / "a.ply", tmp_path / "scene"
-    with file.open("wb") as made:
-        made.write(header)
-        made.truncate(len(header) + 60_000_000 * 56)
+def test_memory_that_runs_out_is_a_sentence_with_a_way_out(hollow_splats: Path, tmp_path: Path, through: str) -> None:
+    """With a gigabyte to spare."""
+    scene = tmp_path / "scene"
     words, last = [], "from backend.jobs.worker import main; main()"
     if through == "command":
-        words = ["import", str(file), "--out", str(scene), "--json"]
+        words = ["import", str(hollow_splats), "--out", str(scene), "--json"]
         last = "from backend.cli import main; sys.exit(main())"
     else:
         Workspace.create(scene)
-    order = {"verb": "import", "request": {"file": str(file), "out": str(scene)}, "workspace": str(scene)}
+    order = {"verb": "import", "request": {"file": str(hollow_splats), "out": str(scene)}, "workspace": str(scene)}
     with subprocess.Popen(
         [sys.executable, "-c", LIMITED + last, *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as limited:

@@ -236,19 +236,12 @@ def test_a_job_that_is_interrupted_three_times_fails_with_a_sentence(
 
 
 def test_running_out_of_memory_is_a_sentence_with_a_hint(
-    serve: Callable[..., Any], photographed: Workspace, waiting: Callable[..., Any], tmp_path: Path
+    serve: Callable[..., Any], photographed: Workspace, waiting: Callable[..., Any], hollow_splats: Path
 ) -> None:
-    """Sixty million Gaussians, all of them a hole, where a worker may have a gigabyte and a half."""
+    """A worker that may have a gigabyte and a half is given a file of 3.4."""
     resource = pytest.importorskip("resource", reason="limits of memory are POSIX's")
-    names = ["x", "y", "z", "f_dc_0", "f_dc_1", "f_dc_2", "opacity", "scale_0", "scale_1", "scale_2"]
-    columns = "".join(f"property float {name}\n" for name in [*names, "rot_0", "rot_1", "rot_2", "rot_3"])
-    header = f"ply\nformat binary_little_endian 1.0\nelement vertex 60000000\n{columns}end_header\n".encode()
-    file = tmp_path / "large.ply"
-    with file.open("wb") as made:
-        made.write(header)
-        made.truncate(len(header) + 60_000_000 * 56)
-    served = serve(photographed.root, "--allow", str(tmp_path))
-    job = served.submit("import", file=str(file), out=str(photographed.root))
+    served = serve(photographed.root, "--allow", str(hollow_splats.parent))
+    job = served.submit("import", file=str(hollow_splats), out=str(photographed.root))
     (worker,) = waiting(lambda: served.workers("backend.jobs.worker"))
     resource.prlimit(worker, resource.RLIMIT_DATA, (3 << 29, 3 << 29))
     found = served.wait(job, *ENDED, timeout=60)
